@@ -1,0 +1,50 @@
+# Every target sets itself up from a bare Python >= 3.11; only the package registry is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+NEW_VENV := $(if $(UV),uv venv --quiet --python $(PYTHON),$(PYTHON) -m venv)
+
+# Arguments of `make demo`.
+MODEL ?= squeezenet1_1
+OUT ?= jaxlens-out
+WEIGHTS ?= none
+STEPS ?= 256
+WORKERS ?= 2
+
+.PHONY: help demo test lint format bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+# One stamp per set of extras: a changed pyproject.toml installs again.
+$(VENV)/core: pyproject.toml
+	@test -d $(BIN) || $(NEW_VENV) $(VENV)
+	$(INSTALL) -e '.[torch]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml $(VENV)/core
+	$(INSTALL) -e '.[torch,test,bench,lint]'
+	@touch $@
+
+demo: $(VENV)/core  ## render neurons of several layers into jaxlens-out/ (WEIGHTS=file.pth)
+	$(BIN)/jaxlens render $(MODEL) --weights $(WEIGHTS) --steps $(STEPS) --out $(OUT)
+
+test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+
+lint: $(VENV)/dev  ## ruff and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+format: $(VENV)/dev  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev  ## benchmarks against Lucent, records under benchmarks/results
+	$(BIN)/python -m benchmarks.render_vs_lucent
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) jaxlens-out .pytest_cache .ruff_cache

@@ -1,0 +1,5 @@
+"""`python -m jaxlens`, the same as `jaxlens`."""
+
+from jaxlens.cli import main
+
+main()

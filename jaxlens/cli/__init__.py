@@ -1,0 +1,3 @@
+"""The command line: `jaxlens models | layers | render`."""
+
+from jaxlens.cli._main import main as main

@@ -1,0 +1,5 @@
+"""`python -m jaxlens.cli`, the same as `jaxlens`."""
+
+from jaxlens.cli import main
+
+main()

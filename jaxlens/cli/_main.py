@@ -1,0 +1,62 @@
+"""The command group and its listings."""
+
+from typing import Any
+
+import click
+
+from jaxlens import modelzoo
+from jaxlens.cli._render import render
+
+
+class Group(click.Group):
+    """Shows jaxlens' own errors as one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, TypeError, LookupError, ArithmeticError, OSError, ImportError) as error:
+            if ctx.params.get("debug"):
+                raise
+            raise click.ClickException(f"{error}") from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the Python traceback of an error.")
+@click.version_option(package_name="jaxlens")
+def main(debug: bool) -> None:
+    """Looks inside image networks.
+
+    \b
+    jaxlens models                                    which networks there are
+    jaxlens layers squeezenet1_1                      what can be rendered in one
+    jaxlens render squeezenet1_1 features.9:0-15      pictures of what neurons respond to
+    """
+
+
+@main.command()
+def models() -> None:
+    """Lists the networks, with their weights and whether these are on this machine already."""
+    for line in modelzoo.table():
+        click.echo(line)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--kind", help="Only layers of this kind, such as Conv or ReLU.")
+def layers(model: str, kind: str | None) -> None:
+    """Lists the layers of MODEL in execution order: name, kind, and shape for one image.
+
+    Any of these names followed by `:channels` is something `jaxlens render` can show.
+    """
+    network = modelzoo.load(model, weights=None, progress=False)
+    rows = [layer for layer in network.layers.values() if kind is None or layer.kind.lower() == kind.lower()]
+    if not rows:
+        kinds = sorted({layer.kind for layer in network.layers.values()})
+        raise click.ClickException(f"--kind {kind!r}: {model} has no such layer. Its kinds are {', '.join(kinds)}.")
+    wide, kinds_wide = max(len(row.name) for row in rows), max(len(row.kind) for row in rows)
+    for row in rows:
+        click.echo(f"{row.name:<{wide}}  {row.kind:<{kinds_wide}}  {' x '.join(map(str, row.shape))}")
+
+
+main.add_command(render)

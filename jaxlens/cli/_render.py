@@ -1,0 +1,87 @@
+"""`jaxlens render`: a PNG per neuron and a labelled contact sheet."""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from jaxlens import modelzoo
+from jaxlens.data import save_image
+from jaxlens.optvis.render import RenderResult, evaluate
+from jaxlens.optvis.render import render as render_objectives
+from jaxlens.plot import contact_sheet
+
+DEFAULT_MODEL = "squeezenet1_1"
+LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
+
+
+@click.command()
+@click.argument("model", default=DEFAULT_MODEL)
+@click.argument("neurons", nargs=-1, metavar="[LAYER:CHANNELS]...")
+@click.option("--weights", default="DEFAULT", show_default=True, metavar="W",
+              help="DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights.")
+@click.option("--size", default=128, show_default=True, help="Side of the images in pixels.")
+@click.option("--steps", default=512, show_default=True, help="Optimization steps.")
+@click.option("--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: 16 on a CPU]")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
+@click.option("--out", default="jaxlens-out", show_default=True, type=click.Path(path_type=Path, file_okay=False),
+              help="Folder for the pictures; made if it is not there.")
+def render(
+    model: str, neurons: tuple[str, ...], weights: str, size: int, steps: int, batch: int | None, seed: int, out: Path
+) -> None:  # fmt: skip
+    """Renders what neurons of MODEL respond to.
+
+    LAYER:CHANNELS names the neurons: features.9:3 is one, features.9:0-15 sixteen (both ends included), features.9:3,7,12
+    three, features.9:all the whole layer, logits:tabby a class. Several may be given. Without any, four
+    channels of four layers from early to late are shown.
+
+    Writes OUT/LAYER-CHANNEL.png for each neuron, and all of them with their names in OUT/contact-sheet.png.
+
+    \b
+    Examples:
+      jaxlens render squeezenet1_1 features.2:0-7 features.9:0-7
+      jaxlens render resnet50 layer3.2:12,40 --size 224 --steps 1024 --out cats
+      jaxlens render squeezenet1_1 --weights squeezenet1_1.pth --steps 256
+    """
+    check_writable(out)
+    network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
+    wanted: Any = list(neurons) or default_neurons(network)
+    if weights.lower() == "none":
+        click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
+    result = render_objectives(network, wanted, size=size, steps=steps, batch=batch, seed=seed)
+    write(result, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
+    scores = evaluate(network, wanted, result.images) if result.finished else result.scores[:, -1]
+    for name, score in zip(result.names, scores, strict=True):
+        click.echo(f"{name}\t{score:.3f}")
+    click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")
+    if not result.finished:
+        raise click.ClickException("interrupted; the pictures show the neurons as they were.")
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder and tries it, before anything long runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.ClickException(f"--out {str(folder)!r} cannot be written to ({error.strerror}). Name another folder.") from error
+
+
+def default_neurons(network: Any) -> list[str]:
+    """The first channels of layers spread over the depth: those with maps, after their nonlinearity."""
+    names = [layer.name for layer in network.layers.values() if len(layer.shape) == 3 and layer.kind not in ("Conv", "BatchNorm", "Input")]
+    inner = [name for name in names if min(network.layers[name].shape[:2]) > 1 and network.layers[name].channels >= CHANNELS]
+    depth = sorted({inner[round(i * (len(inner) - 1))] for i in np.linspace(0.05, 0.95, LAYERS)}, key=inner.index)
+    return [f"{name}:0-{CHANNELS - 1}" for name in depth]
+
+
+def write(result: RenderResult, out: Path, title: str) -> None:
+    """One PNG per neuron, and the contact sheet."""
+    for name, images in zip(result.names, result.images, strict=True):
+        stem = re.sub(r"[^\w.-]+", "-", name)
+        save_image(out / f"{stem}.png", np.concatenate(list(images), axis=1))
+    contact_sheet(result.images, result.names, title=title).save(out / "contact-sheet.png")

@@ -1,0 +1,52 @@
+"""Image files, through Pillow."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def load_image(path: str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """An image file as float32 `[H, W, 3]` in [0, 1].
+
+    Args:
+        path: any format Pillow reads; turned upright by its EXIF tag, transparency dropped.
+        size: (height, width) to resize to; an int makes the shorter side that long and crops the centre square.
+    """
+    with Image.open(path) as file:
+        picture = ImageOps.exif_transpose(file).convert("RGB")
+    if isinstance(size, int):
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    elif size is not None:
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.float32) / 255
+
+
+def save_image(path: str | Path, image: np.ndarray) -> Path:
+    """Writes floats `[H, W, 3]` in [0, 1] to a file, in the format its ending names. Returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_uint8(image)).save(path)
+    return path
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Floats in [0, 1] as 0..255, rounded to nearest; values outside are clipped."""
+    array = np.asarray(image)
+    if array.ndim < 3 or array.shape[-1] not in (1, 3, 4):
+        raise ValueError(f"image has shape {array.shape}, but [..., H, W, C] with 1, 3 or 4 channels is needed.")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"image has dtype {array.dtype}, but floats in [0, 1] are needed.")
+    return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+
+
+def show_image(image: np.ndarray) -> None:
+    """Shows floats `[H, W, 3]`: inline in a notebook, else in the system's viewer where there is one."""
+    picture = Image.fromarray(to_uint8(image))
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        display(picture)
+    else:
+        picture.show()

@@ -1,0 +1,29 @@
+"""Errors that say which argument was wrong, its value, what is legal and what to do."""
+
+
+class UnknownLayerError(LookupError):
+    """A layer name that the model does not have."""
+
+
+class ImageTooSmallError(ValueError):
+    """An image that some layer on the way reduces to nothing."""
+
+
+class WeightsError(ValueError):
+    """A weights file that is damaged, of the wrong kind, or not the one it claims to be."""
+
+
+class ConversionError(WeightsError):
+    """A state dict whose tensors do not match the network's, one by one."""
+
+
+class NonFiniteError(FloatingPointError):
+    """Every task of a render became NaN or infinite; `result` holds the last good images."""
+
+    def __init__(self, message: str, result: object):
+        super().__init__(message)
+        self.result = result
+
+
+class NonFiniteWarning(RuntimeWarning):
+    """Some tasks of a render became NaN or infinite; the others went on."""

@@ -1,0 +1,16 @@
+"""Models: named layers, interceptors, gradient rules, adapters."""
+
+from jaxlens.model import interceptors as interceptors
+from jaxlens.model import rules as rules
+from jaxlens.model._adapters import from_function as from_function
+from jaxlens.model._adapters import from_linen as from_linen
+from jaxlens.model._adapters import from_nnx as from_nnx
+from jaxlens.model._layer import Layer as Layer
+from jaxlens.model._model import Model as Model
+from jaxlens.model._model import activations as activations
+from jaxlens.model._preprocess import IMAGENET as IMAGENET
+from jaxlens.model._preprocess import INCEPTION as INCEPTION
+from jaxlens.model._preprocess import Preprocess as Preprocess
+from jaxlens.model._sites import Interceptor as Interceptor
+from jaxlens.model._sites import Site as Site
+from jaxlens.model._sites import site as site

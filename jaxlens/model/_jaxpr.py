@@ -1,0 +1,251 @@
+"""A traced function as a flat list of steps: what depends on the image, and where its ReLUs are.
+
+Calls are inlined (jit, checkpoint, closed_call, and custom derivatives that hold a ReLU), so that a
+pattern such as `where(x > 0, x, 0)` is seen whole although its parts lie in different jaxprs.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlens.model._primitives import ReLU, judge
+
+MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
+
+_INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint"})
+_CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Value:
+    """A variable of the flat program: result number `index` of the step `maker`, or else an input or a constant."""
+
+    depends: bool  # on the image
+    inexact: bool  # float or complex: can carry a gradient
+    maker: "Step | None" = None
+    index: int = 0
+    array: Any = None  # of literals and of constants the function closed over
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A primitive that is not understood: why ("" if its name says it) and in which layer."""
+
+    primitive: str
+    why: str
+    where: str
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Step:
+    """One equation of a (possibly inner) jaxpr, with the values it reads, literals included.
+
+    It does not list the values it makes: values point to their maker and never the other way round, so that
+    the program frees the arrays and tracers it holds without the garbage collector.
+    """
+
+    equation: Any
+    jaxpr: Any
+    operands: tuple[Value, ...]
+    path: str  # of the calls it was inlined from
+    relu: ReLU | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.equation.primitive.name
+
+    @property
+    def where(self) -> str:
+        """Layer scopes and jitted functions around the equation, outermost first."""
+        return _join(self.path, _scope(self.equation))
+
+
+@dataclasses.dataclass(eq=False)
+class Program:
+    """The steps that some output needs, in order, and those of them that gradients pass through."""
+
+    inputs: list[Value]
+    outputs: list[Value]
+    steps: list[Step]
+    on_path: list[Step]
+    tree: Any
+
+    @property
+    def relus(self) -> list[Step]:
+        return [step for step in self.on_path if step.relu is not None]
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [problem for step in self.on_path for problem in step.problems]
+
+    def run(self, leaves: Sequence[Any], relu: Callable[[str, Any, Any], Any]) -> Any:
+        """Evaluates the program; `relu(kind, x, y)` stands in for every ReLU `y` of `x` on the gradient's path."""
+        given, made = dict(zip(self.inputs, leaves, strict=True)), dict[Step, list[Any]]()
+        replaced = set(self.relus)
+
+        def read(value: Value) -> Any:
+            return made[value.maker][value.index] if value.maker else given.get(value, value.array)
+
+        for step in self.steps:
+            with jax.named_scope(step.path) if step.path else contextlib.nullcontext():
+                made[step] = _evaluate(step, [read(value) for value in step.operands])
+                if step in replaced:
+                    made[step] = [relu(step.relu.kind, read(step.relu.source), made[step][0])]  # type: ignore[union-attr]
+        return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs])
+
+
+def trace(fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = ()) -> Program:
+    """Traces `fn(*args)`, where the leaves of the first argument are the image."""
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+    images = len(jax.tree.leaves(args[0]))
+    inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
+    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", frozenset(allow))
+    steps = _needed(steps, outputs)
+    return Program(inputs, outputs, steps, _gradient_path(steps, outputs), jax.tree.structure(shapes))
+
+
+def _flatten(
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], path: str, allow: frozenset[str]
+) -> tuple[list[Step], list[Value]]:
+    env = dict(zip(jaxpr.invars, inputs, strict=True))
+    env |= {var: Value(False, _inexact(var), array=array) for var, array in zip(jaxpr.constvars, consts, strict=True)}
+
+    def read(atom: Any) -> Value:
+        if isinstance(atom, jex.Literal):
+            dtype = getattr(atom.aval, "dtype", None)
+            return Value(False, _inexact(atom), array=np.asarray(atom.val, dtype))
+        return env[atom]
+
+    steps: list[Step] = []
+    for equation in jaxpr.eqns:
+        step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
+        name, depends = _name(equation), any(value.depends for value in step.operands)
+        kept = name in allow or name.startswith(MARK)
+        if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
+            inner, outputs = _inline(step, name, allow)
+            path_inside = _gradient_path(inner, outputs)
+            if step.name in _INLINED or any(part.relu for part in path_inside):
+                steps += inner
+                env |= dict(zip(equation.outvars, outputs, strict=True))
+                continue
+            step.problems = tuple(problem for part in path_inside for problem in part.problems)
+        if depends and not kept and step.name not in _CUSTOM and any(map(_inexact, equation.outvars)):
+            _assess(step, allow)
+        steps.append(step)
+        env |= {var: Value(depends, _inexact(var), step, i) for i, var in enumerate(equation.outvars)}
+    return steps, [read(atom) for atom in jaxpr.outvars]
+
+
+def _inline(step: Step, name: str, allow: frozenset[str]) -> tuple[list[Step], list[Value]]:
+    params = step.equation.params
+    body, consts = _open(params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"])
+    return _flatten(body, consts, step.operands, _join(step.where, "" if "<" in name else name), allow)
+
+
+def _assess(step: Step, allow: frozenset[str]) -> None:
+    """Fills in what `judge` finds, which for loops means looking into their bodies."""
+    found: ReLU | str | None
+    if step.name == "scan":
+        found = _loop_problem(step, [step.equation.params["jaxpr"]], step.operands, step.equation.params["num_carry"], allow)
+    elif step.name == "cond" and not step.operands[0].depends:
+        found = _loop_problem(step, step.equation.params["branches"], step.operands[1:], 0, allow)
+    elif step.name in ("cond", "while"):
+        found = "whose course depends on the image"
+    else:
+        found = judge(step)
+    if isinstance(found, ReLU):
+        step.relu = found
+    elif found is not None and step.name not in allow:
+        step.problems = (Problem(step.name, found, step.where),)
+
+
+def _loop_problem(
+    step: Step, bodies: Sequence[Any], operands: Sequence[Value], carry: int, allow: frozenset[str]
+) -> str | None:
+    """A loop or branch is kept as it stands, so its bodies may hold nothing that a rule would have to change."""
+    first = step.equation.params.get("num_consts", 0)
+    depends = [value.depends for value in operands]
+    found: dict[str, None] = {}
+    for body, consts in map(_open, bodies):
+        while True:
+            inputs = [Value(flag, _inexact(var)) for flag, var in zip(depends, body.invars, strict=True)]
+            steps, outputs = _flatten(body, consts, inputs, step.where, allow)
+            grown = [i for i in range(carry) if outputs[i].depends and not depends[first + i]]
+            for i in grown:
+                depends[first + i] = True
+            if not grown:
+                break
+        on_path = _gradient_path(steps, outputs)
+        found |= dict.fromkeys(["a ReLU"] * any(part.relu for part in on_path))
+        found |= dict.fromkeys(problem.primitive for part in on_path for problem in part.problems)
+    return f"its body holds {', '.join(found)}; write it as a Python loop or `if`" if found else None
+
+
+def _needed(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
+    """Drops what neither an output nor an effect (`jax.debug.print`) needs."""
+    wanted, kept = {value.maker for value in outputs}, []
+    for step in reversed(steps):
+        if step in wanted or step.equation.effects:
+            kept.append(step)
+            wanted.update(value.maker for value in step.operands)
+    return kept[::-1]
+
+
+def _gradient_path(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
+    """The steps through which a gradient of the outputs reaches the image."""
+    wanted, path = _carriers(outputs), []
+    for step in reversed(steps):
+        if step in wanted:
+            path.append(step)
+            wanted |= _carriers((step.relu.source,) if step.relu else () if step.name == "stop_gradient" else step.operands)
+    return path[::-1]
+
+
+def _carriers(values: Sequence[Value]) -> set[Step | None]:
+    return {value.maker for value in values if value.depends and value.inexact}
+
+
+def _evaluate(step: Step, arrays: list[Any]) -> list[Any]:
+    """The results of one equation, by JAX's own evaluator on a jaxpr of just this equation."""
+    equation = step.equation
+    reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}
+    single = step.jaxpr.replace(
+        constvars=[], invars=list(reads), outvars=equation.outvars, eqns=[equation], effects=equation.effects
+    )
+    return jax.core.eval_jaxpr(single, (), *reads.values())
+
+
+def _name(equation: Any) -> str:
+    """What function a call primitive calls, or ""."""
+    if equation.primitive.name in _INLINED:
+        return str(equation.params.get("name", ""))
+    if equation.primitive.name not in _CUSTOM:
+        return ""
+    info = getattr(_open(equation.params["call_jaxpr"])[0], "debug_info", None)
+    return str(getattr(info, "func_src_info", None) or "").split(" at ")[0]
+
+
+def _open(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
+    return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, jex.ClosedJaxpr) else (jaxpr, ())
+
+
+def _inexact(atom: Any) -> bool:
+    return jnp.issubdtype(getattr(atom.aval, "dtype", np.dtype(bool)), jnp.inexact)
+
+
+def _scope(equation: Any) -> str:
+    return str(getattr(getattr(equation, "source_info", None), "name_stack", ""))
+
+
+def _join(*parts: str) -> str:
+    """A path without the repeats that a jitted function inside a custom derivative of the same name makes."""
+    names = [name for part in parts for name in part.split("/") if name]
+    return "/".join(name for i, name in enumerate(names) if i == 0 or name != names[i - 1])

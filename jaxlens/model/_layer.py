@@ -1,0 +1,136 @@
+"""What layers a forward pass has: their names, kinds and shapes, without running it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from jaxlens.errors import ImageTooSmallError, UnknownLayerError
+from jaxlens.model._sites import Site, intercepting, site
+
+Size = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer of a model.
+
+    `name` is PyTorch's dotted path; `kind` the class of the module; `shape` the output for one
+    image of the model's input size, `(H, W, C)` for maps and `(C,)` for vectors.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: the last axis."""
+        return self.shape[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Everything about a model that decides its layers; hashable, so that tracing is cached."""
+
+    forward: Callable[[Any, jax.Array], Any]
+    preprocess: Callable[[jax.Array], jax.Array]
+    treedef: Any
+    leaves: tuple[tuple[tuple[int, ...], Any], ...]
+    channels: int
+
+    def params(self) -> Any:
+        structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.leaves]
+        return jax.tree.unflatten(self.treedef, structs)
+
+
+@functools.lru_cache(maxsize=256)
+def trace(architecture: Architecture, size: Size) -> tuple[tuple[str, int, str, tuple[int, ...]], ...]:
+    """(path, call number, kind, output shape) of every array-valued site, as the calls finish."""
+    events: list[tuple[str, int, str, tuple[int, ...]]] = []
+    calls: dict[str, int] = {}
+
+    def record(where: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        number = calls.get(where.name, 0)
+        calls[where.name] = number + 1
+        out = call(*args, **kwargs)
+        if hasattr(out, "shape") and out.ndim >= 1:
+            events.append((where.name, number, where.kind, tuple(out.shape[1:])))
+        return out
+
+    def run(params: Any, images: jax.Array) -> Any:
+        with intercepting([record], {}):
+            return forward(architecture.forward, architecture.preprocess, params, images)
+
+    images = jax.ShapeDtypeStruct((1, *size, architecture.channels), "float32")
+    jax.eval_shape(run, architecture.params(), images)
+    return tuple(events)
+
+
+def forward(network: Callable[..., Any], preprocess: Callable[..., Any], params: Any, images: jax.Array) -> jax.Array:
+    """Images in [0, 1] to logits; the two ends are sites too."""
+    images = site("input", _identity, kind="Input")(images)
+    logits = network(params, preprocess(images))
+    if not isinstance(logits, jax.Array):
+        raise TypeError(
+            f"The network returned {type(logits).__name__} where one array of logits is needed. "
+            "Pass `output=` to the adapter, for instance output=lambda out: out['logits']."
+        )
+    return site("logits", _identity, kind="Output")(logits)
+
+
+def _identity(x: jax.Array) -> jax.Array:
+    return x
+
+
+def call_totals(architecture: Architecture, size: Size) -> dict[str, int]:
+    """How often each layer is called in one forward pass."""
+    totals: dict[str, int] = {}
+    for path, number, _, _ in trace(architecture, size):
+        totals[path] = max(totals.get(path, 0), number + 1)
+    return totals
+
+
+def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
+    """The layers in execution order, by name."""
+    totals = call_totals(architecture, size)
+    layers = {}
+    for path, number, kind, shape in trace(architecture, size):
+        name = path if totals[path] == 1 else f"{path}@{number}"
+        layers[name] = Layer(name, kind, shape)
+    return layers
+
+
+def resolve(layers: Mapping[str, Layer], name: str, model: str) -> str:
+    """The canonical name of a layer: see `Model.resolve`."""
+    if name in layers:
+        return name
+    if name == "labels":  # Lucid's and Lucent's word for the output
+        return "logits"
+    calls = [known for known in layers if known.partition("@")[0] == name]
+    if calls:
+        return calls[-1]
+    underscored = {known.replace(".", "_"): known for known in layers if "@" not in known}
+    underscored |= {known.partition("@")[0].replace(".", "_"): known for known in layers if "@" in known}
+    if name in underscored:
+        return underscored[name]
+    from jaxlens._checks import suggest
+
+    raise UnknownLayerError(
+        f"layer={name!r} is not a layer of {model}. Closest: {suggest(name, layers)}. "
+        f"`model.layers` (or `jaxlens layers {model}`) lists all {len(layers)}."
+    )
+
+
+def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer: str, model: str) -> ImageTooSmallError:
+    """The error for an image that does not reach `layer`, with the smallest size that does."""
+    low, high = min(size), max(input_size)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fails((middle, middle)) else (low, middle)
+    return ImageTooSmallError(
+        f"size={size[0]}x{size[1]} is too small for layer {layer!r} of {model}: nothing is left of the image there. "
+        f"It takes {high}x{high} or more."
+    )

@@ -1,0 +1,212 @@
+"""The Model: parameters and a pure forward function in which every layer is a named site."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._checks import check_images
+from jaxlens._pytree import field, pytree
+from jaxlens.model import _layer
+from jaxlens.model._interceptors import bind
+from jaxlens.model._layer import Layer
+from jaxlens.model._preprocess import IMAGENET
+from jaxlens.model._rules import GradientRule, apply_rule
+from jaxlens.model._sites import Interceptor, Site, intercepting
+
+
+@pytree
+class Model:
+    """A network one can look into: `params` and a pure `forward(params, x) -> logits`.
+
+    A Model is a pytree whose leaves are the weights, so it passes through `jax.jit`, `jax.grad` and
+    sharding like any argument, and another set of weights does not recompile anything. Build
+    one with `jaxlens.modelzoo.load`, `Model.from_nnx`, `Model.from_linen` or `Model.from_function`.
+
+    Attributes:
+        params: the weights, any pytree.
+        forward: the network, from preprocessed images `[B, H, W, C]` to logits.
+        preprocess: from images in [0, 1] to what the network eats; usually a `Preprocess`.
+        input_size: the (height, width) it was trained at; smaller images are upsampled to it.
+        labels: one name per output, or None.
+        name: how errors and files call it.
+        channels: of the images it takes.
+        rule: how gradients pass its ReLUs; see `with_gradient_rule`.
+    """
+
+    params: Any
+    forward: Callable[[Any, jax.Array], Any] = field(static=True)
+    preprocess: Callable[[jax.Array], jax.Array] = field(static=True, default=IMAGENET)
+    input_size: tuple[int, int] = field(static=True, default=(224, 224))
+    labels: tuple[str, ...] | None = field(static=True, default=None)
+    name: str = field(static=True, default="model")
+    channels: int = field(static=True, default=3)
+    rule: GradientRule | None = None
+
+    def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
+        """Logits of images `[B, H, W, 3]`, floats in [0, 1]."""
+        return activations(self, images, ["logits"])["logits"]
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """Every layer by name, in execution order, with its shape at `input_size`.
+
+        "input" is the image in [0, 1] and "logits" the output. Found by `jax.eval_shape`: nothing is computed.
+        """
+        return MappingProxyType(_layer.layers_at(self._architecture, self.input_size))
+
+    def resolve(self, layer: str) -> str:
+        """The canonical name of `layer`.
+
+        Besides the names in `layers`: "labels" for "logits"; the bare name of a module that is called several
+        times (torchvision's shared `relu`) for its last call; Lucent's spelling with underscores for dots.
+
+        Raises:
+            UnknownLayerError: with the nearest names.
+        """
+        return _layer.resolve(self.layers, layer, self.name)
+
+    def shapes(self, size: tuple[int, int], layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Output shapes of `layers` for one image of `size` (height, width), without computing anything.
+
+        Raises:
+            ImageTooSmallError: if nothing is left of such an image at a layer.
+        """
+        names = tuple(self.resolve(layer) for layer in layers)
+
+        def shapes_at(where: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+            images = jax.ShapeDtypeStruct((1, *where, self.channels), jnp.float32)
+            out = jax.eval_shape(lambda model, x: run(model, x, names), self.replace(rule=None), images)
+            return {name: tuple(value.shape[1:]) for name, value in out.items()}
+
+        def fails(where: tuple[int, int]) -> bool:
+            try:
+                return any(0 in shape for shape in shapes_at(where).values())
+            except (TypeError, ValueError, ZeroDivisionError):
+                return True
+
+        if fails(size):
+            if fails(self.input_size):  # not the image's fault: show what happens
+                shapes_at(self.input_size)
+            raise _layer.too_small(fails, size, self.input_size, layers[-1], self.name)
+        return shapes_at(size)
+
+    def with_gradient_rule(self, rule: GradientRule | None) -> "Model":
+        """The same model with another backward pass at its ReLUs: `rules.guided()`, `rules.deconvnet()`,
+        `rules.redirected()`, or None for the true gradient. Values do not change."""
+        return self.replace(rule=rule)
+
+    def replace(self, **changes: Any) -> "Model":
+        """A copy with some attributes changed."""
+        import dataclasses
+
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def _architecture(self) -> _layer.Architecture:
+        leaves, treedef = jax.tree.flatten(self.params)
+        avals = tuple((tuple(jnp.shape(leaf)), jnp.result_type(leaf)) for leaf in leaves)
+        return _layer.Architecture(self.forward, self.preprocess, treedef, avals, self.channels)
+
+    @staticmethod
+    def from_nnx(module: Any, **options: Any) -> "Model":
+        """A Model of a Flax NNX module `module(images) -> logits`; see `jaxlens.model.from_nnx`."""
+        from jaxlens.model._adapters import from_nnx
+
+        return from_nnx(module, **options)
+
+    @staticmethod
+    def from_linen(module: Any, variables: Any, **options: Any) -> "Model":
+        """A Model of a Flax Linen module and its variables; see `jaxlens.model.from_linen`."""
+        from jaxlens.model._adapters import from_linen
+
+        return from_linen(module, variables, **options)
+
+    @staticmethod
+    def from_function(fn: Callable[[Any, jax.Array], Any], params: Any, **options: Any) -> "Model":
+        """A Model of a plain function `fn(params, images) -> logits`; see `jaxlens.model.from_function`."""
+        from jaxlens.model._adapters import from_function
+
+        return from_function(fn, params, **options)
+
+
+def activations(
+    model: Model, images: Float[Array, "b h w c"], layers: Sequence[str], interceptors: Sequence[Interceptor] = ()
+) -> dict[str, Array]:
+    """What `layers` output for `images`; only what they need is computed.
+
+    Args:
+        model: any Model.
+        images: floats `[B, H, W, 3]` in [0, 1]; the model applies its own preprocessing.
+        layers: names as in `model.layers` (or a spelling that `model.resolve` knows).
+        interceptors: changes made on the way: `interceptors.ablate`, `replace`, `perturb`, or any
+            `(site, call, *args) -> output`. They apply in order, before the values are read.
+
+    Returns: the values under the names given, `[B, H, W, C]` for maps and `[B, C]` for vectors.
+
+    Raises:
+        UnknownLayerError: for a name the model does not have, with the nearest ones.
+        ValueError, TypeError: for images of another layout, dtype or range.
+    """
+    if isinstance(layers, str):
+        raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
+    images = check_images(images, channels=model.channels)
+    names = {layer: model.resolve(layer) for layer in layers}
+    model.shapes(images.shape[1:3], list(layers))
+    values = _run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))
+    return {layer: values[name] for layer, name in names.items()}
+
+
+def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
+    """`activations` for canonical names and bound interceptors, to be called inside traced code.
+
+    The forward pass stops at the last layer needed, so the rest of the network is not even traced.
+    """
+    if model.rule is None:
+        return _read(model, images, names, interceptors)
+    # Rules are written for one example: what one image does must not depend on its neighbours.
+    axes = tuple(getattr(interceptor, "batch_axes", lambda: None)() for interceptor in interceptors)
+    one = apply_rule(model.rule, lambda varied, params: _read(model.replace(params=params), varied[0], names, varied[1]))
+
+    def for_image(image: jax.Array, varied: Any) -> dict[str, Array]:
+        single = jax.tree.map(lambda x, axis: x if axis is None else x[None], varied, axes, is_leaf=lambda x: x is None)
+        return {name: value[0] for name, value in one((image[None], single), model.params).items()}
+
+    return jax.vmap(for_image, in_axes=(0, axes))(images, tuple(interceptors))
+
+
+_run_jit = jax.jit(run, static_argnames=("names",))
+
+
+class _Done(BaseException):
+    """Raised inside a forward pass once everything wanted has been seen."""
+
+
+def _read(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any]) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+
+    def collect(site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        out = call(*args, **kwargs)
+        if site.name in names:
+            found[site.name] = out
+            if len(found) == len(names):
+                raise _Done
+        return out
+
+    totals = _layer.call_totals(model._architecture, model.input_size)
+    with intercepting([*interceptors, collect], totals):
+        try:
+            _layer.forward(model.forward, model.preprocess, model.params, images)
+        except _Done:
+            pass
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RuntimeError(
+            f"Layers {missing} did not run although the model lists them. A `jax.jit` or `jax.checkpoint` inside the "
+            "forward function hides them on its second call: jit the outermost function only."
+        )
+    return found

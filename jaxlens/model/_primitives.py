@@ -1,0 +1,188 @@
+"""Which JAX primitives a gradient rule understands, and which of them form a ReLU.
+
+The lists hold what is allowed: linear or structural primitives, pools, and products with one
+factor that does not depend on the image. Anything else, primitives yet to be invented included, is a problem.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxlens.model._jaxpr import Step, Value
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+# Linear in all operands taken together.
+LINEAR = _set("""
+    add add_any sub neg reduce_sum reduce_window_sum cumsum reshape transpose broadcast_in_dim squeeze expand_dims
+    concatenate pad slice split tile rev convert_element_type reduce_precision copy copy_p name optimization_barrier
+    device_put sharding_constraint reshard mesh_cast pvary pcast stop_gradient fft real imag complex conj
+""")
+# Piecewise linear, each output a copy of one input: their own gradient is right under every rule.
+POOLING = _set("""
+    reduce_max reduce_min cummax cummin reduce_window_max reduce_window_min select_and_gather_add select_and_scatter_add
+""")
+# Linear in each operand: at most one may depend on the image.
+BILINEAR = _set("mul dot_general conv_general_dilated ragged_dot ragged_dot_general")
+# Linear in the operands at these positions; the others (indices, divisors) may not depend on the image.
+LINEAR_IN = {
+    "div": (0,),
+    "gather": (0,),
+    "dynamic_slice": (0,),
+    "dynamic_update_slice": (0, 1),
+    "scatter": (0, 2),
+    "scatter-add": (0, 2),
+    "scatter_add": (0, 2),
+    "scatter-sub": (0, 2),
+    "triangular_solve": (1,),
+}
+# One output element per input element, so `max(f(x), g(x))` of two of them is an activation and not a pool.
+_POINTWISE = _set("""
+    add add_any sub mul div neg max min clamp select_n convert_element_type reduce_precision copy name stop_gradient
+""")
+_SAME = _set("copy copy_p name convert_element_type reduce_precision")
+_SAME_CONSTANT = _SAME | _set("broadcast_in_dim reshape squeeze expand_dims stop_gradient")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReLU:
+    """An output that is `kind(source)` elementwise, however it is written."""
+
+    kind: Literal["relu", "relu6"]
+    source: "Value"
+
+
+def judge(step: "Step") -> ReLU | str | None:
+    """A ReLU, or why this step is not understood ("" if its name says it), or None if all is well."""
+    name, operands = step.name, step.operands
+    if name in ("max", "min", "clamp", "select_n"):
+        relu = {"max": _from_max, "min": _from_min, "clamp": _from_clamp, "select_n": _from_select}[name](operands)
+        return relu or _piecewise_problem(name, operands)
+    varying = [i for i, value in enumerate(operands) if value.depends]
+    if name == "convert_element_type" and not operands[0].inexact:
+        return "a float made from an image-dependent integer or bool"
+    if name in LINEAR or name in POOLING:
+        return None
+    if name in BILINEAR:
+        masked = _from_mask(operands) if name == "mul" else None
+        return masked or (None if len(varying) == 1 else "two image-dependent operands")
+    if name in LINEAR_IN:
+        wrong = [i for i in varying if i not in LINEAR_IN[name]]
+        return f"operand {wrong[0]} depends on the image" if wrong else None
+    return ""
+
+
+def _from_max(operands: tuple["Value", ...]) -> ReLU | None:
+    x, bound = _split(operands)
+    if bound is None or constant(bound) != 0:
+        return None
+    capped = _original(x).maker  # max(min(x, 6), 0)
+    if capped is not None and capped.name == "min":
+        inner, cap = _split(capped.operands)
+        if cap is not None and constant(cap) == 6:
+            return ReLU("relu6", inner)
+    return ReLU("relu", x)
+
+
+def _from_min(operands: tuple["Value", ...]) -> ReLU | None:
+    x, bound = _split(operands)  # min(max(x, 0), 6)
+    made = _original(x).maker
+    if bound is not None and constant(bound) == 6 and made is not None and made.relu is not None and made.relu.kind == "relu":
+        return ReLU("relu6", made.relu.source)
+    return None
+
+
+def _from_clamp(operands: tuple["Value", ...]) -> ReLU | None:
+    low, x, high = operands
+    if constant(low) != 0 or constant(high) not in (6, np.inf):
+        return None
+    return ReLU("relu6" if constant(high) == 6 else "relu", x)
+
+
+def _from_select(operands: tuple["Value", ...]) -> ReLU | None:
+    tested, positive = _sign_test(operands[0])  # where(x > 0, x, 0); select_n lists the False case first
+    if tested is None or len(operands) != 3:
+        return None
+    kept, dropped = (operands[2], operands[1]) if positive else (operands[1], operands[2])
+    return ReLU("relu", kept) if _original(kept) is _original(tested) and constant(dropped) == 0 else None
+
+
+def _from_mask(operands: tuple["Value", ...]) -> ReLU | None:
+    for x, mask in (operands, operands[::-1]):  # x * (x > 0)
+        if mask.maker is not None and mask.maker.name == "convert_element_type":
+            tested, positive = _sign_test(mask.maker.operands[0])
+            if tested is not None and positive and _original(tested) is _original(x):
+                return ReLU("relu", x)
+    return None
+
+
+def _piecewise_problem(name: str, operands: tuple["Value", ...]) -> str | None:
+    if name == "select_n":
+        return "an image-dependent condition that is not a ReLU" if operands[0].depends else None
+    if name == "clamp":
+        unbounded = constant(operands[0]) == -np.inf and constant(operands[2]) == np.inf
+        return None if unbounded else "bounds other than (0, 6) and (0, inf)"
+    bound = _split(operands)[1]
+    if bound is not None:
+        return None if constant(bound) == {"max": -np.inf, "min": np.inf}[name] else "a bound that is not a ReLU's"
+    one, other = (_pointwise_root(value) for value in operands)
+    return "two functions of the same value: an activation, not a pool" if one is other else None
+
+
+def _split(operands: tuple["Value", ...]) -> tuple["Value", "Value | None"]:
+    """The image-dependent operand and the other one, or None if both depend on the image."""
+    a, b = operands
+    return (a, b) if not b.depends else (b, None if a.depends else a)
+
+
+def _sign_test(value: "Value") -> tuple["Value | None", bool]:
+    """(x, True) for a bool that is `x > 0` or `x >= 0`; (x, False) for `x < 0` or `x <= 0`."""
+    made = value.maker
+    if made is None or made.name not in ("gt", "ge", "lt", "le"):
+        return None, False
+    a, b = made.operands
+    if constant(b) == 0:
+        return a, made.name in ("gt", "ge")
+    return (b, made.name in ("lt", "le")) if constant(a) == 0 else (None, False)
+
+
+def _original(value: "Value") -> "Value":
+    """The value before copies and changes of float type."""
+    while value.maker is not None and value.maker.name in _SAME and value.maker.operands[0].inexact:
+        value = value.maker.operands[0]
+    return value
+
+
+def _pointwise_root(value: "Value") -> "Value":
+    """The value that this one is an elementwise function of, with everything else in it fixed."""
+    while value.maker is not None and value.maker.name in _POINTWISE:
+        varying = list(dict.fromkeys(operand for operand in value.maker.operands if operand.depends and operand.inexact))
+        if len(varying) != 1:
+            break
+        value = varying[0]
+    return value
+
+
+def constant(value: "Value") -> float | None:
+    """The number that every element of this value is known to be, or None."""
+    if value.depends:
+        return None
+    if value.maker is not None:
+        return constant(value.maker.operands[0]) if value.maker.name in _SAME_CONSTANT else None
+    return _uniform(value.array)
+
+
+def _uniform(array: Any) -> float | None:
+    if array is None or isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+        return None
+    if not jnp.issubdtype(array.dtype, np.number) or not array.size:
+        return None
+    first = np.asarray(array).flat[0]
+    return float(first) if np.isrealobj(first) and (np.asarray(array) == first).all() else None

@@ -1,0 +1,253 @@
+"""Gradient rules: other backward passes at the ReLUs of any JAX function."""
+
+import functools
+import types
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxlens._pytree import field, pytree
+from jaxlens.model._jaxpr import MARK, Problem, Program, trace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class GradientRuleError(ValueError):
+    """A function that a gradient rule cannot honour: it has no ReLU, or something the rule does not know.
+
+    `unknown` names the primitives it does not know; it is empty where no ReLU was found.
+    """
+
+    def __init__(self, message: str, unknown: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.unknown = unknown
+
+
+@pytree
+class GradientRule:
+    """What the gradient becomes on its way back through a ReLU, for ONE example.
+
+    `x` is what went into the ReLU, `g` the gradient of a score (to be maximised) at what came out,
+    both of any shape; the result is the gradient at `x`. To add a rule, subclass this,
+    decorate it with `jaxlens._pytree.pytree` and write the two functions.
+
+    Attributes:
+        allow: primitives ("tanh") or functions that appear in the jaxpr as a call ("silu") whose
+            plain gradient is accepted.
+    """
+
+    allow: tuple[str, ...] = field(static=True, default=())
+
+    def relu(self, x: Float[Array, "..."], g: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Through `max(x, 0)`."""
+        raise NotImplementedError
+
+    def relu6(self, x: Float[Array, "..."], g: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Through `min(max(x, 0), 6)`."""
+        raise NotImplementedError
+
+
+@pytree
+class _Standard(GradientRule):
+    def relu(self, x: Any, g: Any) -> Any:
+        return jnp.where(x > 0, g, 0)
+
+    def relu6(self, x: Any, g: Any) -> Any:
+        return jnp.where((x > 0) & (x < 6), g, 0)
+
+
+@pytree
+class _Guided(GradientRule):
+    def relu(self, x: Any, g: Any) -> Any:
+        return jnp.where((x > 0) & (g > 0), g, 0)
+
+    def relu6(self, x: Any, g: Any) -> Any:
+        return jnp.where((x > 0) & (x < 6) & (g > 0), g, 0)
+
+
+@pytree
+class _Deconvnet(GradientRule):
+    def relu(self, x: Any, g: Any) -> Any:
+        return jnp.maximum(g, 0)
+
+    def relu6(self, x: Any, g: Any) -> Any:
+        return jnp.maximum(g, 0)
+
+
+@pytree
+class _Redirected(GradientRule):
+    active: Bool[Array, ""] = field(rank=0)
+
+    def relu(self, x: Any, g: Any) -> Any:
+        return self._choose(jnp.where(x > 0, g, 0), jnp.where((x < 0) & (g < 0), 0, g))
+
+    def relu6(self, x: Any, g: Any) -> Any:
+        plain = jnp.where((x > 0) & (x < 6), g, 0)
+        return self._choose(plain, jnp.where(((x < 0) & (g < 0)) | ((x > 6) & (g > 0)), 0, g))
+
+    def _choose(self, plain: Any, redirected: Any) -> Any:
+        return jnp.where(self.active & ~jnp.any(plain != 0), redirected, plain)
+
+
+def standard() -> GradientRule:
+    """The true gradient, `g * 1[x > 0]`. `apply_rule(standard(), fn)` is `fn` and never raises."""
+    return _Standard()
+
+
+def guided(*, allow: Iterable[str] = ()) -> GradientRule:
+    """Guided backpropagation, `g * 1[x > 0] * 1[g > 0]`: only evidence for, through active units only.
+
+    Springenberg et al. 2015, arXiv:1412.6806. ReLU6: `1[0 < x < 6]`.
+
+    Differs from captum: every ReLU counts, `jax.nn.relu` and `max(x, 0)` in the middle of a function
+    too, where captum replaces `nn.ReLU` modules and leaves the rest silently alone (captum #1082).
+    A nonlinearity other than ReLU is an error unless named in `allow` or marked `plain_gradient`.
+    """
+    return _Guided(allow=_names(allow))
+
+
+def deconvnet(*, allow: Iterable[str] = ()) -> GradientRule:
+    """The deconvolutional network's `max(g, 0)`: a ReLU on the way back, and no memory of the way forth.
+
+    Zeiler and Fergus 2014, arXiv:1311.2901, as a gradient rule (Simonyan et al. 2014, arXiv:1312.6034).
+    ReLU6: the same. Differs from captum as `guided` does.
+    """
+    return _Deconvnet(allow=_names(allow))
+
+
+def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = ()) -> GradientRule:
+    """Lucid's redirected ReLU: lets an image out of a region where the unit to be maximised is dead.
+
+    Where any element of the plain gradient at this ReLU, of this image, is not zero: the plain gradient. Where
+    all of it is zero: `g`, except that a pre-activation below 0 is not pushed lower, so `0` where
+    `x < 0` and `g < 0` (ReLU6: nor one above 6 pushed higher, `0` where `x > 6` and `g > 0`).
+
+    Lucid, misc/redirected_relu_grad.py. Lucid minimises a loss, so the sign of `g` is the other way round there. Its step limit
+    (rule on for steps 0..16) is `active` here, a leaf: `redirected(step <= 16)` does not retrace. Lucid's relu passes
+    the plain gradient at `x == 0`; here it is `g * 1[x > 0]`, that of jax.nn.relu (jnp.maximum gives half at a tie). It matters
+    only where a live ReLU sees exact zeros.
+    Lucent's variant (0.1 g wherever x < 0, always) is another rule.
+    """
+    return _Redirected(active=jnp.asarray(active, bool), allow=_names(allow))
+
+
+def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with the same values and the rule for a backward pass at each ReLU.
+
+    A ReLU counts if it lies between the first argument and the outputs and gradients pass through it: `jax.nn.relu`,
+    `relu6`, `max(x, 0)`, `clip(x, 0)`, `clip(x, 0, 6)`, `where(x > 0, x, 0)` and `x * (x > 0)`, jitted, checkpointed or inside
+    a custom derivative. Everything else in between must be linear, a pool, marked `plain_gradient`, or in `rule.allow`;
+    what is none of these raises. A custom derivative around linear steps and pools is kept. Checkpoints are undone.
+    Apply it to the network alone: objectives (a square, a softmax) and image parameterizations go outside.
+
+    Args:
+        rule: its leaves may be traced.
+        fn: `fn(image, *others)`, pytrees of arrays in, a pytree of arrays out. The image is one example
+            (`[1, H, W, C]`; rules such as `redirected` look at all of it): use `jax.vmap` for several.
+
+    Returns:
+        A function with the signature of `fn`. It traces `fn` on every call, so call it under `jax.jit`.
+        Reverse mode only: `jax.jvp` of a rule is not defined.
+
+    Raises:
+        GradientRuleError: when called, if there is no ReLU on the way or something the rule does not know.
+    """
+    if type(rule) is _Standard:
+        return fn
+
+    @functools.wraps(fn)
+    def ruled(*args: Any) -> Any:
+        program = trace(fn, args, rule.allow)
+        if program.problems or not program.relus:
+            _refuse(rule, program)
+        return program.run(jax.tree.leaves(args), lambda kind, x, y: _relu_with(kind, rule, x, jax.lax.stop_gradient(y)))
+
+    return ruled
+
+
+def count_relus(fn: Callable[..., Any], *args: Any) -> int:
+    """How many ReLUs lie between the first argument of `fn(*args)` and its outputs; arrays or `ShapeDtypeStruct`s."""
+    return len(trace(fn, args).relus)
+
+
+def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
+    """Marks a function that keeps its own gradient under every rule: a normalisation, a hand-written pool.
+
+    It becomes a `jax.jit` of the name `plain_gradient_<name of fn>`, which is how rules know it. `jax.disable_jit`
+    hides the mark, and rules then refuse what is inside.
+
+    Args:
+        fn: arrays in, arrays out. Of a `functools.partial`, hashable keywords are static; one made
+            on every call costs no retrace, as the jitted function is kept on the function inside.
+        static_argnames: as in `jax.jit`.
+    """
+    static = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+    if isinstance(fn, functools.partial):
+        static |= {name for name, v in fn.keywords.items() if isinstance(v, Hashable) and not isinstance(v, jax.Array)}
+        inner = plain_gradient(fn.func, static_argnames=sorted(static))
+        return functools.partial(inner, *fn.args, **fn.keywords)  # type: ignore[return-value]
+    key, cache = tuple(sorted(static)), getattr(fn, "__plain_gradient__", None)
+    if cache is None or cache[0] is not fn:  # `functools.wraps` copies attributes: not ours then
+        cache = (fn, {})
+        if isinstance(fn, types.FunctionType):  # a module that is called may count its attributes as state
+            fn.__plain_gradient__ = cache  # type: ignore[attr-defined]
+    if key not in cache[1]:
+
+        @functools.wraps(fn)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
+
+        marked.__name__ = marked.__qualname__ = MARK + getattr(fn, "__name__", type(fn).__name__).strip("<>")
+        cache[1][key] = jax.jit(marked, static_argnames=key)
+    return cache[1][key]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _relu_with(kind: str, rule: GradientRule, x: Any, y: Any) -> Any:
+    return y
+
+
+def _relu_forward(kind: str, rule: GradientRule, x: Any, y: Any) -> tuple[Any, Any]:
+    return y, (rule, x)
+
+
+def _relu_backward(kind: str, saved: Any, g: Any) -> tuple[Any, Any, Any]:
+    rule, x = saved
+    return None, getattr(rule, kind)(x, g), None
+
+
+_relu_with.defvjp(_relu_forward, _relu_backward)
+
+
+def _refuse(rule: GradientRule, program: Program) -> NoReturn:
+    name = type(rule).__name__.strip("_").lower()
+    if not program.problems:
+        raise GradientRuleError(
+            f"{name} found no ReLU between the image and the outputs, so it would return the plain gradient. "
+            "Use standard() if that is what you want; a ReLU must be written as jax.nn.relu, jax.nn.relu6 or jnp.maximum(x, 0)."
+        )
+    unknown = tuple(dict.fromkeys(problem.primitive for problem in program.problems))
+    raise GradientRuleError(
+        f"{name} knows ReLUs only ({len(program.relus)} here), and would silently pass the plain gradient through:\n"
+        f"{_listing(program.problems)}\n"
+        "Write activations as jax.nn.relu or jax.nn.relu6, put jaxlens.model.rules.plain_gradient on functions whose own "
+        f"gradient is meant (normalisations, pools), or accept all of these with {name}(allow={unknown}).",
+        unknown,
+    )
+
+
+def _listing(problems: Sequence[Problem]) -> str:
+    lines = []
+    for (primitive, why), count in Counter((problem.primitive, problem.why) for problem in problems).items():
+        places = list(dict.fromkeys(p.where for p in problems if (p.primitive, p.why) == (primitive, why) and p.where))
+        where = f", in {', '.join(places[:4])}{f' and {len(places) - 4} more' * (len(places) > 4)}" if places else ""
+        lines.append(f"  {primitive}{f' ({why})' if why else ''}: {count}x{where}")
+    return "\n".join(lines)
+
+
+def _names(allow: Iterable[str]) -> tuple[str, ...]:
+    return (allow,) if isinstance(allow, str) else tuple(allow)

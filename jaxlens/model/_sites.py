@@ -1,0 +1,87 @@
+"""Sites: the named places in a forward pass where an interceptor may look or step in."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One call of one layer: its `name` (as in `Model.layers`) and its `kind` (class name)."""
+
+    name: str
+    kind: str = ""
+
+
+class Interceptor(Protocol):
+    """Sees every site of a forward pass and returns what the site is to output.
+
+    `call(*args)` runs the layer. Returning it unchanged observes; returning something
+    else replaces, ablates, patches or perturbs.
+    """
+
+    def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
+
+
+class _Scope:
+    """The interceptors of one forward pass, and how often each layer was called so far."""
+
+    def __init__(self, interceptors: Sequence[Interceptor], totals: Mapping[str, int]):
+        self.interceptors = tuple(interceptors)
+        self.totals = totals
+        self.calls: dict[str, int] = {}
+
+    def run(self, name: str, kind: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        number = self.calls.get(name, 0)
+        self.calls[name] = number + 1
+        label = name if self.totals.get(name, 1) == 1 else f"{name}@{number}"
+        for interceptor in self.interceptors:
+            fn = _intercepted(interceptor, Site(label, kind), fn)
+        with jax.named_scope(label):  # profiles and gradient-rule errors name the layer
+            return fn(*args, **kwargs)
+
+
+def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **kwargs: interceptor(where, call, *args, **kwargs)
+
+
+# What a `site` inside the running forward pass reports to. A context variable, as in
+# Flax Linen: it is set for the length of one traced call and is never visible outside it.
+_SCOPE: ContextVar[_Scope | None] = ContextVar("jaxlens_scope", default=None)
+
+
+def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., Any]:
+    """Gives `fn` a name, so that its output can be read, ablated, patched or rendered.
+
+    `jaxlens.site("relu1", jax.nn.relu)(x)` is `jax.nn.relu(x)`, and "relu1" is a layer of
+    every `jaxlens.Model` whose forward pass runs it. Flax modules are sites already; use this in
+    plain JAX functions and for functional steps inside modules.
+
+    Args:
+        name: the layer's name. A name used more than once in a forward pass gives `name@0`,
+            `name@1`, ...; the bare name then means the last one, as a PyTorch hook would see it.
+        fn: any function. It must run in the same trace as the model: inside the body of
+            `lax.scan` or of an inner `jax.jit` its values cannot leave.
+        kind: shown in `Model.layers`; the function's name by default.
+    """
+    kind = kind or getattr(fn, "__name__", type(fn).__name__)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        scope = _SCOPE.get()
+        return fn(*args, **kwargs) if scope is None else scope.run(name, kind, fn, args, kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int]) -> Iterator[None]:
+    """Makes the sites run inside the `with` pass through `interceptors`, the first one innermost."""
+    token = _SCOPE.set(_Scope(interceptors, totals))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)

@@ -1,0 +1,45 @@
+"""Where converted weights are kept, and files that are either whole or not there."""
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+_STALE_SECONDS = 24 * 3600
+
+
+def cache_dir() -> Path:
+    """The folder of the weight cache: `JAXLENS_CACHE` if that is set, else the user's cache folder.
+
+    Deleting it, or any file in it, is safe: what is needed is fetched again.
+    """
+    chosen = os.environ.get("JAXLENS_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("jaxlens", appauthor=False)
+
+
+def entry(network: str, weights: str, digest: str) -> Path:
+    """The cache file of a published set of weights; another source file is another entry."""
+    return cache_dir() / f"{network}-{weights}-{digest.partition(':')[2][:8]}.safetensors"
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place if the `with` block succeeds, and vanishes if it does not.
+
+    A process that is killed leaves at most a hidden `.part` file, which a later run removes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(OSError):  # another process may have finished with it just now
+            if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
+                stale.unlink()
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""`modelzoo.load`: a name and a set of weights to a Model."""
+
+import dataclasses
+import functools
+import importlib.util
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import nnx
+
+import jaxlens
+from jaxlens._checks import check_int
+from jaxlens.errors import WeightsError
+from jaxlens.model import Model
+from jaxlens.modelzoo import _cache, _download, _params
+from jaxlens.modelzoo._registry import Network, Weights, find
+
+
+def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True) -> Model:
+    """A network of the zoo, with its weights, as a `Model`.
+
+    Published weights are downloaded on first use, checked against their hash, converted (this needs
+    `pip install jaxlens[torch]`) and kept in the cache (see `cache_dir`); from then on neither network nor torch is needed.
+
+    Args:
+        name: one of `modelzoo.names()`, torchvision's names, or "inceptionv1" for the network of Lucid and Lucent.
+        weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a torch state
+            dict in `.pth`, `.pt` or `.safetensors`, or what `modelzoo.save` wrote); or None for random weights:
+            He-normal kernels, zero biases, batch norms that do nothing.
+        seed: of the random weights.
+        progress: show a bar while downloading.
+
+    Returns: a Model with its preprocessing, labels and input size (224, 224). Its layers carry PyTorch's dotted
+        names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier: their logits are NaN, as in torchvision.
+
+    Raises:
+        LookupError: for an unknown name or set of weights, with the nearest and all the legal ones.
+        WeightsError: if a file cannot be had, is damaged, is not the published one, or (`ConversionError`) does not
+            fit the network; the message lists every missing, unexpected and misshapen tensor.
+        ImportError: if torch is needed and absent.
+
+    Example:
+        >>> model = modelzoo.load("squeezenet1_1", weights=None)
+        >>> model(jnp.zeros((1, 224, 224, 3))).shape
+        (1, 1000)
+    """
+    network = find(name)
+    source = network.find(weights)
+    if isinstance(source, Weights):
+        params = _published(network, source, progress)
+    elif source is None:
+        drawn = _params.random(_template(name).params, check_int(seed, "seed", low=0))
+        params = _params.fill(_template(name).params, drawn, name, "random")
+    else:
+        params = _from_file(network, source)
+    about = source if isinstance(source, Weights) else network.weights[0]
+    return _template(name).replace(params=params, preprocess=about.preprocess, labels=_labels(about.labels, name))
+
+
+def save(model: Model, path: str | Path, **metadata: str) -> Path:
+    """Writes a model's parameters as safetensors, in Flax's layout; `load(name, path)` reads them back without torch.
+
+    The file is written whole or not at all.
+
+    Args:
+        model: any Model; its parameters are stored under their dotted names.
+        path: the file, `.safetensors`.
+        **metadata: strings to store with it.
+
+    Returns: the path.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path={str(path)!r} must end in .safetensors.")
+    _params.write(path, model.params, {"model": model.name, "jaxlens": jaxlens.__version__, **metadata})
+    return path
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What there is to know about a network of the zoo before loading it.
+
+    `weights` has the default first; `cached` are those that load without a download; `parameters` counts what is
+    trained (not the running statistics of batch norms).
+    """
+
+    name: str
+    parameters: int
+    input_size: tuple[int, int]
+    weights: tuple[str, ...]
+    cached: tuple[str, ...]
+    source: str
+
+
+def info(name: str) -> Info:
+    """Size, weights, source and licence of a network, and which of its weights are in the cache."""
+    network = find(name)
+    cached = tuple(w.name for w in network.weights if _cache.entry(name, w.name, w.digest).is_file())
+    weights = tuple(w.name for w in network.weights)
+    return Info(name, network.parameters, network.input_size, weights, cached, network.source)
+
+
+def architecture(name: str) -> nnx.Module:
+    """A network of the zoo as an abstract NNX module: shapes where its weights will be."""
+    return find(name).build()
+
+
+@functools.cache
+def _template(name: str) -> Model:
+    """The Model with shapes for weights; made once, so that two loads of a network share their compiled programs."""
+    network = find(name)
+    return Model.from_nnx(network.build(), name=name, input_size=network.input_size)
+
+
+def _published(network: Network, source: Weights, progress: bool) -> Any:
+    """Published weights, from the cache or through it."""
+    entry = _cache.entry(network.name, source.name, source.digest)
+    if entry.is_file():
+        try:
+            return _from_file(network, entry)
+        except WeightsError as error:
+            warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=3)
+            entry.unlink(missing_ok=True)
+    _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
+    try:
+        with _cache.atomic(entry.with_name(source.file)) as download:
+            digest = _download.fetch(source, download, progress=progress)
+            params = _from_file(network, download)
+            download.rename(download)
+    except OSError as error:
+        raise OSError(f"The cache {entry.parent} cannot be written ({error}). Set JAXLENS_CACHE to another folder.") from error
+    about = {"model": network.name, "weights": source.name, "source": source.url, "digest": digest}
+    _params.write(entry, params, {**about, "jaxlens": jaxlens.__version__})
+    return params

@@ -1,0 +1,127 @@
+"""Parameters by name: into and out of files, drawn at random, checked one by one."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from jaxlens.errors import ConversionError, WeightsError
+from jaxlens.modelzoo._cache import atomic
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+FORMAT = {"format": "jaxlens", "format_version": "1"}
+
+
+def named(params: Any) -> list[tuple[str, Any]]:
+    """The leaves of a parameter tree under dotted names: `features.0.kernel`."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [(".".join(_part(key) for key in path if getattr(key, "name", "") != "value"), leaf) for path, leaf in leaves]
+
+
+def _part(key: Any) -> str:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
+    """Nothing if the two sides have the same tensors, else one error that lists all that differ."""
+    missing = [f"{name} {expected[name]}" for name in expected if name not in found]
+    unexpected = [f"{name} {found[name]}" for name in found if name not in expected]
+    misshapen = [
+        f"{name}: {found[name]} given, {expected[name]} needed"
+        for name in expected
+        if name in found and tuple(found[name]) != tuple(expected[name])
+    ]
+    if missing or unexpected or misshapen:
+        lists = {
+            "missing (the network has them)": missing,
+            "unexpected (the network does not have them)": unexpected,
+            "misshapen": misshapen,
+        }
+        report = "".join(f"\n  {len(items)} {kind}:" + "".join(f"\n    {item}" for item in items) for kind, items in lists.items() if items)
+        raise ConversionError(f"{source} does not fit {network}, which has {len(expected)} tensors:{report}")
+
+
+def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> Any:
+    """A tree like `params`, with the arrays of those names as its leaves.
+
+    Raises:
+        ConversionError: listing every missing, unexpected and misshapen array.
+    """
+    leaves = named(params)
+    account({name: leaf.shape for name, leaf in leaves}, {name: tuple(a.shape) for name, a in arrays.items()}, network, source)
+    return jax.tree.unflatten(jax.tree.structure(params), [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in leaves])
+
+
+def random(params: Any, seed: int) -> dict[str, np.ndarray]:
+    """He-normal kernels (He et al. 2015, arXiv:1502.01852), so that activations live through depth; batch norms that do nothing.
+
+    Equal seeds give equal weights. The numbers are drawn in blocks of one size: a shape of its own for each layer would
+    compile a sampler for each.
+    """
+    block = jax.jit(lambda key: jax.random.normal(key, (1 << 20,)))
+    key, drawn, count = jax.random.key(seed), np.empty(0, np.float32), 0
+    arrays = {}
+    for name, leaf in named(params):
+        kind = name.rpartition(".")[2]
+        if kind == "kernel":
+            parts = [drawn]
+            while sum(map(len, parts)) < leaf.size:
+                parts.append(np.asarray(block(jax.random.fold_in(key, count))))
+                count += 1
+            drawn = np.concatenate(parts)
+            fan_in = leaf.size // leaf.shape[-1]
+            arrays[name] = drawn[: leaf.size].reshape(leaf.shape) * np.float32((2 / fan_in) ** 0.5)
+            drawn = drawn[leaf.size :]
+        else:
+            arrays[name] = np.full(leaf.shape, {"scale": 1, "var": 1, "bias": 0, "mean": 0}[kind], np.float32)
+    return arrays
+
+
+def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
+    """The parameters as a safetensors file in Flax's layout; the file is whole or not there."""
+    # safetensors writes the bytes of an array as they lie in memory: they must lie in order
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params)}
+    metadata = {**FORMAT, **metadata, "checksum": _checksum(arrays)}
+    with atomic(path) as part:
+        safetensors.numpy.save_file(arrays, part, metadata)
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the metadata of a safetensors file, ours or not.
+
+    Raises:
+        WeightsError: if the file is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except Exception as error:  # the parser of an untrusted file may fail in any way
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}). It is damaged or of another kind.") from error
+    if is_ours(metadata) and metadata.get("checksum") != _checksum(arrays):
+        raise WeightsError(f"{path} is damaged: its contents do not match its checksum. Delete it and fetch it again.")
+    return arrays, metadata
+
+
+def is_ours(metadata: Mapping[str, str]) -> bool:
+    """Whether a safetensors file holds Flax's layout, rather than PyTorch's."""
+    return metadata.get("format") == FORMAT["format"]
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].reshape(-1).view(np.uint8))
+    return digest.hexdigest()

@@ -1,0 +1,269 @@
+"""Objectives on what a layer outputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import suggest
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.objectives._base import Activations, Objective, pick
+
+
+def maps(activations: Activations, layer: str, batch: int | None) -> Float[Array, "b h w c"]:
+    """A layer's output as `[B, H, W, C]`: vectors become one position, tokens a column of positions."""
+    a = activations[layer]
+    if batch is not None:
+        a = a[batch : batch + 1]
+    return a if a.ndim == 4 else a.reshape(a.shape[0], -1, 1, a.shape[-1])
+
+
+def _channel(values: Float[Array, " c"], index: Int[Array, ""]) -> Float[Array, ""]:
+    # A masked sum, not an indexing: its gradient is a broadcast where a gather's is a slow scatter.
+    return jnp.where(jnp.arange(values.shape[0]) == index, values, 0.0).sum()
+
+
+@pytree
+class Channel(Objective):
+    """See `channel`."""
+
+    index: Int[Array, ""] = field(rank=0)
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        return _channel(maps(activations, self.layer, self.batch).mean((0, 1, 2)), self.index)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        check_range(self.index, shapes[self.layer][-1], "channel", self.layer)
+
+    def describe(self, task: int = 0) -> str:
+        return f"{self.layer}:{pick(self.index, task, 0)}"
+
+
+@pytree
+class Neuron(Objective):
+    """See `neuron`."""
+
+    index: Int[Array, ""] = field(rank=0)
+    x: Int[Array, ""] | None = field(rank=0, default=None)
+    y: Int[Array, ""] | None = field(rank=0, default=None)
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        return _channel(_at(maps(activations, self.layer, self.batch), self.x, self.y).mean(0), self.index)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        check_range(self.index, shapes[self.layer][-1], "channel", self.layer)
+        _check_place(self, shapes[self.layer])
+
+    def describe(self, task: int = 0) -> str:
+        place = ",".join("centre" if v is None else str(pick(v, task, 0)) for v in (self.x, self.y))
+        return f"{self.layer}:{pick(self.index, task, 0)}@{place}"
+
+
+def check_range(values: Any, count: int, what: str, layer: str) -> None:
+    """Raises for values outside `0..count - 1`, which JAX would clamp to the nearest one."""
+    bad = [int(v) for v in np.atleast_1d(np.asarray(values)) if not 0 <= v < count]
+    if bad:
+        shown = str(bad[0]) if len(bad) == 1 else f"{bad[:8]}"
+        raise ValueError(f"{what}={shown} is outside 0..{count - 1} of layer {layer!r}.")
+
+
+def _check_place(objective: Any, shape: tuple[int, ...]) -> None:
+    height, width = shape[:2] if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1)
+    for value, count, what in ((objective.x, width, "x"), (objective.y, height, "y")):
+        if value is not None:
+            check_range(value, count, what, objective.layer)
+
+
+def _at(a: Float[Array, "b h w c"], x: Any, y: Any) -> Float[Array, "b c"]:
+    """The activations at one position, the centre by default."""
+    row = jnp.arange(a.shape[1]) == (a.shape[1] // 2 if y is None else y)
+    column = jnp.arange(a.shape[2]) == (a.shape[2] // 2 if x is None else x)
+    return jnp.where((row[:, None] & column)[None, :, :, None], a, 0.0).sum((1, 2))
+
+
+@pytree
+class Direction(Objective):
+    """See `direction` and `direction_neuron`."""
+
+    vector: Float[Array, " c"] = field(rank=1)
+    cossim_pow: Float[Array, ""] = field(rank=0)
+    x: Int[Array, ""] | None = field(rank=0, default=None)
+    y: Int[Array, ""] | None = field(rank=0, default=None)
+    layer: str = field(static=True)
+    neuron: bool = field(static=True, default=False)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        a = maps(activations, self.layer, self.batch)
+        return dot_cossim(_at(a, self.x, self.y) if self.neuron else a, self.vector, self.cossim_pow)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        channels = shapes[self.layer][-1]
+        if self.vector.shape[-1] != channels:
+            raise ValueError(f"vec has {self.vector.shape[-1]} entries, but layer {self.layer!r} has {channels} channels.")
+        if self.neuron:
+            _check_place(self, shapes[self.layer])
+
+    def describe(self, task: int = 0) -> str:
+        return f"{self.layer}:direction"
+
+
+def dot_cossim(a: Float[Array, "... c"], vector: Float[Array, " c"], power: Float[Array, ""]) -> Float[Array, ""]:
+    """Lucid's `_dot_cossim`: the mean of `d * max(0.1, d / (|a| |v|)) ** power`, `d = a . v`, eps 1e-4 per norm."""
+    dot = (a * vector).sum(-1)
+    square = jnp.square(a).sum(-1)
+    # Dead activations are common, and the norm has no gradient at 0: floor it below what eps resolves.
+    norm = jnp.sqrt(jnp.maximum(square, 1e-12))
+    cosine = dot / (1e-4 + norm) / (1e-4 + jnp.linalg.norm(vector))  # eps: lucid/optvis/objectives.py
+    return (dot * jnp.maximum(cosine, 0.1) ** power).mean()
+
+
+@pytree
+class DeepDream(Objective):
+    """See `deepdream`."""
+
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        return jnp.square(maps(activations, self.layer, self.batch)).mean()
+
+    def describe(self, task: int = 0) -> str:
+        return f"deepdream({self.layer})"
+
+
+@pytree
+class Diversity(Objective):
+    """See `diversity`."""
+
+    layer: str = field(static=True)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        a = maps(activations, self.layer, None)
+        flat = a.reshape(a.shape[0], -1, a.shape[-1])
+        gram = jnp.einsum("bpc,bpd->bcd", flat, flat, precision=jax.lax.Precision.HIGHEST)
+        # tf.nn.l2_normalize's floor, on the square of the norm.
+        gram = gram * jax.lax.rsqrt(jnp.maximum(jnp.square(gram).sum((1, 2), keepdims=True), 1e-10))
+        similarity = jnp.einsum("icd,jcd->ij", gram, gram, precision=jax.lax.Precision.HIGHEST)
+        return (similarity.sum() - jnp.trace(similarity)) / a.shape[0]
+
+    def describe(self, task: int = 0) -> str:
+        return f"diversity({self.layer})"
+
+
+@pytree
+class ClassLogit(Objective):
+    """See `class_logit`; before the model, and so the labels, are known."""
+
+    names: tuple[str, ...] = field(static=True)
+    single: bool = field(static=True)
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def bind(self, model: Any) -> Objective:
+        if model.labels is None:
+            raise ValueError(f"label={self.names[0]!r}: {model.name} has no labels; pass class numbers.")
+        numbers = [_label(model, name) for name in self.names]
+        return channel(self.layer, numbers[0] if self.single else numbers, batch=self.batch).bind(model)
+
+    def describe(self, task: int = 0) -> str:
+        return self.names[task]
+
+
+def _label(model: Any, name: str) -> int:
+    if name in model.labels:
+        return model.labels.index(name)
+    raise ValueError(f"label={name!r} is not a label of {model.name}. Closest: {suggest(name, model.labels)}.")
+
+
+def _indices(value: int | Sequence[int] | Array, name: str) -> Int[Array, "..."]:
+    array = jnp.asarray(list(value) if isinstance(value, range) else value)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{name}={value!r} must be an integer, or integers for a batch of tasks.")
+    return array.astype(jnp.int32)
+
+
+def channel(layer: str, n_channel: int | Sequence[int], batch: int | None = None) -> Objective:
+    """A channel's mean activation over images and positions.
+
+    Args:
+        layer: name as in `model.layers`.
+        n_channel: the channel, or a list, range or array of channels for a batch of tasks.
+        batch: only this one of a task's images.
+    """
+    return Channel(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch)
+
+
+def neuron(layer: str, n_channel: int | Sequence[int], x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
+    """One neuron: a channel at one position, mean over images.
+
+    Args:
+        layer, n_channel, batch: as in `channel`.
+        x, y: column and row; the centre by default (`W // 2`, `H // 2`). Lucid calls the row `x`, and
+            Lucent takes the centre of the wrong axis for non-square images.
+    """
+    place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
+    return Neuron(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch, **place)
+
+
+def direction(layer: str, vec: Any, cossim_pow: float = 0.0, batch: int | None = None) -> Objective:
+    """Activation along a direction in channel space, mean of `dot * max(0.1, cosine) ** cossim_pow` over positions.
+
+    Args:
+        layer, batch: as in `channel`.
+        vec: `[C]`, or `[N, C]` for a batch of tasks.
+        cossim_pow: 0 is the plain dot product (Lucid's default); larger asks for the angle more than
+            for the size. Lucent's `direction` is the cosine alone.
+    """
+    return _direction(layer, vec, cossim_pow, batch=batch)
+
+
+def direction_neuron(layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: float = 0.0, batch: int | None = None) -> Objective:
+    """`direction` at one position, as `neuron` is `channel` at one position."""
+    place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
+    return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)
+
+
+def _direction(layer: str, vec: Any, cossim_pow: float, **options: Any) -> Objective:
+    vector = jnp.asarray(vec, jnp.float32)
+    if vector.ndim not in (1, 2):
+        raise ValueError(f"vec has shape {vector.shape}, but [C] is needed, or [N, C] for a batch of tasks.")
+    return Direction(vector=vector, cossim_pow=jnp.asarray(cossim_pow, jnp.float32), layer=layer, **options)
+
+
+def deepdream(layer: str, batch: int | None = None) -> Objective:
+    """Everything a layer sees, more of it: the mean of its squared activations."""
+    return DeepDream(layer=layer, batch=batch)
+
+
+def diversity(layer: str) -> Objective:
+    """How alike a task's images are, in Gram matrices of a layer; use a negative weight.
+
+    With `G_i` the L2-normalised Gram matrix of image i, `sum over i, j != i of <G_i, G_j> / B`. Use it with
+    `param.image(..., batch=B)`: `channel(...) - 1e2 * diversity(...)`, as in Lucid and Lucent.
+    """
+    return Diversity(layer=layer)
+
+
+def class_logit(layer: str, label: int | str | Sequence[int] | Sequence[str], batch: int | None = None) -> Objective:
+    """A class's logit, before the softmax, by number or by label; mean over images (Lucid sums).
+
+    Args:
+        layer: "logits", or "labels" as Lucid calls it.
+        label: a class number, a label of `model.labels`, or several of one kind for a batch of tasks.
+        batch: as in `channel`.
+    """
+    names = (label,) if isinstance(label, str) else label
+    if isinstance(names, tuple | list) and names and all(isinstance(name, str) for name in names):
+        return ClassLogit(names=tuple(names), single=isinstance(label, str), batch=batch, layer=layer)  # type: ignore[arg-type]
+    return channel(layer, label, batch=batch)  # type: ignore[arg-type]

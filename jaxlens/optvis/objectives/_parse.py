@@ -1,0 +1,155 @@
+"""Everything that may stand for an objective: strings, functions, lists."""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.objectives._base import Activations, Objective
+from jaxlens.optvis.objectives._layer import channel, class_logit
+
+SYNTAX = '"layer:3", "layer:3,7,12", "layer:0-15" (both ends included), "layer:all" or "logits:label"'
+
+
+@pytree
+class Function(Objective):
+    """See `wrap_objective`. `arguments` make two calls with equal arguments equal objectives."""
+
+    build: Callable[..., Callable[[Callable[[str], Array]], Array]] = field(static=True)
+    arguments: tuple[Any, ...] = field(static=True, default=())
+    names: tuple[str, ...] = field(static=True, default=())
+    label: str = field(static=True, default="objective")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.names
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        args, kwargs = self.arguments or ((), ())
+        return jnp.asarray(self.build(*args, **dict(kwargs))(lambda layer: activations[layer]))
+
+    def bind(self, model: Any) -> Objective:
+        """Finds the layers it reads by calling it once on shapes."""
+        seen: dict[str, str] = {}
+
+        def look(layer: str) -> Array:
+            name = seen.setdefault(layer, model.resolve(layer))
+            return jnp.zeros((1, *model.layers[name].shape), jnp.float32)
+
+        args, kwargs = self.arguments or ((), ())
+        out = jax.eval_shape(lambda: jnp.asarray(self.build(*args, **dict(kwargs))(look)))
+        if out.shape != ():
+            raise ValueError(f"{self.label} returned an array of shape {out.shape}, but an objective is one number; take a mean.")
+        if not seen:
+            raise ValueError(f"{self.label} reads no layer; call its argument with a layer name: T('mixed4a').")
+        translated = _Translated(self.build, tuple(sorted(seen.items())))
+        return Function(build=translated, arguments=self.arguments, names=tuple(dict.fromkeys(seen.values())), label=self.label)
+
+    def describe(self, task: int = 0) -> str:
+        return self.label
+
+
+class _Translated:
+    """A builder whose objective reads layers under the user's names and gets them by the model's."""
+
+    def __init__(self, build: Callable[..., Any], names: tuple[tuple[str, str], ...]):
+        self.build, self.names = build, names
+
+    def __hash__(self) -> int:
+        return hash((self.build, self.names))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Translated) and (self.build, self.names) == (other.build, other.names)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[Callable[[str], Array]], Array]:
+        inner, names = self.build(*args, **kwargs), dict(self.names)
+        return lambda read: inner(lambda layer: read(names[layer]))
+
+
+def wrap_objective(function: Callable[..., Any] | None = None) -> Any:
+    """Decorator for an objective of one's own, written as in Lucid and Lucent.
+
+    ```python
+    @objectives.wrap_objective()
+    def contrast(layer, first, second):
+        return lambda T: T(layer)[..., first].mean() - T(layer)[..., second].mean()
+    ```
+
+    The decorated function takes hashable arguments and returns `T -> score`, where `T(layer)` is the activation
+    `[B, H, W, C]` and `T("input")` the image before transforms. The score is maximised (Lucent's inner
+    functions return losses: drop their minus). Calls with equal arguments share one compiled program;
+    other arguments compile anew. Write an `Objective` class where numbers are to be swept.
+    """
+    if function is None:
+        return wrap_objective
+
+    @functools.wraps(function)
+    def make(*args: Any, **kwargs: Any) -> Objective:
+        arguments = (args, tuple(sorted(kwargs.items())))
+        label = f"{function.__name__}({', '.join([*map(str, args), *(f'{k}={v}' for k, v in kwargs.items())])})"
+        return Function(build=function, arguments=arguments, label=label)
+
+    return make
+
+
+def as_objective(value: Any, model: Any = None) -> Any:
+    """An `Objective` from any of its spellings.
+
+    Args:
+        value: an objective; a string such as "mixed4a:3", "mixed4a:3,7,12", "mixed4a:0-15" (both ends included),
+            "mixed4a:all", "logits:tabby"; a list of those, which gives a list; or a function `T -> score`.
+        model: needed for "all" and for labels only.
+    """
+    if isinstance(value, Objective):
+        return value
+    if isinstance(value, str):
+        return parse(value, model)
+    if isinstance(value, Sequence):
+        if not value:
+            raise ValueError("objective is an empty list: give at least one objective.")
+        return [as_objective(item, model) for item in value]
+    if callable(value):
+        return Function(build=_Constantly(value), label=getattr(value, "__name__", "objective"))
+    raise TypeError(f"objective={value!r} must be an objective, a string ({SYNTAX}), a function T -> score, or a list of these.")
+
+
+class _Constantly:
+    """Builds the same function each time; equal when the function is the same."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constantly) and self.function == other.function
+
+    def __call__(self) -> Callable[..., Any]:
+        return self.function
+
+
+def parse(text: str, model: Any = None) -> Objective:
+    """An objective from a string; see `as_objective`."""
+    layer, colon, rest = text.partition(":")
+    layer, rest = layer.strip(), rest.strip()
+    if not (colon and layer and rest):
+        raise ValueError(f"objective={text!r} must read {SYNTAX}.")
+    if rest == "all":
+        if model is None:
+            raise ValueError(f"objective={text!r}: pass channels here, or the string to `render`, which knows the model.")
+        return channel(layer, range(model.layers[model.resolve(layer)].channels))
+    if re.fullmatch(r"[\d\s,-]+", rest) is None:
+        return class_logit(layer, rest)
+    numbers: list[int] = []
+    for part in rest.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
+            raise ValueError(f"objective={text!r}: {part!r} is neither a channel nor an ascending range; write {SYNTAX}.")
+        numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return channel(layer, numbers[0] if rest.isdigit() else numbers)

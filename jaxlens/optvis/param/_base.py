@@ -1,0 +1,74 @@
+"""The role of a parameterization, and how users bring their own."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlens._pytree import field, pytree
+
+
+class Parameterization(Protocol):
+    """How the B images of one task are stored while they are optimized.
+
+    A pytree: pass it to `jax.jit` like any argument. Two that are built alike share one compiled program.
+
+    Attributes:
+        shape: (B, H, W, C) of the images.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The parameters to start from: a pytree of float32 arrays."""
+        ...
+
+    def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
+        """The images that `theta` stands for: float32, in [0, 1] unless the maker says otherwise."""
+        ...
+
+
+@pytree
+class FromFunctions:
+    """See `from_functions`."""
+
+    init_function: Callable[[PRNGKeyArray], Any] = field(static=True)
+    image_function: Callable[[Any], Array] = field(static=True)
+    shape: tuple[int, int, int, int] = field(static=True)
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The user's initial parameters."""
+        return self.init_function(key)
+
+    def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
+        """The user's images, as float32."""
+        return self.image_function(theta).astype(jnp.float32)
+
+
+def from_functions(init: Callable[[PRNGKeyArray], Any], to_image: Callable[[Any], Array]) -> FromFunctions:
+    """A parameterization from a pair of functions: a CPPN, a generator, a texture, anything differentiable.
+
+    Args:
+        init: `key -> theta`, where theta is any pytree of float arrays.
+        to_image: `theta -> images`, floats `[B, H, W, C]`. In [0, 1]: nothing is added, so end with `jax.nn.sigmoid`,
+            or wrap the result in `to_valid_rgb`.
+
+    Raises:
+        TypeError: if the images are not floats.
+        ValueError: if they are not `[B, H, W, C]`.
+
+    The functions count by identity: define them once, outside of loops, or every new pair compiles anew.
+    """
+    for name, function in (("init", init), ("to_image", to_image)):
+        if not callable(function):
+            raise TypeError(f"{name}={function!r} must be a function.")
+    images = jax.eval_shape(lambda: to_image(init(jax.random.key(0))))
+    shape = getattr(images, "shape", None)
+    if shape is None or len(shape) != 4:
+        raise ValueError(f"to_image returns {images}, but one array [B, H, W, C] is needed; add the batch axis by [None].")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"to_image returns dtype {images.dtype}, but floats in [0, 1] are needed.")
+    return FromFunctions(init_function=init, image_function=to_image, shape=shape)

@@ -1,0 +1,7 @@
+"""Rendering: images that maximise objectives."""
+
+from jaxlens.optvis.render._loop import Progress as Progress
+from jaxlens.optvis.render._render import evaluate as evaluate
+from jaxlens.optvis.render._render import render as render
+from jaxlens.optvis.render._result import RenderResult as RenderResult
+from jaxlens.optvis.render._vis import render_vis as render_vis

@@ -1,0 +1,103 @@
+"""Drives the compiled step over one batch of tasks: progress, snapshots, interruption."""
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlens.optvis.render import _program
+from jaxlens.optvis.render._result import RenderResult
+
+# Steps sent ahead of the last one whose scores have arrived. The device never waits for Python,
+# Python never runs far ahead, and reading a score costs no synchronisation.
+AHEAD = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a callback of `render` sees after each step of a batch of tasks.
+
+    Attributes:
+        step: steps done, from 1.
+        steps: steps in all.
+        tasks: which tasks the batch holds, as positions in the whole render.
+        scores: float32, one per task, at this step before its update.
+    """
+
+    step: int
+    steps: int
+    tasks: tuple[int, ...]
+    scores: np.ndarray
+    _images: Callable[[], np.ndarray] = dataclasses.field(repr=False)
+
+    def images(self) -> np.ndarray:
+        """The images now, `[tasks, B, H, W, 3]`; computed when called."""
+        return self._images()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything a batch needs that all batches of a render share."""
+
+    program: _program.Program
+    model: Any
+    param: Any
+    transforms: Any
+    steps: int
+    thresholds: tuple[int, ...]
+    callback: Callable[[Progress], Any] | None
+    advance: Callable[[int, np.ndarray], None]
+
+
+def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int]) -> RenderResult:
+    """Renders one batch; the tasks after the first `len(tasks)` are padding and are dropped.
+
+    Ctrl-C, or a callback that returns True, ends it early with what there is.
+    """
+    began, count = time.perf_counter(), len(tasks)
+    state = _program.start(job.program, job.param, keys)
+    scores: list[np.ndarray] = []
+    snapshots: dict[int, Any] = {}
+    waiting: deque[Any] = deque()
+    finished = True
+
+    def images() -> np.ndarray:
+        return np.asarray(_program.decode(job.param, state.theta))[:count]
+
+    def receive() -> bool:
+        scores.append(np.asarray(waiting.popleft())[:count])
+        job.advance(count, scores[-1])
+        if job.callback is None:
+            return False
+        return bool(job.callback(Progress(len(scores), job.steps, tuple(tasks), scores[-1], images)))
+
+    try:
+        for number in range(job.steps):
+            # One assignment: interrupted anywhere, `state` is a whole state.
+            state, value = _program.step(
+                job.program, job.model, job.param, job.transforms, jnp.uint32(number), objective, keys, state
+            )  # fmt: skip
+            waiting.append(value)
+            if number + 1 in job.thresholds:
+                snapshots[number + 1] = _program.decode(job.param, state.theta)
+            stop = False
+            while len(waiting) > (0 if job.callback else AHEAD):
+                stop |= receive()
+            if stop:
+                finished = number + 1 == job.steps
+                break
+        while waiting:
+            receive()
+    except KeyboardInterrupt:
+        finished = False
+    failed_at = np.asarray(state.failed_at)[:count]
+    history = np.stack(scores, axis=1) if scores else np.zeros((count, 0), np.float32)
+    return RenderResult(
+        images=images(), scores=history, names=tuple(names[:count]), failed_at=failed_at, finished=finished,
+        snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()}, seconds=time.perf_counter() - began,
+    )  # fmt: skip

@@ -1,0 +1,130 @@
+"""The compiled ascent step: one program over `vmap(task)`, whatever the channels, weights, keys and step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import pytree
+from jaxlens.model import Model
+from jaxlens.model._model import run
+from jaxlens.model.rules import redirected
+from jaxlens.optvis.transform import resize
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a compiled step is specialised to, besides the structure and shapes of its arguments."""
+
+    optimizer: optax.GradientTransformation
+    resize_to: tuple[int, int] | None
+    redirect_steps: int
+    mesh: Mesh | None
+
+    def over_tasks(self, fn: Callable[..., Any], shared: int) -> Callable[..., Any]:
+        """Maps `fn(*shared arguments, *per-task arguments)` over the task axis, split over the devices.
+
+        `shard_map` gives each device the program for its own tasks: nothing is exchanged.
+        """
+        mapped = fn
+        if self.mesh is None:
+            return mapped
+
+        def split(*args: Any) -> Any:
+            specs = (PartitionSpec(),) * shared + (PartitionSpec("tasks"),) * (len(args) - shared)
+            return jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec("tasks"), check_vma=False)(*args)
+
+        return split
+
+
+@pytree
+class State:
+    """One task's progress; with a leading axis, a batch of tasks."""
+
+    theta: Any
+    optimizer: Any
+    alive: Array
+    failed_at: Array
+
+
+def score(model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b h2 w2 c"]) -> Float[Array, ""]:
+    """An objective's value where the network sees `seen`, and penalties see the plain `images`."""
+    layers = tuple(layer for layer in objective.layers if layer != "input")
+    activations = run(model, seen, layers) if layers else {}
+    return objective(activations | {"input": images})
+
+
+def _task_score(theta: Any, program: Program, model: Model, param: Any, transforms: Any, objective: Any, key: Array) -> Float[Array, ""]:
+    images = param.to_image(theta)
+    seen = transforms(key, images)
+    if program.resize_to is not None:
+        seen = resize(*program.resize_to)(key, seen)
+    return score(model, objective, images, seen)
+
+
+@functools.partial(jax.jit, static_argnames=("program",))
+def start(program: Program, param: Any, keys: Array) -> State:
+    """The initial state of every task, each from its own key."""
+
+    def one(key: Array) -> State:
+        theta = param.init(jax.random.fold_in(key, 0))
+        return State(theta=theta, optimizer=program.optimizer.init(theta), alive=jnp.array(True), failed_at=jnp.array(-1, jnp.int32))
+
+    return program.over_tasks(lambda keys: jax.vmap(one)(keys), 0)(keys)
+
+
+@functools.partial(jax.jit, static_argnames=("program",))
+def step(program: Program, model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> tuple[State, Array]:
+    """One ascent step of every task: the new state, and the scores before the update.
+
+    A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
+    """
+    optimizer = optax.with_extra_args_support(program.optimizer)
+
+    def one(model: Model, param: Any, transforms: Any, number: Array, objective: Any, key: Array, state: State) -> tuple[State, Array]:
+        if program.redirect_steps:
+            model = model.with_gradient_rule(redirected(active=number < program.redirect_steps))
+        key = jax.random.fold_in(key, 1 + number)
+
+        def loss(theta: Any) -> Array:  # optax minimises
+            return -_task_score(theta, program, model, param, transforms, objective, key)
+
+        value, gradient = jax.value_and_grad(loss)(state.theta)
+        updates, memory = optimizer.update(gradient, state.optimizer, state.theta, value=value, grad=gradient, value_fn=loss)
+        theta = optax.apply_updates(state.theta, updates)
+        alive = state.alive & jnp.isfinite(value) & _all_finite(gradient) & _all_finite(theta)
+        keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(alive, new, old))
+        failed_at = jnp.where(state.alive & ~alive, number, state.failed_at)
+        return State(theta=keep(theta, state.theta), optimizer=keep(memory, state.optimizer), alive=alive, failed_at=failed_at), -value
+
+    def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
+        return jax.vmap(one, in_axes=(None, None, None, None, 0, 0, 0))(model, param, transforms, number, objective, keys, state)
+
+    return program.over_tasks(every, 4)(model, param, transforms, number, objective, keys, state)
+
+
+def _all_finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+@jax.jit
+def decode(param: Any, theta: Any) -> Float[Array, "n b h w c"]:
+    """The images of every task."""
+    return jax.vmap(param.to_image)(theta)
+
+
+@functools.partial(jax.jit, static_argnames=("resize_to",))
+def evaluate(model: Model, objective: Any, images: Float[Array, "n b h w c"], resize_to: tuple[int, int] | None) -> Float[Array, " n"]:
+    """Scores of finished images, without transforms."""
+
+    def one(objective: Any, images: Array) -> Array:
+        seen = images if resize_to is None else resize(*resize_to)(jax.random.key(0), images)
+        return score(model, objective, images, seen)
+
+    return jax.vmap(one)(objective, images)

@@ -1,0 +1,241 @@
+"""`render`: any number of tasks, in batches, with checks before anything is compiled."""
+
+import functools
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array
+from tqdm.auto import tqdm
+
+from jaxlens._checks import check_int
+from jaxlens.errors import NonFiniteError, NonFiniteWarning
+from jaxlens.model import Model
+from jaxlens.optvis import objectives, transform
+from jaxlens.optvis.objectives._base import task_count
+from jaxlens.optvis.param import image as default_image
+from jaxlens.optvis.render import _program
+from jaxlens.optvis.render._loop import Job, Progress, run_batch
+from jaxlens.optvis.render._result import RenderResult, concatenate
+
+LEARNING_RATE = 0.05  # Adam's, in Lucid and Lucent
+
+
+def render(
+    model: Model,
+    objective: Any,
+    *,
+    size: int | tuple[int, int] = 128,
+    steps: int = 512,
+    param: Any = None,
+    transforms: Sequence[Any] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    seed: int | Array | Sequence[int] = 0,
+    batch: int | None = None,
+    thresholds: Sequence[int] = (),
+    fixed_image_size: int | tuple[int, int] | None = None,
+    redirect_steps: int = 0,
+    devices: Sequence[jax.Device] | None = None,
+    callback: Callable[[Progress], Any] | None = None,
+    progress: bool = True,
+) -> RenderResult:
+    """Images that maximise objectives: what neurons respond to.
+
+    Each *task* is one objective with its own random key and its own B images; all tasks of a batch go through one
+    compiled program. Other channels, weights, seeds, steps and objectives of the same structure
+    never compile again. What a task draws depends on the seed and its own objective only, so a neuron
+    looks the same alone, among 500, in another order, and on several devices, up to float rounding.
+
+    Args:
+        model: any Model.
+        objective: an objective (`objectives.channel("mixed4a", range(512))` is 512 tasks), a string ("mixed4a:3",
+            "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of these.
+        size: side, or (height, width), of the images.
+        steps: number of updates.
+        param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored.
+        transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, [] is none.
+        optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
+            new one at each call, and a new optimizer is a new program.
+        seed: an int or key for all tasks, or one int per task.
+        batch: tasks per compiled batch; by default 16 on a CPU, 64 on an accelerator (per device).
+        thresholds: steps after which to keep a snapshot.
+        fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
+            `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
+            that are not square keep their shape.
+        redirect_steps: for so many first steps, a ReLU that passes no gradient at all passes Lucid's redirected
+            one, so that dead neurons wake up. Lucid uses 16; a step with it costs a little more.
+        devices: to split the tasks over; all local devices by default.
+        callback: called with a `Progress` after each step of a batch; returning True ends that batch.
+        progress: show a progress bar.
+
+    Returns: a `RenderResult`. Ctrl-C returns what is rendered so far, with `finished=False`.
+
+    Raises:
+        UnknownLayerError, ImageTooSmallError, ValueError, TypeError: before anything is compiled.
+        NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which and when.
+    """
+    began = time.perf_counter()
+    groups = _groups(objective, model)
+    param = _param(param, size)
+    steps = check_int(steps, "steps", low=0)
+    thresholds = tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
+    chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
+    resize_to = _resize_to(model, param.shape, fixed_image_size)
+    for group, _ in groups:
+        _check(model, group, param, chain, resize_to)
+    devices = list(devices or jax.local_devices())
+    keys = _keys(seed, sum(len(places) for _, places in groups))
+    total = sum(len(places) for _, places in groups)
+
+    parts: list[RenderResult] = []
+    order: list[int] = []
+    with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+        for group, places in groups:
+            mesh, per_batch = _layout(len(places), batch, devices)
+            program = _program.Program(optimizer or _adam(), resize_to, redirect_steps, mesh)
+            job = Job(program, model, param, chain, steps, thresholds, callback, functools.partial(_advance, bar))
+            names = [group.describe(i) for i in range(len(places))]
+            ids = [_task_id(group, i) for i in range(len(places))]
+            for low in range(0, len(places), per_batch):
+                rows = list(range(low, min(low + per_batch, len(places))))
+                padded = rows + [rows[-1]] * (per_batch - len(rows))
+                chosen = jax.tree.map(lambda leaf, rows=padded: leaf[np.asarray(rows)], group)
+                tasks = [places[i] for i in rows]
+                task_keys = _fold(keys[np.asarray([places[i] for i in padded])], np.asarray([ids[i] for i in padded], np.uint32))
+                parts.append(run_batch(job, chosen, task_keys, [names[i] for i in rows], tasks))
+                order += tasks
+                if not parts[-1].finished and callback is None:
+                    result = concatenate(parts, order, time.perf_counter() - began)
+                    return _report(result)
+    return _report(concatenate(parts, order, time.perf_counter() - began))
+
+
+def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int | tuple[int, int] | None = None) -> np.ndarray:
+    """Scores of images `[N, B, H, W, 3]` for the N tasks of an objective, without transforms.
+
+    Images are resized for the network as `render` does. This is the number to compare between methods.
+    """
+    images = jnp.asarray(images, jnp.float32)
+    if images.ndim != 5:
+        raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
+    resize_to = _resize_to(model, images.shape[1:], fixed_image_size)
+    scores = np.zeros(len(images), np.float32)
+    for group, places in _groups(objective, model):
+        if max(places) >= len(images):
+            raise ValueError(f"images holds {len(images)} tasks, but the objective has {max(places) + 1} or more.")
+        scores[places] = _program.evaluate(model, group, images[np.asarray(places)], resize_to)
+    return scores
+
+
+@functools.cache
+def _adam() -> optax.GradientTransformation:
+    return optax.adam(LEARNING_RATE)
+
+
+def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
+    """The tasks of an objective, those of one structure together, each group with its places in the whole."""
+    items = objectives.as_objective(objective, model)
+    groups: dict[Any, tuple[list[Any], list[int]]] = {}
+    place = 0
+    for item in items if isinstance(items, list) else [items]:
+        item = item.bind(model)
+        count = task_count(item) or 1
+        members, places = groups.setdefault(jax.tree.structure(item), ([], []))
+        members.append(item)
+        places += range(place, place + count)
+        place += count
+    return [(objectives.stack(members), places) for members, places in groups.values()]
+
+
+def _param(param: Any, size: int | tuple[int, int]) -> Any:
+    if param is None:
+        height, width = (size, size) if not isinstance(size, tuple | list) else size
+        return default_image(check_int(width, "size", low=1), check_int(height, "size", low=1))
+    if not (hasattr(param, "init") and hasattr(param, "to_image") and hasattr(param, "shape")):
+        raise TypeError(f"param={param!r} must be a parameterization, such as param.image(128).")
+    return param
+
+
+def _resize_to(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """The size at which the network sees the images, or None for the size they have."""
+    if fixed is not None:
+        height, width = (fixed, fixed) if not isinstance(fixed, tuple | list) else fixed
+        return check_int(height, "fixed_image_size", low=1), check_int(width, "fixed_image_size", low=1)
+    height, width = shape[1:3]
+    factor = max(model.input_size[0] / height, model.input_size[1] / width)
+    return (round(height * factor), round(width * factor)) if factor > 1 else None
+
+
+def _check(model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None) -> None:
+    """Refuses layers, channels, positions and sizes that do not exist, by shapes alone."""
+    images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
+    seen = jax.eval_shape(chain, jax.random.key(0), images).shape[1:3] if resize_to is None else resize_to
+    if images.shape[-1] != model.channels:
+        raise ValueError(f"param makes images with {images.shape[-1]} channels, but {model.name} takes {model.channels}.")
+    layers = [layer for layer in group.layers if layer != "input"]
+    shapes = model.shapes(tuple(seen), layers) if layers else {}
+    group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])
+
+
+def _keys(seed: int | Array | Sequence[int], count: int) -> Array:
+    """One base key per task."""
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        if seed.shape not in ((), (count,)):
+            raise ValueError(f"seed has shape {seed.shape}, but one key, or one per task ({count},), is needed.")
+        return jnp.broadcast_to(seed, (count,))
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
+        return jnp.broadcast_to(jax.random.key(seed), (count,))
+    seeds = np.asarray(seed)
+    if seeds.shape != (count,) or not np.issubdtype(seeds.dtype, np.integer):
+        raise ValueError(f"seed={seed!r} must be an integer or a key, or {count} integers, one per task.")
+    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+
+
+_fold = jax.jit(jax.vmap(jax.random.fold_in))
+
+
+def _task_id(group: Any, task: int) -> int:
+    """A number that depends on a task's own objective alone: its layers and the values of its leaves."""
+    content = "|".join(group.layers).encode()
+    for leaf in jax.tree.leaves(group):
+        content += np.ascontiguousarray(leaf[task]).tobytes()
+    return zlib.crc32(content)
+
+
+def _layout(count: int, batch: int | None, devices: list[jax.Device]) -> tuple[Mesh | None, int]:
+    """The device mesh and the tasks per batch: even batches, a multiple of the devices."""
+    devices = devices[: max(1, min(len(devices), count))]
+    limit = check_int(batch, "batch", low=1) if batch is not None else (16 if devices[0].platform == "cpu" else 64) * len(devices)
+    devices = devices[: min(len(devices), limit)]
+    batches = -(-count // limit)
+    per_batch = -(-count // batches)
+    per_batch = -(-per_batch // len(devices)) * len(devices)
+    return (Mesh(np.array(devices), ("tasks",)) if len(devices) > 1 else None), per_batch
+
+
+def _advance(bar: Any, count: int, scores: np.ndarray) -> None:
+    bar.set_postfix(score=f"{np.nanmean(scores):.4g}" if np.isfinite(scores).any() else "nan", refresh=False)
+    bar.update(count)
+
+
+def _report(result: RenderResult) -> RenderResult:
+    """Says which tasks failed, and at which step."""
+    failed = np.flatnonzero(result.failed_at >= 0)
+    if not len(failed):
+        return result
+    which = ", ".join(f"task {i} ({result.names[i]}) at step {result.failed_at[i]}" for i in failed[:5])
+    message = (
+        f"{len(failed)} of {len(result.names)} tasks became NaN or infinite: {which}{' ...' if len(failed) > 5 else ''}. "
+        "Each keeps its image from before that step. A smaller learning rate, or a look at the objective, may help."
+    )
+    if len(failed) == len(result.names):
+        raise NonFiniteError(message + " The last good images are in `error.result`.", result)
+    warnings.warn(message, NonFiniteWarning, stacklevel=3)
+    return result

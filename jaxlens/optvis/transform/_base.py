@@ -1,0 +1,57 @@
+"""The role of a transform, and the checks that every transform makes when it is called."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+
+class Transform(Protocol):
+    """A random, pure, differentiable map of images.
+
+    The same key gives the same result. The output's shape follows from the input's shape alone, whatever
+    is drawn, so one compiled program serves every draw. One draw is shared by the B images of a call: they
+    belong to one task, and objectives that compare them (diversity, caricature) need them moved together.
+    `per_image` draws for each image; across tasks, callers `jax.vmap`. The dtype is kept.
+    """
+
+    def __call__(self, key: PRNGKeyArray, images: jax.Array) -> jax.Array:
+        """Maps floats `[B, H, W, C]` to floats `[B, H2, W2, C]`."""
+        ...
+
+
+def check_call(images: Any, transform: str) -> jax.Array:
+    """The images of a transform's call as an array, or an error if they are not floats `[B, H, W, C]`."""
+    images = jnp.asarray(images)
+    if images.ndim != 4:
+        hint = " Add the batch axis: images[None]." if images.ndim == 3 else ""
+        raise ValueError(f"{transform} got images of shape {images.shape}, but [B, H, W, C] is needed.{hint}")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"{transform} got images of dtype {images.dtype}, but floats in [0, 1] are needed. "
+            "Convert: images.astype('float32') / 255."
+        )
+    return images
+
+
+def check_finite(values: Sequence[float], name: str) -> tuple[float, ...]:
+    """A non-empty sequence of finite numbers as a tuple of floats, or an error that names the argument."""
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={values!r} must be a list of numbers, or transform.uniform(low, high).") from error
+    if numbers.ndim != 1 or not numbers.size:
+        raise ValueError(f"{name}={values!r} must be a non-empty list of numbers, or transform.uniform(low, high).")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name}={values!r} must be finite numbers.")
+    return tuple(numbers.tolist())
+
+
+def check_grey(value: Any, name: str) -> float:
+    """A finite number as a float, or an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not np.isfinite(value):
+        raise ValueError(f"{name}={value!r} must be a finite number; 0.5 is mid-grey, 0 black and 1 white.")
+    return float(value)

@@ -1,0 +1,69 @@
+"""Transforms that keep pixels as they are and change the frame: jitter and crop_or_pad_to."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from jaxlens._checks import check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.transform._base import check_call, check_grey
+
+
+@pytree
+class Jitter:
+    """See `jitter`."""
+
+    d: int = field(static=True)
+
+    def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
+        """Maps `[B, H, W, C]` to `[B, H - d, W - d, C]`."""
+        images = check_call(images, "jitter")
+        b, h, w, c = images.shape
+        if min(h, w) <= self.d:
+            raise ValueError(f"jitter d={self.d} leaves nothing of images of {h}x{w}; use a smaller d or pad first.")
+        y, x = jax.random.randint(key, (2,), 0, self.d + 1, jnp.int32)
+        return jax.lax.dynamic_slice(images, (jnp.int32(0), y, x, jnp.int32(0)), (b, h - self.d, w - self.d, c))
+
+
+@pytree
+class CropOrPadTo:
+    """See `crop_or_pad_to`."""
+
+    height: int = field(static=True)
+    width: int = field(static=True)
+    fill: float = field(static=True)
+
+    def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
+        """Maps `[B, H, W, C]` to `[B, height, width, C]`."""
+        images = check_call(images, "crop_or_pad_to")
+        for axis, size in ((1, self.height), (2, self.width)):
+            start = max(0, (images.shape[axis] - size) // 2)
+            images = jax.lax.slice_in_dim(images, start, start + min(size, images.shape[axis]), axis=axis)
+            before = (size - images.shape[axis]) // 2
+            widths = [(0, 0)] * 4
+            widths[axis] = (before, size - images.shape[axis] - before)
+            images = jnp.pad(images, widths, constant_values=self.fill)
+        return images
+
+
+def jitter(d: int) -> Jitter:
+    """A random crop that is `d` pixels smaller: the offset is 0..d, inclusive, in each direction.
+
+    Raises:
+        ValueError: if `d` is less than 1.
+
+    As in Lucid. Lucent instead moves the image right and down by 0..d-1 pixels and fills with black, keeping the size.
+    """
+    return Jitter(d=check_int(d, "d", low=1))
+
+
+def crop_or_pad_to(height: int, width: int, *, fill: float = 0.5) -> CropOrPadTo:
+    """Cuts or pads around the centre to a fixed size.
+
+    Differs from Lucid, which pads with black: `fill=0` is Lucid's.
+    """
+    return CropOrPadTo(
+        height=check_int(height, "height", low=1),
+        width=check_int(width, "width", low=1),
+        fill=check_grey(fill, "fill"),
+    )

@@ -1,0 +1,350 @@
+"""Transforms: one contract for all of them, and the geometry of each against an independent implementation."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxlens.optvis import transform
+from jaxlens.optvis.transform import _resample
+
+H, W = 21, 31  # never square; both odd, so that a centre pixel exists
+
+
+def flip_sometimes(key, images):
+    """A user's transform: a plain function."""
+    return jnp.where(jax.random.bernoulli(key), images, images[:, :, ::-1])
+
+
+FIXED = {
+    "pad_reflect": lambda: transform.pad(3),
+    "pad_constant": lambda: transform.pad(2, mode="constant", constant_value=0.3),
+    "pad_edge": lambda: transform.pad(2, "REPLICATE"),
+    "pad_wrap": lambda: transform.pad(2, "circular"),
+    "resize_up": lambda: transform.resize(40, 36),
+    "resize_down": lambda: transform.resize(9, 17),
+    "crop_or_pad_to": lambda: transform.crop_or_pad_to(12, 40),
+    "identity": lambda: transform.identity,
+}
+RANDOM = {
+    "pad_uniform": lambda: transform.pad(2, "constant", "uniform"),
+    "jitter": lambda: transform.jitter(4),
+    "scale": lambda: transform.random_scale([0.9, 1.0, 1.1]),
+    "scale_by_any": lambda: transform.random_scale(transform.uniform(0.5, 4.0)),  # takes the scatter gradient
+    "rotate": lambda: transform.random_rotate(range(-10, 11)),
+    "rotate_by_any": lambda: transform.random_rotate(transform.uniform(-3, 3), units="radians", fill=0),
+    "compose": lambda: transform.compose([*transform.standard_transforms, transform.identity]),
+    "per_image": lambda: transform.per_image(transform.jitter(5)),
+    "user": lambda: transform.compose([flip_sometimes]),
+}
+EVERY = {**FIXED, **RANDOM}
+every_transform = pytest.mark.parametrize("name", EVERY)
+
+
+@pytest.fixture
+def images():
+    return jax.random.uniform(jax.random.key(7), (2, H, W, 3))
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(3)
+
+
+def smooth(h=H, w=W):
+    """A pattern that linear interpolation reproduces to about 1e-2."""
+    y, x = np.mgrid[:h, :w]
+    waves = [np.sin(x / 5 + c) * np.cos(y / 6 - c) for c in range(3)]
+    return jnp.asarray(np.stack(waves, -1)[None] * 0.4 + 0.5, jnp.float32)
+
+
+# --- the contract ---
+
+
+@every_transform
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_keeps_dtype_and_is_the_same_compiled(name, dtype, images, key):
+    t, x = EVERY[name](), images.astype(dtype)
+    eager, compiled = t(key, x), jax.jit(lambda t, key, x: t(key, x), static_argnums=0 if name == "identity" else ())(t, key, x)
+    assert eager.dtype == x.dtype
+    assert bool(jnp.isfinite(eager).all())
+    tolerance = 1e-5 if dtype == "float32" else 1e-2
+    np.testing.assert_allclose(np.float32(eager), np.float32(compiled), atol=tolerance)
+    np.testing.assert_array_equal(np.float32(eager), np.float32(t(key, x)))  # same key, same result
+
+
+@every_transform
+def test_vmap_over_tasks_is_a_loop(name, key):
+    t = EVERY[name]()
+    keys, x = jax.random.split(key, 3), jax.random.uniform(key, (3, 2, H, W, 3))
+    together = jax.jit(jax.vmap(t))(keys, x)
+    alone = jnp.stack([t(k, images) for k, images in zip(keys, x, strict=True)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_other_keys_give_other_results(name, images):
+    t = jax.jit(RANDOM[name]())
+    drawn = [np.asarray(t(jax.random.key(seed), images)) for seed in range(8)]
+    assert len({d.tobytes() for d in drawn}) > 1
+    assert len({d.shape for d in drawn}) == 1
+
+
+@every_transform
+def test_gradient_is_the_exact_adjoint(name, images, key):
+    t = EVERY[name]()
+    y, pullback = jax.vjp(lambda x: t(key, x), images)
+    linear = y - t(key, jnp.zeros_like(images))  # all are affine in the image
+    weights = jax.random.normal(key, y.shape)
+    (gradient,) = pullback(weights)
+    assert bool(jnp.isfinite(gradient).all())
+    scale = float(jnp.linalg.norm(linear) * jnp.linalg.norm(weights))
+    assert abs(float(jnp.vdot(linear, weights) - jnp.vdot(images, gradient))) < 1e-6 * scale
+
+
+@pytest.mark.parametrize("name", ["scale", "rotate", "compose"])
+def test_keeps_float32_under_x64(name, images, key):
+    with jax.enable_x64(True):
+        x = jnp.asarray(images, jnp.float32)
+        value, gradient = jax.value_and_grad(lambda x: EVERY[name]()(key, x).sum())(x)
+    assert value.dtype == gradient.dtype == jnp.float32
+
+
+def test_equal_lists_share_one_program(images, key):
+    traces = []
+
+    @jax.jit
+    def run(t, key, images):
+        traces.append(t)
+        return t(key, images)
+
+    def build(d):
+        return transform.compose([transform.pad(4), transform.jitter(d), flip_sometimes, transform.random_rotate([1, 2])])
+
+    run(build(2), key, images)
+    run(build(2), jax.random.key(9), images)
+    assert len(traces) == 1
+    run(build(3), key, images)
+    assert len(traces) == 2  # the counter counts
+
+
+def test_one_draw_for_the_images_of_a_call(key):
+    image = jax.random.uniform(key, (1, H, W, 3))
+    pair = jnp.concatenate([image] * 6)
+    shared = transform.jitter(5)(key, pair)
+    assert bool((shared == shared[:1]).all())
+    own = transform.per_image(transform.jitter(5))(key, pair)
+    assert not bool((own == own[:1]).all())
+    np.testing.assert_array_equal(own[:2], transform.per_image(transform.jitter(5))(key, pair[:2]))  # neighbours do not matter
+
+
+# --- scale and rotation ---
+
+
+def reference(images, scale, degrees, fill):
+    """Bilinear resampling by SciPy; counter-clockwise as displayed, that is from +x towards -y."""
+    a, (_, h, w, _) = np.deg2rad(degrees), images.shape
+    y, x = np.mgrid[:h, :w] - np.array([(h - 1) / 2, (w - 1) / 2])[:, None, None]
+    points = np.stack([np.cos(a) * y + np.sin(a) * x, -np.sin(a) * y + np.cos(a) * x]) / scale
+    points += np.array([(h - 1) / 2, (w - 1) / 2])[:, None, None]
+    planes = np.moveaxis(np.asarray(images, np.float64), -1, 1).reshape(-1, h, w)
+    out = [ndimage.map_coordinates(p, points, order=1, mode="grid-constant", cval=fill) for p in planes]
+    return np.moveaxis(np.reshape(out, (-1, images.shape[-1], h, w)), 1, -1)
+
+
+@pytest.mark.parametrize("degrees", [0, 7, -33, 45, 90, 135, 180, -270, 360])
+def test_rotation_is_bilinear(degrees, images, key):
+    turned = transform.random_rotate([degrees], fill=0.25)(key, images)
+    np.testing.assert_allclose(turned, reference(images, 1, degrees, 0.25), atol=2e-5)
+    radians = transform.random_rotate([np.deg2rad(degrees)], "radians", fill=0.25)(key, images)
+    np.testing.assert_allclose(radians, turned, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.4, 0.9, 1, 1.1, 2, 5])
+def test_scaling_is_bilinear(scale, images, key):
+    scaled = transform.random_scale([scale], fill=1)(key, images)
+    np.testing.assert_allclose(scaled, reference(images, scale, 0, 1), atol=2e-5)
+
+
+def test_right_angles_by_hand(images, key):
+    def turn(degrees):
+        return transform.random_rotate([degrees])(key, images)
+
+    cut = (W - H) // 2
+    np.testing.assert_allclose(turn(0), images, atol=1e-6)
+    np.testing.assert_allclose(turn(180), images[:, ::-1, ::-1], atol=2e-5)
+    quarter = np.rot90(images[:, :, cut:-cut], axes=(1, 2))
+    np.testing.assert_allclose(turn(90)[:, :, cut:-cut], quarter, atol=2e-5)
+    assert float(jnp.abs(turn(-90)[:, :, cut:-cut] - quarter).max()) > 0.1  # the direction is tested
+    np.testing.assert_allclose(turn(90)[:, :, : cut - 1], 0.5, atol=1e-6)  # grey, where the canvas has nothing
+
+
+def test_turns_as_lucent_does(key):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lucent = pytest.importorskip("lucent.optvis.transform")
+    x = smooth()
+    theirs = lucent.random_rotate([20])(torch.from_numpy(np.moveaxis(np.asarray(x), -1, 1).copy()))
+    theirs = np.moveaxis(theirs.numpy(), 1, -1)
+    ours, wrong = (transform.random_rotate([a], fill=0)(key, x) for a in (20, -20))
+    inner = np.s_[:, 6:-6, 10:-10]
+    assert np.abs(ours[inner] - theirs[inner]).max() < 0.05  # an older kornia samples half a pixel away
+    assert np.abs(wrong[inner] - theirs[inner]).max() > 0.2
+
+
+def test_scale_then_rotation_is_one_interpolation(key):
+    x = smooth()
+    scale, turn = transform.random_scale([0.9]), transform.random_rotate([12])
+    composed = transform.compose([scale, turn])(key, x)
+    np.testing.assert_allclose(composed, reference(x, 0.9, 12, 0.5), atol=2e-5)
+    two_steps = turn(jax.random.fold_in(key, 1), scale(jax.random.fold_in(key, 0), x))
+    inner = np.s_[:, 4:-4, 5:-5]
+    np.testing.assert_allclose(composed[inner], two_steps[inner], atol=0.02)
+    there_and_back = [transform.random_scale([2.0]), transform.random_scale([0.5])]
+    np.testing.assert_allclose(transform.compose(there_and_back)(key, x), x, atol=1e-6)
+    apart = [there_and_back[0], transform.random_scale([0.5], fill=0)]  # another colour: not one interpolation
+    assert float(jnp.abs(transform.compose(apart)(key, x) - x).max()) > 0.1
+
+
+def test_composed_draws_are_those_of_the_stages(images, key):
+    stages = [transform.jitter(3), transform.random_rotate(range(40)), transform.identity, transform.random_scale([0.5, 2])]
+    want = images
+    for i, stage in enumerate(stages):
+        want = stage(jax.random.fold_in(key, i), want)
+    np.testing.assert_allclose(transform.compose(stages)(key, images), want, atol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0.0), (1.1, 10.0), (0.6, -80.0), (1.7, 45.0)])
+def test_the_gather_gradient_is_the_scatter_gradient(scale, degrees, key):
+    a = np.deg2rad(degrees)
+    forward = jnp.asarray([scale * np.cos(a), scale * np.sin(a)], jnp.float32)
+    backward = jnp.asarray([np.cos(a) / scale, np.sin(a) / scale], jnp.float32)
+    planes, weights = jax.random.normal(key, (2, H, W, 3))
+    (want,) = jax.vjp(lambda x: _resample._warp(x, backward), planes)[1](weights)
+    reach = int(np.ceil(2 * scale * (abs(np.cos(a)) + abs(np.sin(a)))))
+    np.testing.assert_allclose(_resample._warp_adjoint(reach, weights, backward, forward), want, atol=1e-5)
+    short = _resample._warp_adjoint(1, weights, backward, forward)
+    assert degrees == 0 or float(jnp.abs(short - want).max()) > 0.1  # one target less per axis is seen
+
+
+def test_draws_cover_choices_and_intervals():
+    keys = jax.random.split(jax.random.key(0), 400)
+    drawn = jax.vmap(transform.random_rotate([1, 2, 2, 2]).angles.draw)(keys)
+    assert set(np.unique(drawn)) == {1.0, 2.0}
+    assert abs(float((drawn == 2).mean()) - 0.75) < 0.1
+    drawn = jax.vmap(transform.uniform(-2, 6).draw)(keys)
+    assert -2 <= float(drawn.min()) < -1.8 < 5.8 < float(drawn.max()) < 6
+    assert abs(float(drawn.mean()) - 2) < 0.5
+
+
+# --- frames ---
+
+
+def test_jitter_is_a_crop_at_every_offset(images):
+    d, seen = 2, set()
+    t = jax.jit(transform.jitter(d))
+    for seed in range(80):
+        out = t(jax.random.key(seed), images)
+        fits = {
+            (y, x)
+            for y in range(d + 1)
+            for x in range(d + 1)
+            if np.array_equal(out, images[:, y : H - d + y, x : W - d + x])
+        }
+        assert len(fits) == 1
+        seen |= fits
+    assert len(seen) == (d + 1) ** 2  # 0 and d included
+
+
+@pytest.mark.parametrize(("mode", "numpy_mode"), [("reflect", "reflect"), ("Symmetric", "symmetric"), ("edge", "edge"), ("circular", "wrap")])
+def test_pad_modes_are_numpys(mode, numpy_mode, images, key):
+    want = np.pad(images, ((0, 0), (5, 5), (5, 5), (0, 0)), mode=numpy_mode)
+    np.testing.assert_array_equal(transform.pad(5, mode)(key, images), want)
+
+
+def test_pad_colours(images, key):
+    grey = transform.pad(3, "constant")(key, images)
+    np.testing.assert_array_equal(grey[:, 3:-3, 3:-3], images)
+    assert bool((grey[:, :3] == 0.5).all()) and bool((grey[:, :, -3:] == 0.5).all())
+    drawn = transform.pad(3, "constant", "uniform")(key, images)
+    border = np.unique(drawn[:, :3])
+    assert border.size == 1 and 0 <= border[0] < 1
+
+
+@pytest.mark.parametrize("size", [(40, 36), (9, 17), (21, 64), (1, 5), (22, 30)])
+def test_resize_is_torchs(size, images, key):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(np.moveaxis(np.asarray(images), -1, 1).copy()), size=size, mode="bilinear", align_corners=True
+    )
+    np.testing.assert_allclose(transform.resize(*size)(key, images), np.moveaxis(theirs.numpy(), 1, -1), atol=1e-5)
+
+
+def test_crop_or_pad_to_is_centred(images, key):
+    out = transform.crop_or_pad_to(12, 40, fill=0)(key, images)  # 21 -> 12 from row 4; 31 -> 40 from column 4
+    assert out.shape == (2, 12, 40, 3)
+    np.testing.assert_array_equal(out[:, :, 4:35], images[:, 4:16])
+    assert not out[:, :, :4].any() and not out[:, :, 35:].any()
+
+
+def test_standard_list(key):
+    extended = [*transform.standard_transforms.copy(), transform.crop_or_pad_to(20, 50)]
+    assert len(transform.standard_transforms) == 5
+    shapes = [jax.eval_shape(transform.compose(t), key, jnp.zeros((1, 40, 56, 3))).shape for t in (transform.standard_transforms, extended)]
+    assert shapes == [(1, 40 + 24 - 12, 56 + 24 - 12, 3), (1, 20, 50, 3)]
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: transform.jitter(0), ValueError, "d=0 must be an integer >= 1"),
+        (lambda: transform.jitter(1.5), TypeError, "d=1.5"),
+        (lambda: transform.pad(-1), ValueError, "w=-1"),
+        (lambda: transform.pad(2, "mirror"), ValueError, "mode='mirror' is unknown; use one of .*reflect"),
+        (lambda: transform.pad(2, "constant", "random"), ValueError, "constant_value='random'.*'uniform'"),
+        (lambda: transform.random_scale([]), ValueError, r"scales=\[\] must be a non-empty list"),
+        (lambda: transform.random_scale([1, 0]), ValueError, r"scales=\[1, 0\] must all be positive"),
+        (lambda: transform.random_scale(transform.uniform(-1, 1)), ValueError, r"scales=uniform\(-1.0, 1.0\)"),
+        (lambda: transform.random_scale(1.1), ValueError, "scales=1.1 must be a non-empty list"),
+        (lambda: transform.random_scale(["big"]), TypeError, "scales="),
+        (lambda: transform.random_scale([1], fill="grey"), ValueError, "fill='grey'"),
+        (lambda: transform.random_rotate([np.nan]), ValueError, "angles=.* finite"),
+        (lambda: transform.random_rotate([1], "turns"), ValueError, "units='turns' is unknown.*radians"),
+        (lambda: transform.uniform(2, 1), ValueError, "low=2.0 must be less than high=1.0"),
+        (lambda: transform.resize(0, 5), ValueError, "height=0"),
+        (lambda: transform.crop_or_pad_to(5, "5"), TypeError, "width='5'"),
+        (lambda: transform.compose(transform.jitter(2)), TypeError, "in a list"),
+        (lambda: transform.compose([8]), TypeError, r"transforms\[0\]=8 is not a transform"),
+        (lambda: transform.compose([transform.jitter]), TypeError, "call factories"),
+        (lambda: transform.compose([lambda x: x * 255]), TypeError, "lambda key, images"),
+    ],
+)
+def test_errors_at_construction(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("t", "shape", "match"),
+    [
+        (transform.jitter(4), (H, W, 3), "add the batch axis|Add the batch axis"),
+        (transform.random_scale([1]), (H, W), "random_scale got images of shape"),
+        (transform.jitter(H), (1, H, W, 3), "jitter d=21 leaves nothing of images of 21x31"),
+        (transform.pad(H), (1, H, W, 3), "pad w=21 with mode='reflect'.*w <= 20"),
+    ],
+)
+def test_errors_at_the_call(t, shape, match, key):
+    with pytest.raises(ValueError, match=match):
+        t(key, jnp.zeros(shape))
+
+
+def test_integers_are_refused(key):
+    with pytest.raises(TypeError, match="uint8.*/ 255"):
+        transform.resize(4, 5)(key, np.zeros((1, H, W, 3), np.uint8))
