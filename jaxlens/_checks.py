@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# What users pass as images or as values: checked by hand, because an error of ours says what to do
+# where a type's would say that the type is wrong.
+Images = Any
+
 
 def check_images(images: Any, *, name: str = "images", channels: int | None = 3, batched: bool = True) -> jax.Array:
     """Float images `[B, H, W, 3]` (or `[H, W, 3]` where `batched` is false) in [0, 1], or an error.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxlens._pytree import field, pytree
-from jaxlens.model._sites import Interceptor, Site
+from jaxlens.model._sites import Site
 
 
 @pytree
@@ -22,9 +22,6 @@ class Ablate:
     def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         out = call(*args, **kwargs)
         return out.at[..., self.channels].set(self.value.astype(out.dtype)) if site.name == self.layer else out
-
-    def batch_axes(self) -> Any:
-        return None
 
 
 @pytree
@@ -57,7 +54,7 @@ class Perturb:
         return 0 if self.delta.shape[0] > 1 else None
 
 
-def ablate(layer: str, channels: Sequence[int] | int, value: float | Array = 0.0) -> Ablate:
+def ablate(layer: str, channels: Any, value: Any = 0.0) -> Ablate:
     """Sets some channels of a layer to `value` (a number, or one per channel) at every position.
 
     Channels are checked against the layer when the model is known: JAX would ignore one out of range.
@@ -65,12 +62,12 @@ def ablate(layer: str, channels: Sequence[int] | int, value: float | Array = 0.0
     return Ablate(channels=jnp.atleast_1d(jnp.asarray(channels, jnp.int32)), value=jnp.asarray(value, jnp.float32), layer=layer)
 
 
-def replace(layer: str, value: Array) -> Replace:
+def replace(layer: str, value: Any) -> Replace:
     """Makes a layer output `value`, `[B, ...]` or `[1, ...]` for all images: activation patching."""
     return Replace(value=jnp.asarray(value), layer=layer)
 
 
-def perturb(layer: str, delta: Array) -> Perturb:
+def perturb(layer: str, delta: Any) -> Perturb:
     """Adds `delta`, `[B, ...]` or `[1, ...]`, to what a layer outputs.
 
     The gradient of a score with respect to a zero `delta` is its gradient at that layer.
@@ -78,12 +75,12 @@ def perturb(layer: str, delta: Array) -> Perturb:
     return Perturb(delta=jnp.asarray(delta), layer=layer)
 
 
-def bind(model: Any, interceptors: Sequence[Interceptor]) -> tuple[Any, ...]:
+def bind(model: Any, interceptors: Sequence[Any]) -> tuple[Any, ...]:
     """Interceptors as pytrees with canonical layer names, checked against the model."""
     return tuple(_bind(model, interceptor) for interceptor in interceptors)
 
 
-def _bind(model: Any, interceptor: Interceptor) -> Any:
+def _bind(model: Any, interceptor: Any) -> Any:
     if not isinstance(interceptor, Ablate | Replace | Perturb):
         if not callable(interceptor):
             raise TypeError(f"interceptors must be callables (site, call, *args) -> output, but got {interceptor!r}.")

@@ -128,7 +128,7 @@ def _flatten(
     for equation in jaxpr.eqns:
         step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
         name, depends = _name(equation), any(value.depends for value in step.operands)
-        kept = name in allow or name.startswith(MARK)
+        kept = name.startswith(MARK) or not allow.isdisjoint((name, *step.where.split("/")))
         if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
             inner, outputs = _inline(step, name, allow)
             path_inside = _gradient_path(inner, outputs)

@@ -1,6 +1,8 @@
 """The Model: parameters and a pure forward function in which every layer is a named site."""
 
+import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -9,14 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_images
+from jaxlens._checks import Images, check_images
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer
 from jaxlens.model._interceptors import bind
 from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET
-from jaxlens.model._rules import GradientRule, apply_rule
-from jaxlens.model._sites import Interceptor, Site, intercepting
+from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
+from jaxlens.model._sites import Site, intercepting
 
 
 @pytree
@@ -47,7 +49,12 @@ class Model:
     channels: int = field(static=True, default=3)
     rule: GradientRule | None = None
 
-    def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
+    def __repr__(self) -> str:
+        leaves = [leaf for leaf in jax.tree.leaves(self.params) if hasattr(leaf, "shape")]
+        rule = "" if self.rule is None else f", rule={type(self.rule).__name__.strip('_').lower()}"
+        return f"Model({self.name!r}, {sum(math.prod(leaf.shape) for leaf in leaves):,} parameters, input_size={self.input_size}{rule})"
+
+    def __call__(self, images: Images) -> Float[Array, "b n"]:
         """Logits of images `[B, H, W, 3]`, floats in [0, 1]."""
         return activations(self, images, ["logits"])["logits"]
 
@@ -80,14 +87,19 @@ class Model:
 
         def shapes_at(where: tuple[int, int]) -> dict[str, tuple[int, ...]]:
             images = jax.ShapeDtypeStruct((1, *where, self.channels), jnp.float32)
-            out = jax.eval_shape(lambda model, x: run(model, x, names), self.replace(rule=None), images)
+            trace = jax.make_jaxpr(lambda model, x: run(model, x, names), return_shape=True)
+            jaxpr, out = trace(self.replace(rule=None), images)
+            # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
+            if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
+                raise ValueError("the image vanishes on the way")
             return {name: tuple(value.shape[1:]) for name, value in out.items()}
 
         def fails(where: tuple[int, int]) -> bool:
             try:
-                return any(0 in shape for shape in shapes_at(where).values())
+                shapes_at(where)
             except (TypeError, ValueError, ZeroDivisionError):
                 return True
+            return False
 
         if fails(size):
             if fails(self.input_size):  # not the image's fault: show what happens
@@ -100,10 +112,18 @@ class Model:
         `rules.redirected()`, or None for the true gradient. Values do not change."""
         return self.replace(rule=rule)
 
+    def accepts_rule(self, rule: GradientRule, layers: Sequence[str]) -> bool:
+        """Whether the rule knows every nonlinearity on the way to `layers`."""
+        names = tuple(self.resolve(layer) for layer in layers)
+        images = jax.ShapeDtypeStruct((1, *self.input_size, self.channels), jnp.float32)
+        try:
+            jax.eval_shape(lambda model, x: run(model, x, names), self.with_gradient_rule(rule), images)
+        except GradientRuleError:
+            return False
+        return True
+
     def replace(self, **changes: Any) -> "Model":
         """A copy with some attributes changed."""
-        import dataclasses
-
         return dataclasses.replace(self, **changes)
 
     @property
@@ -135,7 +155,7 @@ class Model:
 
 
 def activations(
-    model: Model, images: Float[Array, "b h w c"], layers: Sequence[str], interceptors: Sequence[Interceptor] = ()
+    model: Model, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()
 ) -> dict[str, Array]:
     """What `layers` output for `images`; only what they need is computed.
 
@@ -169,14 +189,25 @@ def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: S
     if model.rule is None:
         return _read(model, images, names, interceptors)
     # Rules are written for one example: what one image does must not depend on its neighbours.
-    axes = tuple(getattr(interceptor, "batch_axes", lambda: None)() for interceptor in interceptors)
-    one = apply_rule(model.rule, lambda varied, params: _read(model.replace(params=params), varied[0], names, varied[1]))
+    # Values that interceptors put in place of activations carry gradients as the image does; other arguments do not.
+    moving = tuple(each if hasattr(each, "batch_axes") else None for each in interceptors)
+    fixed = tuple(each if moving[i] is None else None for i, each in enumerate(interceptors))
+    axes = tuple(each and each.batch_axes() for each in moving)
 
-    def for_image(image: jax.Array, varied: Any) -> dict[str, Array]:
-        single = jax.tree.map(lambda x, axis: x if axis is None else x[None], varied, axes, is_leaf=lambda x: x is None)
-        return {name: value[0] for name, value in one((image[None], single), model.params).items()}
+    def read(varied: Any, params: Any, fixed: Any) -> dict[str, Array]:
+        image, moving = varied
+        both = [b if a is None else a for a, b in zip(moving, fixed, strict=True)]
+        return _read(model.replace(params=params), image, names, both)
 
-    return jax.vmap(for_image, in_axes=(0, axes))(images, tuple(interceptors))
+    def for_image(image: jax.Array, moving: Any) -> dict[str, Array]:
+        single = tuple(
+            each if axis is None else jax.tree.map(lambda x: x[None], each) for each, axis in zip(moving, axes, strict=True)
+        )
+        values = apply_rule(rule, read)((image[None], single), model.params, fixed)
+        return {name: value[0] for name, value in values.items()}
+
+    rule = model.rule
+    return jax.vmap(for_image, in_axes=(0, axes))(images, moving)
 
 
 _run_jit = jax.jit(run, static_argnames=("names",))

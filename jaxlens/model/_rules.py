@@ -36,8 +36,9 @@ class GradientRule:
     decorate it with `jaxlens._pytree.pytree` and write the two functions.
 
     Attributes:
-        allow: primitives ("tanh") or functions that appear in the jaxpr as a call ("silu") whose
-            plain gradient is accepted.
+        allow: what may keep its plain gradient: primitives ("tanh"), jitted functions ("silu") or
+            named scopes, that is layers ("LayerNorm_0"), with all that is in them. Name normalisation layers rather than
+            their primitives: Flax clamps the variance with `max(v, 0)`, which would count as a ReLU.
     """
 
     allow: tuple[str, ...] = field(static=True, default=())
@@ -235,7 +236,8 @@ def _refuse(rule: GradientRule, program: Program) -> NoReturn:
         f"{name} knows ReLUs only ({len(program.relus)} here), and would silently pass the plain gradient through:\n"
         f"{_listing(program.problems)}\n"
         "Write activations as jax.nn.relu or jax.nn.relu6, put jaxlens.model.rules.plain_gradient on functions whose own "
-        f"gradient is meant (normalisations, pools), or accept all of these with {name}(allow={unknown}).",
+        f"gradient is meant (normalisations, pools), or accept all of these with {name}(allow={unknown}); "
+        "allow also takes the layers named above.",
         unknown,
     )
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -17,6 +17,7 @@ class Site:
     kind: str = ""
 
 
+@runtime_checkable
 class Interceptor(Protocol):
     """Sees every site of a forward pass and returns what the site is to output.
 

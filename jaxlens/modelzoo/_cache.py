@@ -27,10 +27,10 @@ def entry(network: str, weights: str, digest: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place if the `with` block succeeds, and vanishes if it does not.
+def temporary(path: Path) -> Iterator[Path]:
+    """The name of a hidden file beside `path`, which is gone after the `with` block.
 
-    A process that is killed leaves at most a hidden `.part` file, which a later run removes.
+    A process that is killed leaves its file behind; a later one removes it a day later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.part"):
@@ -40,6 +40,13 @@ def atomic(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield part
-        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of `path` if the `with` block succeeds: the file is whole or not there."""
+    with temporary(path) as part:
+        yield part
+        os.replace(part, path)

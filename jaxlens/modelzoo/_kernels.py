@@ -35,9 +35,10 @@ def same_pads(size: tuple[int, int], window: int, stride: int) -> Pads:
 
 def _shifts(x: jax.Array, window: int, stride: int) -> list[jax.Array]:
     """The input as each position of the window sees it: `window**2` strided views."""
-    oh, ow = ((n - window) // stride + 1 for n in x.shape[1:3])
+    b, h, w, c = x.shape
+    rows, columns = ((n - window) // stride * stride + 1 for n in (h, w))
     return [
-        lax.slice(x, (0, i, j, 0), (x.shape[0], i + (oh - 1) * stride + 1, j + (ow - 1) * stride + 1, x.shape[3]), (1, stride, stride, 1))
+        lax.slice(x, (0, i, j, 0), (b, i + rows, j + columns, c), (1, stride, stride, 1))
         for i in range(window)
         for j in range(window)
     ]

@@ -8,10 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
-import jaxlens
 from jaxlens._checks import check_int
 from jaxlens.errors import WeightsError
 from jaxlens.model import Model
@@ -56,8 +54,10 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
         params = _params.fill(_template(name).params, drawn, name, "random")
     else:
         params = _from_file(network, source)
-    about = source if isinstance(source, Weights) else network.weights[0]
-    return _template(name).replace(params=params, preprocess=about.preprocess, labels=_labels(about.labels, name))
+    # a file downloaded by hand keeps the value range of the weights it holds
+    file = source.name if isinstance(source, Path) else None
+    about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.weights[0])
+    return _template(name).replace(params=params, preprocess=about.preprocess, labels=_labels(about.labels, network.outputs))
 
 
 def save(model: Model, path: str | Path, **metadata: str) -> Path:
@@ -75,7 +75,7 @@ def save(model: Model, path: str | Path, **metadata: str) -> Path:
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must end in .safetensors.")
-    _params.write(path, model.params, {"model": model.name, "jaxlens": jaxlens.__version__, **metadata})
+    _params.write(path, model.params, {"model": model.name, **metadata})
     return path
 
 
@@ -89,6 +89,7 @@ class Info:
 
     name: str
     parameters: int
+    outputs: int
     input_size: tuple[int, int]
     weights: tuple[str, ...]
     cached: tuple[str, ...]
@@ -100,7 +101,7 @@ def info(name: str) -> Info:
     network = find(name)
     cached = tuple(w.name for w in network.weights if _cache.entry(name, w.name, w.digest).is_file())
     weights = tuple(w.name for w in network.weights)
-    return Info(name, network.parameters, network.input_size, weights, cached, network.source)
+    return Info(name, network.parameters, network.outputs, network.input_size, weights, cached, network.source)
 
 
 def architecture(name: str) -> nnx.Module:
@@ -126,12 +127,41 @@ def _published(network: Network, source: Weights, progress: bool) -> Any:
             entry.unlink(missing_ok=True)
     _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
     try:
-        with _cache.atomic(entry.with_name(source.file)) as download:
-            digest = _download.fetch(source, download, progress=progress)
-            params = _from_file(network, download)
-            download.rename(download)
+        with _download.fetched(source, entry, progress=progress) as (file, digest):
+            params = _from_file(network, file)
+        _params.write(entry, params, {"model": network.name, "weights": source.name, "source": source.url, "digest": digest})
     except OSError as error:
         raise OSError(f"The cache {entry.parent} cannot be written ({error}). Set JAXLENS_CACHE to another folder.") from error
-    about = {"model": network.name, "weights": source.name, "source": source.url, "digest": digest}
-    _params.write(entry, params, {**about, "jaxlens": jaxlens.__version__})
     return params
+
+
+def _from_file(network: Network, path: Path) -> Any:
+    """Parameters from a file of ours, or from PyTorch's through `converters`."""
+    template = _template(network.name)
+    if path.suffix == ".safetensors":
+        arrays, metadata = _params.read(path)
+        if _params.is_ours(metadata):
+            return _params.fill(template.params, arrays, network.name, f"{path} ({metadata.get('model', 'unknown')})")
+    elif path.is_file():
+        _require_torch(f"{path} is a PyTorch file")
+    import converters  # the only place: what is converted once needs neither converters nor torch
+
+    return converters.convert(converters.read_state_dict(path), network.name, source=str(path))
+
+
+def _require_torch(reason: str) -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError(
+            f"{reason}, and reading it needs torch: pip install 'jaxlens[torch]'. Where torch cannot be, convert it elsewhere "
+            "(python -m converters NAME --weights FILE --out FILE.safetensors) and pass weights='FILE.safetensors'."
+        )
+
+
+@functools.cache
+def _labels(kind: str | None, outputs: int) -> tuple[str, ...] | None:
+    """One label per output. InceptionV1 has 1008 outputs for 1001 labels, the first a dummy: the rest mean nothing."""
+    if kind is None:
+        return None
+    text = (resources.files("jaxlens.modelzoo") / "labels" / f"{kind}.txt").read_text(encoding="utf-8")
+    labels = text.splitlines()
+    return tuple(labels + [f"unused {i}" for i in range(len(labels), outputs)])

@@ -1,6 +1,7 @@
 """Parameters by name: into and out of files, drawn at random, checked one by one."""
 
 import hashlib
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,8 @@ def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
         if name in found and tuple(found[name]) != tuple(expected[name])
     ]
     if missing or unexpected or misshapen:
-        lists = {
-            "missing (the network has them)": missing,
-            "unexpected (the network does not have them)": unexpected,
-            "misshapen": misshapen,
-        }
-        report = "".join(f"\n  {len(items)} {kind}:" + "".join(f"\n    {item}" for item in items) for kind, items in lists.items() if items)
+        lists = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+        report = "".join("\n    ".join([f"\n  {len(items)} {kind}:", *items]) for kind, items in lists.items() if items)
         raise ConversionError(f"{source} does not fit {network}, which has {len(expected)} tensors:{report}")
 
 
@@ -62,7 +59,7 @@ def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> A
 
 
 def random(params: Any, seed: int) -> dict[str, np.ndarray]:
-    """He-normal kernels (He et al. 2015, arXiv:1502.01852), so that activations live through depth; batch norms that do nothing.
+    """He-normal kernels (He et al. 2015, arXiv:1502.01852), so that activations live through depth; idle batch norms.
 
     Equal seeds give equal weights. The numbers are drawn in blocks of one size: a shape of its own for each layer would
     compile a sampler for each.
@@ -90,7 +87,7 @@ def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
     """The parameters as a safetensors file in Flax's layout; the file is whole or not there."""
     # safetensors writes the bytes of an array as they lie in memory: they must lie in order
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params)}
-    metadata = {**FORMAT, **metadata, "checksum": _checksum(arrays)}
+    metadata = {**FORMAT, **metadata, "jaxlens": _version(), "checksum": _checksum(arrays)}
     with atomic(path) as part:
         safetensors.numpy.save_file(arrays, part, metadata)
 
@@ -123,5 +120,12 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(arrays[name].reshape(-1).view(np.uint8))
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("jaxlens")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "unknown"

@@ -44,6 +44,7 @@ class Network:
     parameters: int
     weights: tuple[Weights, ...]
     source: str
+    outputs: int = 1000
     input_size: tuple[int, int] = (224, 224)
 
     def find(self, weights: str | Path | None) -> Weights | Path | None:
@@ -58,12 +59,12 @@ class Network:
             if known.name == weights:
                 return known
         path = Path(weights).expanduser()
-        if path.suffix or path.exists() or "/" in weights:
+        if path.suffix or path.exists() or path.name != weights:
             return path
         near = suggest(weights, [known.name for known in self.weights])[0]
         raise LookupError(
-            f"weights={weights!r} is not a set of weights of {self.name}. Closest: {near!r}. There are: 'DEFAULT', {_listed(self.weights)}; "
-            "or pass a path (.pth, .pt, .safetensors), or None for random weights."
+            f"weights={weights!r} is not a set of weights of {self.name}. Closest: {near!r}. There are: 'DEFAULT', "
+            f"{_listed(self.weights)}; or pass a path (.pth, .pt, .safetensors), or None for random weights."
         )
 
 
@@ -86,6 +87,7 @@ def _of(family: Callable[..., nnx.Module], *args: object, **kwargs: object) -> C
     return functools.partial(family, *args, **kwargs)
 
 
+_GOOGLE = "Google's inception5h (Apache-2.0), as a PyTorch file by ProGamerGov; trained on ImageNet"
 _INCEPTION5H = Weights(
     "INCEPTION5H",
     # The address in lucent/modelzoo/inceptionv1; the blob id is git's for this file.
@@ -99,7 +101,7 @@ NETWORKS = {
     network.name: network
     for network in (
         _torchvision("alexnet", AlexNet, 61_100_840, IMAGENET1K_V1="alexnet-owt-7be5be79"),
-        Network("inceptionv1", InceptionV1, 7_066_380, (_INCEPTION5H,), "Google inception5h (Apache-2.0), PyTorch file by ProGamerGov"),
+        Network("inceptionv1", InceptionV1, 7_066_380, (_INCEPTION5H,), _GOOGLE, outputs=1008),
         _torchvision("resnet18", _of(ResNet, 18), 11_689_512, IMAGENET1K_V1="resnet18-f37072fd"),
         _torchvision("resnet34", _of(ResNet, 34), 21_797_672, IMAGENET1K_V1="resnet34-b627a593"),
         _torchvision(
@@ -118,7 +120,11 @@ NETWORKS = {
         _torchvision("vgg13", _of(VGG, 13), 133_047_848, IMAGENET1K_V1="vgg13-19584684"),
         _torchvision("vgg13_bn", _of(VGG, 13, batch_norm=True), 133_053_736, IMAGENET1K_V1="vgg13_bn-abd245e5"),
         _torchvision(
-            "vgg16", _of(VGG, 16), 138_357_544, IMAGENET1K_V1="vgg16-397923af", IMAGENET1K_FEATURES="vgg16_features-amdegroot-88682ab5"
+            "vgg16",
+            _of(VGG, 16),
+            138_357_544,
+            IMAGENET1K_V1="vgg16-397923af",
+            IMAGENET1K_FEATURES="vgg16_features-amdegroot-88682ab5",
         ),
         _torchvision("vgg16_bn", _of(VGG, 16, batch_norm=True), 138_365_992, IMAGENET1K_V1="vgg16_bn-6c64b313"),
         _torchvision("vgg19", _of(VGG, 19), 143_667_240, IMAGENET1K_V1="vgg19-dcbb9e9d"),
@@ -130,7 +136,8 @@ NETWORKS = {
 def find(name: str) -> Network:
     """The network of that name, or an error that lists them."""
     if name not in NETWORKS:
-        raise LookupError(f"name={name!r} is not in the model zoo. Closest: {suggest(str(name), NETWORKS)}. There are: {', '.join(NETWORKS)}.")
+        closest, all_names = suggest(str(name), NETWORKS), ", ".join(NETWORKS)
+        raise LookupError(f"name={name!r} is not in the model zoo. Closest: {closest}. There are: {all_names}.")
     return NETWORKS[name]
 
 

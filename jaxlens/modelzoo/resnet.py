@@ -14,6 +14,7 @@ class _Residual(nnx.Module):
     """What the two kinds of block share: the way around the convolutions."""
 
     expansion: int
+    relu: ReLU
 
     def _shortcut(self, cin: int, width: int, stride: int) -> None:
         cout = width * self.expansion

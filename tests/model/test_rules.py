@@ -279,7 +279,13 @@ def test_error_lists_everything_with_its_layer():
     assert "sin: 2x, in block1, block2" in message
     assert error.value.unknown == ("logistic", "mul", "sin")
     assert gradient(guided(allow=error.value.unknown), net, X).shape == X.shape
-    assert jnp.array_equal(gradient(guided(allow=("silu", "sin")), net, X), gradient(guided(allow=error.value.unknown), net, X))
+    by_function, by_primitive = (gradient(guided(allow=names), net, X) for names in (("silu", "sin"), error.value.unknown))
+    assert jnp.array_equal(by_function, by_primitive)
+    first, second = (functools.partial(gradient, guided(allow=names), net, X) for names in (("block1", "block2"), "block1"))
+    with pytest.raises(GradientRuleError, match="found no ReLU"):
+        first()  # an allowed layer keeps its ReLU's gradient as well
+    with pytest.raises(GradientRuleError, match="sin: 1x, in block2\n"):
+        second()
 
 
 def test_unused_head_is_no_concern():

@@ -1,6 +1,7 @@
 """Transforms: one contract for all of them, and the geometry of each against an independent implementation."""
 
 import warnings
+from inspect import unwrap  # off with the type checker that tests run under, to see our own message
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ FIXED = {
     "resize_up": lambda: transform.resize(40, 36),
     "resize_down": lambda: transform.resize(9, 17),
     "crop_or_pad_to": lambda: transform.crop_or_pad_to(12, 40),
-    "identity": lambda: transform.identity,
+    "identity": lambda: transform.compose([transform.identity]),
 }
 RANDOM = {
     "pad_uniform": lambda: transform.pad(2, "constant", "uniform"),
@@ -44,9 +45,14 @@ EVERY = {**FIXED, **RANDOM}
 every_transform = pytest.mark.parametrize("name", EVERY)
 
 
+def numbers(*shape):
+    """Data in [0, 1]; from NumPy, because compiling a `jax.random` draw takes a second for every shape."""
+    return jnp.asarray(np.random.default_rng(7).random(shape, np.float32))
+
+
 @pytest.fixture
 def images():
-    return jax.random.uniform(jax.random.key(7), (2, H, W, 3))
+    return numbers(2, H, W, 3)
 
 
 @pytest.fixture
@@ -61,34 +67,54 @@ def smooth(h=H, w=W):
     return jnp.asarray(np.stack(waves, -1)[None] * 0.4 + 0.5, jnp.float32)
 
 
+@jax.jit
+def apply(t, key, images):
+    """Compiled once per kind of transform for the whole file: transforms are pytrees."""
+    return t(key, images)
+
+
+@jax.jit
+def apply_to_tasks(t, keys, images):
+    return jax.vmap(t)(keys, images)
+
+
+@jax.jit
+def sum_and_gradient(t, key, images, weights):
+    return jax.value_and_grad(lambda x: jnp.vdot(t(key, x), weights))(images)
+
+
 # --- the contract ---
 
 
 @every_transform
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_keeps_dtype_and_is_the_same_compiled(name, dtype, images, key):
-    t, x = EVERY[name](), images.astype(dtype)
-    eager, compiled = t(key, x), jax.jit(lambda t, key, x: t(key, x), static_argnums=0 if name == "identity" else ())(t, key, x)
-    assert eager.dtype == x.dtype
-    assert bool(jnp.isfinite(eager).all())
-    tolerance = 1e-5 if dtype == "float32" else 1e-2
-    np.testing.assert_allclose(np.float32(eager), np.float32(compiled), atol=tolerance)
-    np.testing.assert_array_equal(np.float32(eager), np.float32(t(key, x)))  # same key, same result
+def test_repeats_itself_and_is_the_same_compiled(name, images, key):
+    compiled = apply(EVERY[name](), key, images)
+    assert np.isfinite(compiled).all()
+    np.testing.assert_array_equal(apply(EVERY[name](), key, images), compiled)
+    if name not in ("compose", "scale", "rotate_by_any"):  # made of the same parts, and slow without jit
+        np.testing.assert_allclose(EVERY[name]()(key, images), compiled, atol=1e-5)
+
+
+@every_transform
+def test_keeps_dtype(name, images, key):
+    t, x = EVERY[name](), images.astype(jnp.bfloat16)
+    full, half = apply(t, key, images), apply(t, key, x)
+    assert (full.dtype, half.dtype) == (jnp.float32, jnp.bfloat16)
+    assert half.shape == full.shape
+    np.testing.assert_allclose(np.float32(half), full, atol=1e-2)
 
 
 @every_transform
 def test_vmap_over_tasks_is_a_loop(name, key):
     t = EVERY[name]()
-    keys, x = jax.random.split(key, 3), jax.random.uniform(key, (3, 2, H, W, 3))
-    together = jax.jit(jax.vmap(t))(keys, x)
-    alone = jnp.stack([t(k, images) for k, images in zip(keys, x, strict=True)])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    keys, x = jax.random.split(key, 3), numbers(3, 2, H, W, 3)
+    alone = np.stack([apply(t, k, images) for k, images in zip(keys, x, strict=True)])
+    np.testing.assert_allclose(apply_to_tasks(t, keys, x), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_other_keys_give_other_results(name, images):
-    t = jax.jit(RANDOM[name]())
-    drawn = [np.asarray(t(jax.random.key(seed), images)) for seed in range(8)]
+    drawn = [np.asarray(apply(RANDOM[name](), jax.random.key(seed), images)) for seed in range(8)]
     assert len({d.tobytes() for d in drawn}) > 1
     assert len({d.shape for d in drawn}) == 1
 
@@ -96,20 +122,20 @@ def test_other_keys_give_other_results(name, images):
 @every_transform
 def test_gradient_is_the_exact_adjoint(name, images, key):
     t = EVERY[name]()
-    y, pullback = jax.vjp(lambda x: t(key, x), images)
-    linear = y - t(key, jnp.zeros_like(images))  # all are affine in the image
-    weights = jax.random.normal(key, y.shape)
-    (gradient,) = pullback(weights)
-    assert bool(jnp.isfinite(gradient).all())
-    scale = float(jnp.linalg.norm(linear) * jnp.linalg.norm(weights))
-    assert abs(float(jnp.vdot(linear, weights) - jnp.vdot(images, gradient))) < 1e-6 * scale
+    mapped, of_zero = (np.asarray(apply(t, key, x)) for x in (images, np.zeros_like(images)))
+    linear = np.float64(mapped) - of_zero  # all are affine in the image
+    weights = np.asarray(numbers(*linear.shape)) - 0.5
+    gradient = np.float64(sum_and_gradient(t, key, images, weights)[1])
+    scale = np.linalg.norm(linear) * np.linalg.norm(weights)
+    assert scale > 1
+    assert abs(np.vdot(linear, weights) - np.vdot(images, gradient)) < 1e-6 * scale
 
 
-@pytest.mark.parametrize("name", ["scale", "rotate", "compose"])
-def test_keeps_float32_under_x64(name, images, key):
+def test_keeps_float32_under_x64(images, key):
+    t = EVERY["compose"]()
+    weights = np.ones_like(apply(t, key, images))
     with jax.enable_x64(True):
-        x = jnp.asarray(images, jnp.float32)
-        value, gradient = jax.value_and_grad(lambda x: EVERY[name]()(key, x).sum())(x)
+        value, gradient = sum_and_gradient(t, key, np.asarray(images), weights)
     assert value.dtype == gradient.dtype == jnp.float32
 
 
@@ -132,13 +158,14 @@ def test_equal_lists_share_one_program(images, key):
 
 
 def test_one_draw_for_the_images_of_a_call(key):
-    image = jax.random.uniform(key, (1, H, W, 3))
+    image = numbers(1, H, W, 3)
     pair = jnp.concatenate([image] * 6)
     shared = transform.jitter(5)(key, pair)
     assert bool((shared == shared[:1]).all())
-    own = transform.per_image(transform.jitter(5))(key, pair)
+    own = apply(transform.per_image(transform.jitter(5)), key, pair)
     assert not bool((own == own[:1]).all())
-    np.testing.assert_array_equal(own[:2], transform.per_image(transform.jitter(5))(key, pair[:2]))  # neighbours do not matter
+    fewer = apply(transform.per_image(transform.jitter(5)), key, pair[:2])
+    np.testing.assert_array_equal(own[:2], fewer)  # neighbours do not matter
 
 
 # --- scale and rotation ---
@@ -178,7 +205,7 @@ def test_right_angles_by_hand(images, key):
     np.testing.assert_allclose(turn(180), images[:, ::-1, ::-1], atol=2e-5)
     quarter = np.rot90(images[:, :, cut:-cut], axes=(1, 2))
     np.testing.assert_allclose(turn(90)[:, :, cut:-cut], quarter, atol=2e-5)
-    assert float(jnp.abs(turn(-90)[:, :, cut:-cut] - quarter).max()) > 0.1  # the direction is tested
+    assert float(np.abs(turn(-90)[:, :, cut:-cut] - quarter).max()) > 0.1  # the direction is tested
     np.testing.assert_allclose(turn(90)[:, :, : cut - 1], 0.5, atol=1e-6)  # grey, where the canvas has nothing
 
 
@@ -207,36 +234,39 @@ def test_scale_then_rotation_is_one_interpolation(key):
     there_and_back = [transform.random_scale([2.0]), transform.random_scale([0.5])]
     np.testing.assert_allclose(transform.compose(there_and_back)(key, x), x, atol=1e-6)
     apart = [there_and_back[0], transform.random_scale([0.5], fill=0)]  # another colour: not one interpolation
-    assert float(jnp.abs(transform.compose(apart)(key, x) - x).max()) > 0.1
+    assert float(np.abs(transform.compose(apart)(key, x) - x).max()) > 0.1
 
 
 def test_composed_draws_are_those_of_the_stages(images, key):
-    stages = [transform.jitter(3), transform.random_rotate(range(40)), transform.identity, transform.random_scale([0.5, 2])]
+    stages = [transform.jitter(3), transform.random_rotate(range(9)), transform.pad(2, "constant", "uniform")]
     want = images
     for i, stage in enumerate(stages):
-        want = stage(jax.random.fold_in(key, i), want)
-    np.testing.assert_allclose(transform.compose(stages)(key, images), want, atol=1e-6)
+        want = apply(stage, jax.random.fold_in(key, i), want)
+    np.testing.assert_allclose(apply(transform.compose(stages), key, images), want, atol=1e-5)
 
 
-@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0.0), (1.1, 10.0), (0.6, -80.0), (1.7, 45.0)])
+@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0.0), (1.1, 10.0), (1.6, -135.0)])
 def test_the_gather_gradient_is_the_scatter_gradient(scale, degrees, key):
     a = np.deg2rad(degrees)
     forward = jnp.asarray([scale * np.cos(a), scale * np.sin(a)], jnp.float32)
     backward = jnp.asarray([np.cos(a) / scale, np.sin(a) / scale], jnp.float32)
-    planes, weights = jax.random.normal(key, (2, H, W, 3))
-    (want,) = jax.vjp(lambda x: _resample._warp(x, backward), planes)[1](weights)
+    planes, weights = numbers(2, H, W, 3) - 0.5
+    (want,) = jax.jit(lambda x, g: jax.vjp(lambda x: _resample._warp(x, backward), x)[1](g))(planes, weights)
+    adjoint = jax.jit(_resample._warp_adjoint, static_argnums=0)
     reach = int(np.ceil(2 * scale * (abs(np.cos(a)) + abs(np.sin(a)))))
-    np.testing.assert_allclose(_resample._warp_adjoint(reach, weights, backward, forward), want, atol=1e-5)
-    short = _resample._warp_adjoint(1, weights, backward, forward)
-    assert degrees == 0 or float(jnp.abs(short - want).max()) > 0.1  # one target less per axis is seen
+    np.testing.assert_allclose(adjoint(reach, weights, backward, forward), want, atol=1e-5)
+    short = adjoint(reach - 1, weights, backward, forward)
+    assert degrees == 0 or np.abs(short - want).max() > 0.02  # one target less per axis is seen
 
 
 def test_draws_cover_choices_and_intervals():
-    keys = jax.random.split(jax.random.key(0), 400)
-    drawn = jax.vmap(transform.random_rotate([1, 2, 2, 2]).angles.draw)(keys)
+    def draws(source):
+        return jax.lax.map(lambda i: source.draw(jax.random.fold_in(jax.random.key(0), i)), jnp.arange(400))
+
+    drawn = draws(transform.random_rotate([1, 2, 2, 2]).angles)
     assert set(np.unique(drawn)) == {1.0, 2.0}
     assert abs(float((drawn == 2).mean()) - 0.75) < 0.1
-    drawn = jax.vmap(transform.uniform(-2, 6).draw)(keys)
+    drawn = draws(transform.uniform(-2, 6))
     assert -2 <= float(drawn.min()) < -1.8 < 5.8 < float(drawn.max()) < 6
     assert abs(float(drawn.mean()) - 2) < 0.5
 
@@ -250,17 +280,16 @@ def test_jitter_is_a_crop_at_every_offset(images):
     for seed in range(80):
         out = t(jax.random.key(seed), images)
         fits = {
-            (y, x)
-            for y in range(d + 1)
-            for x in range(d + 1)
-            if np.array_equal(out, images[:, y : H - d + y, x : W - d + x])
+            (y, x) for y in range(d + 1) for x in range(d + 1) if np.array_equal(out, images[:, y : H - d + y, x : W - d + x])
         }
         assert len(fits) == 1
         seen |= fits
     assert len(seen) == (d + 1) ** 2  # 0 and d included
 
 
-@pytest.mark.parametrize(("mode", "numpy_mode"), [("reflect", "reflect"), ("Symmetric", "symmetric"), ("edge", "edge"), ("circular", "wrap")])
+@pytest.mark.parametrize(
+    ("mode", "numpy_mode"), [("reflect", "reflect"), ("Symmetric", "symmetric"), ("edge", "edge"), ("circular", "wrap")]
+)
 def test_pad_modes_are_numpys(mode, numpy_mode, images, key):
     want = np.pad(images, ((0, 0), (5, 5), (5, 5), (0, 0)), mode=numpy_mode)
     np.testing.assert_array_equal(transform.pad(5, mode)(key, images), want)
@@ -294,7 +323,10 @@ def test_crop_or_pad_to_is_centred(images, key):
 def test_standard_list(key):
     extended = [*transform.standard_transforms.copy(), transform.crop_or_pad_to(20, 50)]
     assert len(transform.standard_transforms) == 5
-    shapes = [jax.eval_shape(transform.compose(t), key, jnp.zeros((1, 40, 56, 3))).shape for t in (transform.standard_transforms, extended)]
+    shapes = [
+        jax.eval_shape(transform.compose(t), key, jnp.zeros((1, 40, 56, 3))).shape
+        for t in (transform.standard_transforms, extended)
+    ]
     assert shapes == [(1, 40 + 24 - 12, 56 + 24 - 12, 3), (1, 20, 50, 3)]
 
 
@@ -305,23 +337,23 @@ def test_standard_list(key):
     ("make", "error", "match"),
     [
         (lambda: transform.jitter(0), ValueError, "d=0 must be an integer >= 1"),
-        (lambda: transform.jitter(1.5), TypeError, "d=1.5"),
+        (lambda: unwrap(transform.jitter)(1.5), TypeError, "d=1.5"),
         (lambda: transform.pad(-1), ValueError, "w=-1"),
         (lambda: transform.pad(2, "mirror"), ValueError, "mode='mirror' is unknown; use one of .*reflect"),
         (lambda: transform.pad(2, "constant", "random"), ValueError, "constant_value='random'.*'uniform'"),
         (lambda: transform.random_scale([]), ValueError, r"scales=\[\] must be a non-empty list"),
         (lambda: transform.random_scale([1, 0]), ValueError, r"scales=\[1, 0\] must all be positive"),
         (lambda: transform.random_scale(transform.uniform(-1, 1)), ValueError, r"scales=uniform\(-1.0, 1.0\)"),
-        (lambda: transform.random_scale(1.1), ValueError, "scales=1.1 must be a non-empty list"),
-        (lambda: transform.random_scale(["big"]), TypeError, "scales="),
-        (lambda: transform.random_scale([1], fill="grey"), ValueError, "fill='grey'"),
+        (lambda: unwrap(transform.random_scale)(1.1), ValueError, "scales=1.1 must be a non-empty list"),
+        (lambda: unwrap(transform.random_scale)(["big"]), TypeError, "scales="),
+        (lambda: unwrap(transform.random_scale)([1], fill="grey"), ValueError, "fill='grey'"),
         (lambda: transform.random_rotate([np.nan]), ValueError, "angles=.* finite"),
         (lambda: transform.random_rotate([1], "turns"), ValueError, "units='turns' is unknown.*radians"),
         (lambda: transform.uniform(2, 1), ValueError, "low=2.0 must be less than high=1.0"),
         (lambda: transform.resize(0, 5), ValueError, "height=0"),
-        (lambda: transform.crop_or_pad_to(5, "5"), TypeError, "width='5'"),
-        (lambda: transform.compose(transform.jitter(2)), TypeError, "in a list"),
-        (lambda: transform.compose([8]), TypeError, r"transforms\[0\]=8 is not a transform"),
+        (lambda: unwrap(transform.crop_or_pad_to)(5, "5"), TypeError, "width='5'"),
+        (lambda: unwrap(transform.compose)(transform.jitter(2)), TypeError, "in a list"),
+        (lambda: unwrap(transform.compose)([8]), TypeError, r"transforms\[0\]=8 is not a transform"),
         (lambda: transform.compose([transform.jitter]), TypeError, "call factories"),
         (lambda: transform.compose([lambda x: x * 255]), TypeError, "lambda key, images"),
     ],
@@ -347,4 +379,4 @@ def test_errors_at_the_call(t, shape, match, key):
 
 def test_integers_are_refused(key):
     with pytest.raises(TypeError, match="uint8.*/ 255"):
-        transform.resize(4, 5)(key, np.zeros((1, H, W, 3), np.uint8))
+        transform.resize(4, 5)(key, jnp.zeros((1, H, W, 3), jnp.uint8))

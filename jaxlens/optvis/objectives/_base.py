@@ -26,6 +26,8 @@ class Objective:
     Lucent; unlike Lucent, whose objectives are losses inside, a score here is the quantity itself.
     """
 
+    __array_ufunc__ = None  # so that `array * objective` comes here, and not to NumPy element by element
+
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers whose activations `__call__` reads, each once."""
@@ -57,34 +59,34 @@ class Objective:
         for child in children(self):
             child.check(shapes, images)
 
-    def __add__(self, other: "Objective | float") -> "Objective":
+    def __add__(self, other: Any) -> "Objective":
         return Sum(terms=(self, as_term(other)))
 
-    def __radd__(self, other: float) -> "Objective":
+    def __radd__(self, other: Any) -> "Objective":
         # `sum([...])` starts from 0, which must not become part of the structure.
         return self if isinstance(other, int | float) and other == 0 else Sum(terms=(as_term(other), self))
 
     def __neg__(self) -> "Objective":
         return -1.0 * self
 
-    def __sub__(self, other: "Objective | float") -> "Objective":
+    def __sub__(self, other: Any) -> "Objective":
         return self + (-as_term(other))
 
-    def __rsub__(self, other: float) -> "Objective":
+    def __rsub__(self, other: Any) -> "Objective":
         return as_term(other) + (-self)
 
-    def __mul__(self, other: "Objective | float") -> "Objective":
+    def __mul__(self, other: Any) -> "Objective":
         return Product(factors=(self, other)) if isinstance(other, Objective) else Scaled(inner=self, weight=_number(other))
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: "Objective | float") -> "Objective":
+    def __truediv__(self, other: Any) -> "Objective":
         return Product(factors=(self, other**-1.0)) if isinstance(other, Objective) else self * (1.0 / _number(other))
 
-    def __rtruediv__(self, other: float) -> "Objective":
+    def __rtruediv__(self, other: Any) -> "Objective":
         return (self**-1.0) * other
 
-    def __pow__(self, power: float) -> "Objective":
+    def __pow__(self, power: Any) -> "Objective":
         return Power(inner=self, power=_number(power))
 
     @staticmethod
@@ -97,12 +99,12 @@ class Objective:
 
 
 def _number(value: Any) -> Array:
-    if isinstance(value, Objective) or not (np.isscalar(value) or isinstance(value, np.ndarray | jax.Array)):
+    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
         raise TypeError(f"An objective combines with numbers, arrays of one number per task, and objectives, not with {value!r}.")
     return jnp.asarray(value, jnp.float32)  # strongly typed: a Python float would be another trace
 
 
-def as_term(value: "Objective | float") -> "Objective":
+def as_term(value: Any) -> "Objective":
     return value if isinstance(value, Objective) else Constant(value=_number(value))
 
 

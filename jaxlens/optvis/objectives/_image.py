@@ -1,5 +1,7 @@
 """Objectives on the image itself, before transforms, or on any layer: penalties, used with a negative weight."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -59,11 +61,11 @@ def total_variation(layer: str = "input") -> Objective:
     return TotalVariation(layer=layer)
 
 
-def L1(layer: str = "input", constant: float = 0.0) -> Objective:
+def L1(layer: str = "input", constant: Any = 0.0) -> Objective:
     """`sum |a - constant|` over everything, Lucid's definition."""
     return L1Norm(layer=layer, constant=jnp.asarray(constant, jnp.float32))
 
 
-def L2(layer: str = "input", constant: float = 0.0, epsilon: float = 1e-6) -> Objective:
+def L2(layer: str = "input", constant: Any = 0.0, epsilon: Any = 1e-6) -> Objective:
     """`sqrt(epsilon + sum (a - constant)**2)`, Lucid's definition."""
     return L2Norm(layer=layer, constant=jnp.asarray(constant, jnp.float32), epsilon=jnp.asarray(epsilon, jnp.float32))

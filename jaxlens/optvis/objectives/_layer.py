@@ -1,6 +1,6 @@
 """Objectives on what a layer outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -87,7 +87,7 @@ def _at(a: Float[Array, "b h w c"], x: Any, y: Any) -> Float[Array, "b c"]:
     """The activations at one position, the centre by default."""
     row = jnp.arange(a.shape[1]) == (a.shape[1] // 2 if y is None else y)
     column = jnp.arange(a.shape[2]) == (a.shape[2] // 2 if x is None else x)
-    return jnp.where((row[:, None] & column)[None, :, :, None], a, 0.0).sum((1, 2))
+    return jnp.where((row[:, None] & column[None, :])[None, :, :, None], a, 0.0).sum((1, 2))
 
 
 @pytree
@@ -120,7 +120,7 @@ class Direction(Objective):
 
 def dot_cossim(a: Float[Array, "... c"], vector: Float[Array, " c"], power: Float[Array, ""]) -> Float[Array, ""]:
     """Lucid's `_dot_cossim`: the mean of `d * max(0.1, d / (|a| |v|)) ** power`, `d = a . v`, eps 1e-4 per norm."""
-    dot = (a * vector).sum(-1)
+    dot = jnp.dot(a, vector, precision=jax.lax.Precision.HIGHEST)
     square = jnp.square(a).sum(-1)
     # Dead activations are common, and the norm has no gradient at 0: floor it below what eps resolves.
     norm = jnp.sqrt(jnp.maximum(square, 1e-12))
@@ -186,14 +186,14 @@ def _label(model: Any, name: str) -> int:
     raise ValueError(f"label={name!r} is not a label of {model.name}. Closest: {suggest(name, model.labels)}.")
 
 
-def _indices(value: int | Sequence[int] | Array, name: str) -> Int[Array, "..."]:
+def _indices(value: Any, name: str) -> Int[Array, "..."]:
     array = jnp.asarray(list(value) if isinstance(value, range) else value)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name}={value!r} must be an integer, or integers for a batch of tasks.")
     return array.astype(jnp.int32)
 
 
-def channel(layer: str, n_channel: int | Sequence[int], batch: int | None = None) -> Objective:
+def channel(layer: str, n_channel: Any, batch: int | None = None) -> Objective:
     """A channel's mean activation over images and positions.
 
     Args:
@@ -204,7 +204,7 @@ def channel(layer: str, n_channel: int | Sequence[int], batch: int | None = None
     return Channel(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch)
 
 
-def neuron(layer: str, n_channel: int | Sequence[int], x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
+def neuron(layer: str, n_channel: Any, x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
     """One neuron: a channel at one position, mean over images.
 
     Args:
@@ -216,7 +216,7 @@ def neuron(layer: str, n_channel: int | Sequence[int], x: Any = None, y: Any = N
     return Neuron(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch, **place)
 
 
-def direction(layer: str, vec: Any, cossim_pow: float = 0.0, batch: int | None = None) -> Objective:
+def direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
     """Activation along a direction in channel space, mean of `dot * max(0.1, cosine) ** cossim_pow` over positions.
 
     Args:
@@ -228,13 +228,13 @@ def direction(layer: str, vec: Any, cossim_pow: float = 0.0, batch: int | None =
     return _direction(layer, vec, cossim_pow, batch=batch)
 
 
-def direction_neuron(layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: float = 0.0, batch: int | None = None) -> Objective:
+def direction_neuron(layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
     """`direction` at one position, as `neuron` is `channel` at one position."""
     place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
     return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)
 
 
-def _direction(layer: str, vec: Any, cossim_pow: float, **options: Any) -> Objective:
+def _direction(layer: str, vec: Any, cossim_pow: Any, **options: Any) -> Objective:
     vector = jnp.asarray(vec, jnp.float32)
     if vector.ndim not in (1, 2):
         raise ValueError(f"vec has shape {vector.shape}, but [C] is needed, or [N, C] for a batch of tasks.")
@@ -255,7 +255,7 @@ def diversity(layer: str) -> Objective:
     return Diversity(layer=layer)
 
 
-def class_logit(layer: str, label: int | str | Sequence[int] | Sequence[str], batch: int | None = None) -> Objective:
+def class_logit(layer: str, label: Any, batch: int | None = None) -> Objective:
     """A class's logit, before the softmax, by number or by label; mean over images (Lucid sums).
 
     Args:

@@ -1,7 +1,7 @@
 """The role of a parameterization, and how users bring their own."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxlens._pytree import field, pytree
 
 
+@runtime_checkable
 class Parameterization(Protocol):
     """How the B images of one task are stored while they are optimized.
 

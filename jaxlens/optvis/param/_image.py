@@ -39,7 +39,7 @@ def image(
     w: int | None = None,
     h: int | None = None,
     batch: int | None = None,
-    sd: float | None = None,
+    sd: int | float | None = None,
     decorrelate: bool = True,
     fft: bool = True,
     alpha: bool = False,
@@ -47,7 +47,7 @@ def image(
     *,
     sigmoid: bool = True,
     init: Any = None,
-    decay_power: float = 1.0,
+    decay_power: int | float = 1.0,
 ) -> Valid | StartingAt:
     """Images in [0, 1] for visualization, by default as decorrelated Fourier coefficients under a sigmoid.
 
@@ -79,9 +79,12 @@ def image(
         raise ValueError(f"alpha=True and channels={channels} exclude each other; alpha has 4 channels.")
     count = given["channels"] or (4 if alpha else 3)
     start = None if init is None else _check_init(init, count)
-    if start is None and w is None:
+    if start is not None:
+        own = start.shape
+    elif w is not None:
+        own = (1, w, w, count)
+    else:
         raise ValueError("w=None leaves the size open; give w, or an init image to take the size from.")
-    own = (1, None, None, count) if start is None else start.shape
     size = (given["batch"] or own[0], given["h"] or given["w"] or own[1], given["w"] or own[2], count)
     if start is not None and (own[0] not in (1, size[0]) or own[1:] != size[1:]):
         raise ValueError(

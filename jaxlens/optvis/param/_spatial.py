@@ -57,8 +57,8 @@ class Fourier:
 
     def from_image(self, images: Float[Array, "b h w c"]) -> Float[Array, "b c h f 2"]:
         """The inverse of `to_image`."""
-        spectrum = jnp.fft.rfft2(jnp.moveaxis(images.astype(jnp.float32), -1, 1)) / self._scale()
-        return jnp.stack([spectrum.real, spectrum.imag], axis=-1)
+        spectrum, scale = jnp.fft.rfft2(jnp.moveaxis(images.astype(jnp.float32), -1, 1)), self._scale()
+        return jnp.stack([spectrum.real / scale, spectrum.imag / scale], axis=-1)
 
     def _scale(self) -> Float[np.ndarray, "1 1 h f"]:
         _, h, w, _ = self.shape
@@ -67,7 +67,7 @@ class Fourier:
         return (scale / LUCID_DIVISOR).astype(np.float32)[None, None]
 
 
-def pixel_image(shape: Sequence[int], sd: float | None = None) -> Pixels:
+def pixel_image(shape: Sequence[int], sd: int | float | None = None) -> Pixels:
     """Images `[B, H, W, C]` stored as their pixels; unbounded: see `to_valid_rgb`.
 
     Args:
@@ -77,7 +77,7 @@ def pixel_image(shape: Sequence[int], sd: float | None = None) -> Pixels:
     return Pixels(shape=check_shape(shape), sd=check_sd(sd))
 
 
-def fft_image(shape: Sequence[int], sd: float | None = None, decay_power: float = 1) -> Fourier:
+def fft_image(shape: Sequence[int], sd: int | float | None = None, decay_power: int | float = 1) -> Fourier:
     """Images stored as Fourier coefficients scaled to the 1/f spectrum of natural images; unbounded: see `to_valid_rgb`.
 
     `x = irfft2(theta * sqrt(h w) / max(f, 1/max(h, w))**decay_power) / 4`, with f in cycles per pixel. It changes which images

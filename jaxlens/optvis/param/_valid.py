@@ -28,11 +28,11 @@ def constrain_L_inf(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.clip(x, -1, 1)
 
 
-def _constrain_fwd(x):  # noqa: ANN001, ANN202
+def _constrain_fwd(x):
     return constrain_L_inf(x), x
 
 
-def _constrain_bwd(x, cotangent):  # noqa: ANN001, ANN202
+def _constrain_bwd(x, cotangent):
     outward = (jnp.abs(x) >= 1) & (x * cotangent > 0)
     return (jnp.where(outward, jnp.zeros_like(cotangent), cotangent),)
 

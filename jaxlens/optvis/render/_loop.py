@@ -49,22 +49,23 @@ class Job:
     param: Any
     transforms: Any
     steps: int
+    wake_steps: int
     thresholds: tuple[int, ...]
     callback: Callable[[Progress], Any] | None
     advance: Callable[[int, np.ndarray], None]
 
 
-def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int]) -> RenderResult:
+def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int]) -> tuple[RenderResult, bool]:
     """Renders one batch; the tasks after the first `len(tasks)` are padding and are dropped.
 
-    Ctrl-C, or a callback that returns True, ends it early with what there is.
+    Ctrl-C, or a callback that returns True, ends it early with what there is. Also returns whether it was Ctrl-C.
     """
     began, count = time.perf_counter(), len(tasks)
     state = _program.start(job.program, job.param, keys)
     scores: list[np.ndarray] = []
     snapshots: dict[int, Any] = {}
     waiting: deque[Any] = deque()
-    finished = True
+    finished, interrupted = True, False
 
     def images() -> np.ndarray:
         return np.asarray(_program.decode(job.param, state.theta))[:count]
@@ -80,7 +81,8 @@ def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], t
         for number in range(job.steps):
             # One assignment: interrupted anywhere, `state` is a whole state.
             state, value = _program.step(
-                job.program, job.model, job.param, job.transforms, jnp.uint32(number), objective, keys, state
+                job.program, job.model, job.param, job.transforms, jnp.uint32(number), jnp.asarray(number < job.wake_steps),
+                objective, keys, state,
             )  # fmt: skip
             waiting.append(value)
             if number + 1 in job.thresholds:
@@ -94,10 +96,11 @@ def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], t
         while waiting:
             receive()
     except KeyboardInterrupt:
-        finished = False
+        finished, interrupted = False, True
     failed_at = np.asarray(state.failed_at)[:count]
     history = np.stack(scores, axis=1) if scores else np.zeros((count, 0), np.float32)
-    return RenderResult(
+    result = RenderResult(
         images=images(), scores=history, names=tuple(names[:count]), failed_at=failed_at, finished=finished,
         snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()}, seconds=time.perf_counter() - began,
     )  # fmt: skip
+    return result, interrupted

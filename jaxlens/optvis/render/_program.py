@@ -24,7 +24,7 @@ class Program:
 
     optimizer: optax.GradientTransformation
     resize_to: tuple[int, int] | None
-    redirect_steps: int
+    redirect: bool
     mesh: Mesh | None
 
     def over_tasks(self, fn: Callable[..., Any], shared: int) -> Callable[..., Any]:
@@ -32,13 +32,12 @@ class Program:
 
         `shard_map` gives each device the program for its own tasks: nothing is exchanged.
         """
-        mapped = fn
         if self.mesh is None:
-            return mapped
+            return fn
 
         def split(*args: Any) -> Any:
             specs = (PartitionSpec(),) * shared + (PartitionSpec("tasks"),) * (len(args) - shared)
-            return jax.shard_map(mapped, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec("tasks"), check_vma=False)(*args)
+            return jax.shard_map(fn, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec("tasks"), check_vma=False)(*args)
 
         return split
 
@@ -80,33 +79,63 @@ def start(program: Program, param: Any, keys: Array) -> State:
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
-def step(program: Program, model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> tuple[State, Array]:
+def step(
+    program: Program, model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State
+) -> tuple[State, Array]:  # fmt: skip
     """One ascent step of every task: the new state, and the scores before the update.
 
     A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
+    Where `wake` holds, a task without any gradient takes Lucid's redirected one instead.
     """
-    optimizer = optax.with_extra_args_support(program.optimizer)
 
-    def one(model: Model, param: Any, transforms: Any, number: Array, objective: Any, key: Array, state: State) -> tuple[State, Array]:
-        if program.redirect_steps:
-            model = model.with_gradient_rule(redirected(active=number < program.redirect_steps))
-        key = jax.random.fold_in(key, 1 + number)
+    def every(model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State) -> Any:
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
-        def loss(theta: Any) -> Array:  # optax minimises
-            return -_task_score(theta, program, model, param, transforms, objective, key)
+        def value_of(model: Model, theta: Any, objective: Any, key: Array) -> Array:
+            return _task_score(theta, program, model, param, transforms, objective, key)
 
-        value, gradient = jax.value_and_grad(loss)(state.theta)
-        updates, memory = optimizer.update(gradient, state.optimizer, state.theta, value=value, grad=gradient, value_fn=loss)
-        theta = optax.apply_updates(state.theta, updates)
-        alive = state.alive & jnp.isfinite(value) & _all_finite(gradient) & _all_finite(theta)
-        keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(alive, new, old))
-        failed_at = jnp.where(state.alive & ~alive, number, state.failed_at)
-        return State(theta=keep(theta, state.theta), optimizer=keep(memory, state.optimizer), alive=alive, failed_at=failed_at), -value
+        def gradients(model: Model) -> tuple[Array, Any]:  # of the score, whose sign gradient rules rely on
+            return jax.vmap(jax.value_and_grad(value_of, argnums=1), (None, 0, 0, 0))(model, state.theta, objective, keys)
 
-    def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
-        return jax.vmap(one, in_axes=(None, None, None, None, 0, 0, 0))(model, param, transforms, number, objective, keys, state)
+        value, gradient = gradients(model)
+        if program.redirect:
+            # The second network pass runs only in steps that need it: it is a branch, not a mask.
+            dead = state.alive & jax.vmap(_all_zero)(gradient)
+            redirecting = model.with_gradient_rule(redirected())
+            gradient = jax.lax.cond(
+                wake & dead.any(), lambda: _select(dead, gradients(redirecting)[1], gradient), lambda: gradient
+            )  # fmt: skip
+        update = functools.partial(_update, program.optimizer, functools.partial(value_of, model), number)
+        return jax.vmap(update)(objective, keys, state, value, gradient), value
 
-    return program.over_tasks(every, 4)(model, param, transforms, number, objective, keys, state)
+    return program.over_tasks(every, 5)(model, param, transforms, number, wake, objective, keys, state)
+
+
+def _update(
+    optimizer: optax.GradientTransformation, value_of: Callable[..., Array], number: Array, objective: Any, key: Array, state: State,
+    value: Array, gradient: Any,
+) -> State:  # fmt: skip
+    loss = jax.tree.map(jnp.negative, gradient)  # optax minimises
+    updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
+        loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta, objective, key)
+    )
+    theta = optax.apply_updates(state.theta, updates)
+    alive = state.alive & jnp.isfinite(value) & _all_finite(gradient) & _all_finite(theta)
+    return State(
+        theta=_select(alive, theta, state.theta),
+        optimizer=_select(alive, memory, state.optimizer),
+        alive=alive,
+        failed_at=jnp.where(state.alive & ~alive, number.astype(jnp.int32), state.failed_at),
+    )
+
+
+def _select(which: Array, new: Any, old: Any) -> Any:
+    """Leaf by leaf `new` where `which` holds, for one task or, with a leading axis, for each."""
+    return jax.tree.map(lambda n, o: jnp.where(which.reshape(which.shape + (1,) * (n.ndim - which.ndim)), n, o), new, old)
+
+
+def _all_zero(tree: Any) -> Array:
+    return jnp.stack([(leaf == 0).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def _all_finite(tree: Any) -> Array:

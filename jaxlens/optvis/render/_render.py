@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from jaxlens._checks import check_int
 from jaxlens.errors import NonFiniteError, NonFiniteWarning
 from jaxlens.model import Model
+from jaxlens.model.rules import redirected
 from jaxlens.optvis import objectives, transform
 from jaxlens.optvis.objectives._base import task_count
 from jaxlens.optvis.param import image as default_image
@@ -26,22 +27,23 @@ from jaxlens.optvis.render._loop import Job, Progress, run_batch
 from jaxlens.optvis.render._result import RenderResult, concatenate
 
 LEARNING_RATE = 0.05  # Adam's, in Lucid and Lucent
+REDIRECT_STEPS = 16  # Lucid's
 
 
 def render(
     model: Model,
     objective: Any,
     *,
-    size: int | tuple[int, int] = 128,
-    steps: int = 512,
+    size: Any = 128,
+    steps: Any = 512,
     param: Any = None,
-    transforms: Sequence[Any] | None = None,
-    optimizer: optax.GradientTransformation | None = None,
-    seed: int | Array | Sequence[int] = 0,
-    batch: int | None = None,
+    transforms: Any = None,
+    optimizer: Any = None,
+    seed: Any = 0,
+    batch: Any = None,
     thresholds: Sequence[int] = (),
-    fixed_image_size: int | tuple[int, int] | None = None,
-    redirect_steps: int = 0,
+    fixed_image_size: Any = None,
+    redirect_steps: Any = None,
     devices: Sequence[jax.Device] | None = None,
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = True,
@@ -69,8 +71,9 @@ def render(
         fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
             `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
             that are not square keep their shape.
-        redirect_steps: for so many first steps, a ReLU that passes no gradient at all passes Lucid's redirected
-            one, so that dead neurons wake up. Lucid uses 16; a step with it costs a little more.
+        redirect_steps: for so many first steps, a task without any gradient, because every ReLU on its way is shut, takes
+            the one that Lucid's redirected ReLU passes (`rules.redirected`), so that dead neurons wake up; other
+            tasks are not affected. None is 16 where the rule knows every nonlinearity up to the layer, else 0.
         devices: to split the tasks over; all local devices by default.
         callback: called with a `Progress` after each step of a batch; returning True ends that batch.
         progress: show a progress bar.
@@ -82,14 +85,15 @@ def render(
         NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which and when.
     """
     began = time.perf_counter()
+    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(f"optimizer={optimizer!r} must be an optax optimizer, such as optax.adam(0.05).")
     groups = _groups(objective, model)
     param = _param(param, size)
     steps = check_int(steps, "steps", low=0)
     thresholds = tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
     resize_to = _resize_to(model, param.shape, fixed_image_size)
-    for group, _ in groups:
-        _check(model, group, param, chain, resize_to)
+    redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
     devices = list(devices or jax.local_devices())
     keys = _keys(seed, sum(len(places) for _, places in groups))
     total = sum(len(places) for _, places in groups)
@@ -97,10 +101,10 @@ def render(
     parts: list[RenderResult] = []
     order: list[int] = []
     with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
-        for group, places in groups:
+        for (group, places), redirect in zip(groups, redirects, strict=True):
             mesh, per_batch = _layout(len(places), batch, devices)
-            program = _program.Program(optimizer or _adam(), resize_to, redirect_steps, mesh)
-            job = Job(program, model, param, chain, steps, thresholds, callback, functools.partial(_advance, bar))
+            program = _program.Program(optimizer or _adam(), resize_to, redirect > 0, mesh)
+            job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
             names = [group.describe(i) for i in range(len(places))]
             ids = [_task_id(group, i) for i in range(len(places))]
             for low in range(0, len(places), per_batch):
@@ -109,11 +113,11 @@ def render(
                 chosen = jax.tree.map(lambda leaf, rows=padded: leaf[np.asarray(rows)], group)
                 tasks = [places[i] for i in rows]
                 task_keys = _fold(keys[np.asarray([places[i] for i in padded])], np.asarray([ids[i] for i in padded], np.uint32))
-                parts.append(run_batch(job, chosen, task_keys, [names[i] for i in rows], tasks))
+                part, interrupted = run_batch(job, chosen, task_keys, [names[i] for i in rows], tasks)
+                parts.append(part)
                 order += tasks
-                if not parts[-1].finished and callback is None:
-                    result = concatenate(parts, order, time.perf_counter() - began)
-                    return _report(result)
+                if interrupted:
+                    return _report(concatenate(parts, order, time.perf_counter() - began))
     return _report(concatenate(parts, order, time.perf_counter() - began))
 
 
@@ -173,8 +177,10 @@ def _resize_to(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int
     return (round(height * factor), round(width * factor)) if factor > 1 else None
 
 
-def _check(model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None) -> None:
-    """Refuses layers, channels, positions and sizes that do not exist, by shapes alone."""
+def _check(
+    model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None, redirect_steps: int | None
+) -> int:  # fmt: skip
+    """Refuses layers, channels, positions and sizes that do not exist, by shapes alone; gives `redirect_steps`."""
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     seen = jax.eval_shape(chain, jax.random.key(0), images).shape[1:3] if resize_to is None else resize_to
     if images.shape[-1] != model.channels:
@@ -182,6 +188,9 @@ def _check(model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[in
     layers = [layer for layer in group.layers if layer != "input"]
     shapes = model.shapes(tuple(seen), layers) if layers else {}
     group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])
+    if redirect_steps is not None:
+        return check_int(redirect_steps, "redirect_steps", low=0)
+    return REDIRECT_STEPS if layers and model.rule is None and model.accepts_rule(redirected(), layers) else 0
 
 
 def _keys(seed: int | Array | Sequence[int], count: int) -> Array:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optax
 
 from jaxlens.data import save_image as write_image
 from jaxlens.data import show_image as display
@@ -13,15 +12,13 @@ from jaxlens.optvis import objectives
 from jaxlens.optvis.param import image as default_image
 from jaxlens.optvis.render._render import render
 
-REDIRECT_STEPS = 16  # Lucid's number of steps with redirected ReLU gradients
-
 
 def render_vis(
     model: Model,
     objective_f: Any,
     param_f: Callable[[], Any] | None = None,
-    optimizer: optax.GradientTransformation | None = None,
-    transforms: Sequence[Any] | None = None,
+    optimizer: Any = None,
+    transforms: Any = None,
     thresholds: Sequence[int] = (512,),
     verbose: bool = False,
     preprocess: bool = True,
@@ -32,7 +29,7 @@ def render_vis(
     show_inline: bool = False,
     fixed_image_size: int | None = None,
     *,
-    relu_gradient_override: bool = False,
+    relu_gradient_override: bool = True,
     seed: int = 0,
 ) -> list[np.ndarray]:
     """Renders one objective and returns its images at each threshold; code written for Lucent runs as it is.
@@ -52,15 +49,13 @@ def render_vis(
         save_image, image_name: write the final image to a file, "image.jpg" by default.
         show_inline: show the image at each threshold inline.
         fixed_image_size: as in `render`.
-        relu_gradient_override: Lucid's redirected ReLU for the first 16 steps (`render`'s `redirect_steps`).
+        relu_gradient_override: wake dead neurons with Lucid's redirected ReLU (`render`'s `redirect_steps`).
         seed: as in `render`. Lucid and Lucent cannot repeat a picture; this does.
 
     Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending order.
     """
     if not thresholds:
         raise ValueError("thresholds is empty: give at least one number of steps, such as (512,).")
-    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer={optimizer!r} must be an optax optimizer, such as optax.adam(0.05).")
     parameterization = default_image(128) if param_f is None else param_f()
     if not preprocess:
         model = model.replace(preprocess=Preprocess())
@@ -73,7 +68,7 @@ def render_vis(
     result = render(
         model, objective, param=parameterization, optimizer=optimizer, transforms=transforms, steps=max(thresholds),
         thresholds=tuple(thresholds), fixed_image_size=fixed_image_size, progress=progress, seed=seed,
-        redirect_steps=REDIRECT_STEPS if relu_gradient_override else 0, callback=report if verbose else None,
+        redirect_steps=None if relu_gradient_override else 0, callback=report if verbose else None,
     )  # fmt: skip
     images = [_flat(result.snapshots[t]) for t in sorted(result.snapshots)]
     if not result.finished:

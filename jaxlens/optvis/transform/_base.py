@@ -1,7 +1,6 @@
 """The role of a transform, and the checks that every transform makes when it is called."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 
+@runtime_checkable
 class Transform(Protocol):
     """A random, pure, differentiable map of images.
 
@@ -37,7 +37,7 @@ def check_call(images: Any, transform: str) -> jax.Array:
     return images
 
 
-def check_finite(values: Sequence[float], name: str) -> tuple[float, ...]:
+def check_finite(values: Any, name: str) -> tuple[float, ...]:
     """A non-empty sequence of finite numbers as a tuple of floats, or an error that names the argument."""
     try:
         numbers = np.asarray(values, np.float64)

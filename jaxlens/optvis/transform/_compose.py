@@ -18,7 +18,7 @@ from jaxlens.optvis.transform._base import Transform, check_call
 class FromFunction:
     """A user's `(key, images) -> images` as a pytree: the function is part of the structure."""
 
-    function: Callable[[PRNGKeyArray, Array], Array] = field(static=True)
+    function: Callable[..., Any] = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
         """Calls the function."""
@@ -58,7 +58,7 @@ class PerImage:
         return jax.vmap(lambda key, image: self.inner(key, image[None])[0])(keys, images)
 
 
-def compose(transforms: Sequence[Transform]) -> Compose:
+def compose(transforms: Any) -> Compose:
     """One transform that applies a list of them in order.
 
     Scales and rotations that follow each other directly, with the same `fill`, are drawn as listed but carried out as
@@ -87,7 +87,7 @@ def identity(key: PRNGKeyArray, images: Array) -> Array:
     return images
 
 
-def _same_resample(numbered: tuple[int, Any]) -> tuple[bool, float]:
+def _same_resample(numbered: tuple[int, Any]) -> tuple[bool, Any]:
     """Equal for neighbours that one interpolation can serve, different for all others."""
     place, stage = numbered
     resamples = isinstance(stage, RandomScale | RandomRotate)

@@ -7,6 +7,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call, check_grey
+from jaxlens.optvis.transform._draw import below
 
 
 @pytree
@@ -21,7 +22,7 @@ class Jitter:
         b, h, w, c = images.shape
         if min(h, w) <= self.d:
             raise ValueError(f"jitter d={self.d} leaves nothing of images of {h}x{w}; use a smaller d or pad first.")
-        y, x = jax.random.randint(key, (2,), 0, self.d + 1, jnp.int32)
+        y, x = below(key, self.d + 1, (2,))
         return jax.lax.dynamic_slice(images, (jnp.int32(0), y, x, jnp.int32(0)), (b, h - self.d, w - self.d, c))
 
 
@@ -57,7 +58,7 @@ def jitter(d: int) -> Jitter:
     return Jitter(d=check_int(d, "d", low=1))
 
 
-def crop_or_pad_to(height: int, width: int, *, fill: float = 0.5) -> CropOrPadTo:
+def crop_or_pad_to(height: int, width: int, *, fill: int | float = 0.5) -> CropOrPadTo:
     """Cuts or pads around the centre to a fixed size.
 
     Differs from Lucid, which pads with black: `fill=0` is Lucid's.

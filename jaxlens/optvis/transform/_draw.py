@@ -3,10 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_finite
+
+
+def below(key: PRNGKeyArray, n: int, shape: tuple[int, ...] = ()) -> Int[Array, "..."]:
+    """Integers in 0..n-1. (`jax.random.randint` takes three times as long to compile, and every first render would wait.)"""
+    return jnp.floor(jax.random.uniform(key, shape, jnp.float32) * n).astype(jnp.int32)  # u <= 1 - 2**-23: never n
 
 
 @pytree
@@ -22,8 +27,7 @@ class Choices:
 
     def draw(self, key: PRNGKeyArray) -> Float[Array, ""]:
         """One value."""
-        position = jax.random.randint(key, (), 0, len(self.values), jnp.int32)
-        return jnp.asarray(np.asarray(self.values, np.float32))[position]
+        return jnp.asarray(np.asarray(self.values, np.float32))[below(key, len(self.values))]
 
 
 @pytree
@@ -43,7 +47,7 @@ class Uniform:
         return jax.random.uniform(key, (), jnp.float32, self.low, self.high)
 
 
-def uniform(low: float, high: float) -> Uniform:
+def uniform(low: int | float, high: int | float) -> Uniform:
     """An interval to draw from, where `random_scale` and `random_rotate` take a list of choices.
 
     Raises:

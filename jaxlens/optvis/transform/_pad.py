@@ -45,7 +45,7 @@ class Pad:
         return jnp.pad(images, widths, mode=self.mode)
 
 
-def pad(w: int, mode: str = "reflect", constant_value: float | str = 0.5) -> Pad:
+def pad(w: int, mode: str = "reflect", constant_value: int | float | str = 0.5) -> Pad:
     """Adds `w` pixels on each of the four sides.
 
     Args:

@@ -1,6 +1,5 @@
 """Rotation and scaling of an image by bilinear interpolation, with a fast and exact gradient."""
 
-import functools
 import math
 
 import jax
@@ -91,23 +90,23 @@ def _warp_adjoint(
     return total
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _warp_linear(
+def _warp_only(
     reach: int, planes: Float[Array, "h w n"], backward: Float[Array, "2"], forward: Float[Array, "2"]
 ) -> Float[Array, "h w n"]:
-    """`_warp` with `_warp_adjoint` as its gradient; the drawn scale and angle are treated as constants."""
     return _warp(planes, backward)
 
 
-def _warp_linear_fwd(reach, planes, backward, forward):  # noqa: ANN001, ANN202
+def _warp_linear_fwd(reach, planes, backward, forward):
     return _warp(planes, backward), (backward, forward)
 
 
-def _warp_linear_bwd(reach, residuals, cotangent):  # noqa: ANN001, ANN202
+def _warp_linear_bwd(reach, residuals, cotangent):
     backward, forward = residuals
     return _warp_adjoint(reach, cotangent, backward, forward), jnp.zeros_like(backward), jnp.zeros_like(forward)
 
 
+# `_warp` with `_warp_adjoint` as its gradient; the drawn scale and angle are constants to it.
+_warp_linear = jax.custom_vjp(_warp_only, nondiff_argnums=(0,))
 _warp_linear.defvjp(_warp_linear_fwd, _warp_linear_bwd)
 
 

@@ -1,0 +1,33 @@
+"""`python -m converters NAME --weights FILE --out FILE.safetensors`."""
+
+from pathlib import Path
+
+import click
+import jax
+
+from jaxlens import modelzoo
+
+
+@click.command()
+@click.argument("name")
+@click.option("--weights", required=True, type=click.Path(path_type=Path), help="A torch state dict (.pth, .pt, .safetensors).")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write (.safetensors).")
+def main(name: str, weights: Path, out: Path) -> None:
+    """Converts a PyTorch state dict to the weights of NAME (see `jaxlens models`) for use without torch.
+
+    Every tensor on both sides is accounted for. Load the result with
+    jaxlens.modelzoo.load(NAME, weights="FILE.safetensors").
+
+    Example: python -m converters squeezenet1_1 --weights squeezenet1_1.pth --out squeezenet1_1.safetensors
+    """
+    try:
+        model = modelzoo.load(name, weights)
+        modelzoo.save(model, out, source=weights.name)
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        raise click.ClickException(str(error)) from error
+    leaves = jax.tree.leaves(model.params)
+    click.echo(f"{out}: {name}, {len(leaves)} tensors, {sum(leaf.size for leaf in leaves):,} numbers")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m converters")

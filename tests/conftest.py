@@ -1,0 +1,27 @@
+"""Shared fixtures: strict JAX settings, small models, real data where it is."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config):
+    # Strict promotion catches float64 constants and implicit broadcasts before a user meets them.
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def shared_data():
+    """Real weights and photographs, which users of the project do not have."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: real weights and photographs are needed.")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path, monkeypatch):
+    """No test reads or writes the user's weight cache."""
+    monkeypatch.setenv("JAXLENS_CACHE", str(tmp_path / "cache"))

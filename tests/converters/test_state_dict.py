@@ -1,0 +1,115 @@
+"""Reading PyTorch files: wrappers, prefixes, half precision; damaged, foreign and malicious ones."""
+
+import pickle
+from collections import OrderedDict
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from converters import read_state_dict
+from jaxlens.errors import WeightsError
+
+torch = pytest.importorskip("torch")
+
+TENSORS = OrderedDict({"conv.weight": torch.arange(24.0).reshape(2, 3, 2, 2), "bn.num_batches_tracked": torch.tensor(7)})
+
+
+def saved(tmp_path, value, **options):
+    torch.save(value, tmp_path / "net.pth", **options)
+    return tmp_path / "net.pth"
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda t: {"state_dict": t, "epoch": 3}, lambda t: {"model": t}])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_wrappers_and_prefixes(tmp_path, wrap, prefix):
+    path = saved(tmp_path, wrap({prefix + name: tensor for name, tensor in TENSORS.items()}))
+    arrays = read_state_dict(path)
+    assert list(arrays) == list(TENSORS)
+    for name, tensor in TENSORS.items():
+        np.testing.assert_array_equal(arrays[name], tensor.numpy())
+
+
+def test_a_prefix_of_some_names_is_part_of_them(tmp_path):
+    assert set(read_state_dict(saved(tmp_path, {"module.a": torch.ones(1), "b": torch.ones(1)}))) == {"module.a", "b"}
+
+
+def test_the_old_format_of_torch_save(tmp_path):
+    path = saved(tmp_path, TENSORS, _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(read_state_dict(path)["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(tmp_path, dtype):
+    arrays = read_state_dict(saved(tmp_path, {name: t.to(dtype) if t.ndim else t for name, t in TENSORS.items()}))
+    assert arrays["conv.weight"].dtype == np.float32 and arrays["bn.num_batches_tracked"].dtype == np.int64
+    np.testing.assert_array_equal(arrays["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32])
+def test_safetensors_in_pytorchs_layout(tmp_path, dtype):
+    arrays = {f"module.{name}": tensor.numpy() for name, tensor in TENSORS.items()}
+    arrays["module.conv.weight"] = arrays["module.conv.weight"].astype(dtype)
+    safetensors.numpy.save_file(arrays, tmp_path / "net.safetensors", {"format": "pt"})
+    found = read_state_dict(tmp_path / "net.safetensors")
+    assert found["conv.weight"].dtype == np.float32
+    np.testing.assert_array_equal(found["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, -1])
+def test_a_truncated_file(tmp_path, keep):
+    path = saved(tmp_path, TENSORS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    with pytest.raises(WeightsError, match=r"net\.pth is not a readable PyTorch state dict: it is cut short") as caught:
+        read_state_dict(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"epoch": 3, "lr": 0.1}, r"2 of its 2 entries are not tensors: 'epoch' \(int\), 'lr' \(float\)"),
+        ({}, "holds dict, where a state dict"),
+        ([1, 2], "holds list, where a state dict"),
+        (torch.ones(3), "holds Tensor, where a state dict"),
+        (torch.nn.Linear(2, 3), r"holds more than tensors.*torch\.save\(model\.state_dict\(\), path\)"),
+    ],
+    ids=["numbers", "nothing", "a list", "a tensor", "a whole module"],
+)
+def test_a_file_that_holds_something_else(tmp_path, value, message):
+    with pytest.raises(WeightsError, match=message):
+        read_state_dict(saved(tmp_path, value))
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("writer", ["pickle", "torch", "torch, old format", "among tensors"])
+def test_a_malicious_pickle_is_not_executed(tmp_path, writer):
+    payload, path, sign = Payload(str(tmp_path / "executed")), tmp_path / "net.pth", tmp_path / "executed"
+    if writer == "pickle":
+        path.write_bytes(pickle.dumps(payload))
+    else:
+        value = {"a": torch.ones(1), "b": payload} if writer == "among tensors" else payload
+        torch.save(value, path, _use_new_zipfile_serialization=writer != "torch, old format")
+    with pytest.raises(WeightsError, match="Nothing in it was executed"):
+        read_state_dict(path)
+    assert not sign.exists()
+    if writer == "pickle":  # the control: the payload does act where it is let
+        pickle.loads(path.read_bytes()).close()
+        assert sign.exists()
+
+
+def test_a_text_file_and_no_file(tmp_path):
+    (tmp_path / "net.pth").write_text("<html>404</html>")
+    with pytest.raises(WeightsError, match="not a readable PyTorch state dict"):
+        read_state_dict(tmp_path / "net.pth")
+    with pytest.raises(FileNotFoundError, match=r"There is no weights file .*other\.pth"):
+        read_state_dict(tmp_path / "other.pth")

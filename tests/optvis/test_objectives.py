@@ -1,0 +1,205 @@
+"""Objectives: values against NumPy, algebra, batches, strings, checks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxlens.errors import UnknownLayerError
+from jaxlens.optvis import objectives, param, render
+from jaxlens.optvis.objectives import _base
+from tests.helpers import small_model
+
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=(3, 5, 7, 4)).astype(np.float32)  # B, H, W, C
+X = RNG.uniform(size=(3, 9, 11, 3)).astype(np.float32)
+DENSE = RNG.normal(size=(3, 4)).astype(np.float32)
+ACTS = {"a": jnp.asarray(A), "input": jnp.asarray(X), "dense": jnp.asarray(DENSE), "logits": jnp.asarray(DENSE)}
+V = RNG.normal(size=4).astype(np.float32)
+
+
+def dot_cossim(a, v, power):
+    dot = a @ v
+    cosine = dot / (1e-4 + np.linalg.norm(a, axis=-1)) / (1e-4 + np.linalg.norm(v))
+    return (dot * np.maximum(cosine, 0.1) ** power).mean()
+
+
+def gram_similarity(a):
+    flat = a.reshape(3, -1, 4)
+    grams = [f.T @ f for f in flat]
+    grams = [g / np.linalg.norm(g) for g in grams]
+    return sum((grams[i] * grams[j]).sum() for i in range(3) for j in range(3) if i != j) / 3
+
+
+CASES = {
+    "channel": (objectives.channel("a", 2), A[..., 2].mean()),
+    "channel of one image": (objectives.channel("a", 2, batch=1), A[1, ..., 2].mean()),
+    "channel of a dense layer": (objectives.channel("dense", 3), DENSE[:, 3].mean()),
+    "neuron at the centre": (objectives.neuron("a", 1), A[:, 2, 3, 1].mean()),
+    "neuron: x is the column": (objectives.neuron("a", 1, x=6, y=0), A[:, 0, 6, 1].mean()),
+    "direction": (objectives.direction("a", V), (A @ V).mean()),
+    "direction with cosine": (objectives.direction("a", V, cossim_pow=2), dot_cossim(A, V, 2)),
+    "direction_neuron": (objectives.direction_neuron("a", V, x=1, y=4, cossim_pow=1), dot_cossim(A[:, 4, 1], V, 1)),
+    "deepdream": (objectives.deepdream("a"), (A**2).mean()),
+    "diversity": (objectives.diversity("a"), gram_similarity(A)),
+    "total_variation": (
+        objectives.total_variation(),
+        (np.abs(X[:, 1:] - X[:, :-1]).sum() + np.abs(X[:, :, 1:] - X[:, :, :-1]).sum()) / 3,
+    ),
+    "L1": (objectives.L1(constant=0.5), np.abs(X - 0.5).sum()),
+    "L2": (objectives.L2("a", constant=0.25), np.sqrt(1e-6 + ((A - 0.25) ** 2).sum())),
+    "class_logit": (objectives.class_logit("logits", 2), DENSE[:, 2].mean()),
+    "string": (objectives.as_objective("a: 2"), A[..., 2].mean()),
+    "sum": (objectives.channel("a", 0) + objectives.channel("a", 1) + 2, A[..., 0].mean() + A[..., 1].mean() + 2),
+    "difference": (1 - objectives.channel("a", 0), 1 - A[..., 0].mean()),
+    "weights": (-0.5 * objectives.L1() / 4, -0.5 * np.abs(X).sum() / 4),
+    "product": (objectives.channel("a", 0) * objectives.deepdream("a"), A[..., 0].mean() * (A**2).mean()),
+    "quotient": (objectives.channel("a", 0) / objectives.deepdream("a"), A[..., 0].mean() / (A**2).mean()),
+    "power": (objectives.deepdream("a") ** 0.5, np.sqrt((A**2).mean())),
+    "one over": (2 / objectives.deepdream("a"), 2 / (A**2).mean()),
+    "builtin sum": (sum([objectives.channel("a", 0), objectives.channel("a", 1)]), A[..., :2].mean() * 2),
+    "Objective.sum": (objectives.Objective.sum([objectives.channel("a", i) for i in range(4)]), A.mean() * 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_value_equals_numpy(case):
+    objective, want = CASES[case]
+    np.testing.assert_allclose(objective(ACTS), want, rtol=2e-5, atol=1e-6)
+    jitted = jax.jit(lambda o, a: o(a))(objective, ACTS)
+    np.testing.assert_allclose(jitted, want, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_is_finite_even_on_dead_activations(case):
+    dead = jax.tree.map(jnp.zeros_like, ACTS)
+    if case in ("quotient", "one over", "power"):
+        pytest.skip("not defined at zero")
+    gradient = jax.grad(lambda a: CASES[case][0](a))(dead)
+    assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+def test_a_batch_of_tasks_is_each_of_them():
+    objective = objectives.channel("a", range(4)) - 0.1 * objectives.total_variation()
+    assert _base.task_count(objective) == 4
+    scores = jax.vmap(lambda o: o(ACTS))(_base.batched(objective, 4))
+    single = [(objectives.channel("a", i) - 0.1 * objectives.total_variation())(ACTS) for i in range(4)]
+    np.testing.assert_allclose(scores, jnp.stack(single), rtol=1e-5)
+    assert objective.describe(3) == "a:3 - 0.1*total_variation(input)"
+
+
+def test_directions_and_weights_batch_too():
+    objective = np.array([1.0, 2.0]) * objectives.direction("a", np.stack([V, -V]))
+    scores = jax.vmap(lambda o: o(ACTS))(_base.batched(objective, 2))
+    np.testing.assert_allclose(scores, [(A @ V).mean(), -2 * (A @ V).mean()], rtol=1e-4)
+
+
+def test_stack_joins_one_structure_and_refuses_two():
+    joined = objectives.stack([objectives.channel("a", 3), objectives.channel("a", [0, 1])])
+    assert joined.index.tolist() == [3, 0, 1]
+    with pytest.raises(ValueError, match="different kinds or layers"):
+        objectives.stack([objectives.channel("a", 3), objectives.channel("b", 3)])
+
+
+def test_batches_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="different lengths"):
+        _base.task_count(objectives.channel("a", [0, 1]) + objectives.channel("a", [0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("text", "channels"), [("a:3", 3), ("a:3,7", [3, 7]), ("a:0-3", [0, 1, 2, 3]), ("a:1, 4-5", [1, 4, 5]), ("b.0.relu@1:2", 2)]
+)
+def test_strings(text, channels):
+    assert objectives.as_objective(text).index.tolist() == channels
+
+
+def test_all_channels_and_labels_need_the_model():
+    model = small_model(labels=("ant", "bee", "cat", "dog", "eel"))
+    assert objectives.as_objective("stem:all", model).index.shape == (8,)
+    assert objectives.as_objective("logits:cat", model).bind(model).index == 2
+    assert objectives.class_logit("labels", ["eel", "ant"]).bind(model).index.tolist() == [4, 0]
+    with pytest.raises(ValueError, match=r"label='bea'.*bee"):
+        objectives.class_logit("logits", "bea").bind(model)
+    with pytest.raises(ValueError, match="has no labels"):
+        objectives.class_logit("logits", "bee").bind(small_model())
+    with pytest.raises(ValueError, match="pass channels here"):
+        objectives.as_objective("stem:all")
+
+
+@pytest.mark.parametrize("text", ["a", "a:", ":3", "a:5-2"])
+def test_malformed_strings(text):
+    with pytest.raises(ValueError, match="layer:0-15"):
+        objectives.as_objective(text)
+
+
+def test_wrapped_and_plain_functions():
+    model = small_model()
+
+    @objectives.wrap_objective()
+    def contrast(layer, first, second):
+        return lambda T: T(layer)[..., first].mean() - T(layer)[..., second].mean()
+
+    one, same, other = (contrast("stem", 0, i).bind(model) for i in (1, 1, 2))
+    assert one.layers == ("stem",)
+    assert jax.tree.structure(one) == jax.tree.structure(same) != jax.tree.structure(other)
+    acts = {"stem": jnp.asarray(A)}
+    np.testing.assert_allclose(one(acts), A[..., 0].mean() - A[..., 1].mean(), rtol=1e-4, atol=1e-6)
+    plain = objectives.as_objective(lambda T: T("blocks_0_relu").max()).bind(model)
+    assert plain.layers == ("blocks.0.relu@1",)
+    with pytest.raises(ValueError, match=r"shape \(1, 20, 24, 8\).*one number"):
+        objectives.as_objective(lambda T: T("stem")).bind(model)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: objectives.channel("a", 4), r"channel=4 is outside 0\.\.3 of layer 'a'"),
+        (lambda: objectives.channel("a", [0, -1]), r"channel=-1 is outside 0\.\.3"),
+        (lambda: objectives.neuron("a", 0, x=7), r"x=7 is outside 0\.\.6"),
+        (lambda: objectives.neuron("a", 0, y=5), r"y=5 is outside 0\.\.4"),
+        (lambda: objectives.direction("a", np.ones(3)), r"vec has 3 entries, but layer 'a' has 4 channels"),
+        (lambda: 2 * objectives.channel("a", 0, batch=3), r"batch=3 is outside 0\.\.2"),
+    ],
+)
+def test_what_jax_would_clamp_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make().check({"a": (5, 7, 4)}, images=3)
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match="n_channel=1.5"):
+        objectives.channel("a", 1.5)
+    with pytest.raises(TypeError, match="combines with numbers"):
+        objectives.channel("a", 1) * "2"
+    with pytest.raises(TypeError, match="objective=3 must be"):
+        objectives.as_objective(3)
+    with pytest.raises(UnknownLayerError, match="layer='stm'"):
+        objectives.channel("stm", 1).bind(small_model())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: objectives.channel("blocks.0.conv2", 3),
+        lambda: objectives.neuron("blocks.0.conv2", 3),
+        lambda: objectives.direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
+        lambda: objectives.deepdream("blocks.0.conv2"),
+        lambda: objectives.total_variation(),
+        lambda: objectives.L2(constant=0.3),
+        lambda: objectives.diversity("blocks.0.conv2"),
+        lambda: objectives.class_logit("logits", 1),
+    ],
+)
+def test_every_objective_rises_and_with_a_minus_falls(make, sign):
+    """Lucid's own behavioural test, with its sign."""
+    model, objective = small_model(), make()
+    result = render.render(
+        model, sign * objective, param=param.image(28, 24, batch=2, sd=0.3), steps=4, transforms=[], optimizer=ADAM,
+        fixed_image_size=(24, 28), progress=False, redirect_steps=0,
+    )  # fmt: skip
+    assert result.scores[0, -1] > result.scores[0, 0]
+
+
+ADAM = optax.adam(0.1)
