@@ -37,8 +37,12 @@ def main(debug: bool) -> None:
 @main.command()
 def models() -> None:
     """Lists the networks, with their weights and whether these are on this machine already."""
-    for line in modelzoo.table():
-        click.echo(line)
+    rows = [modelzoo.info(name) for name in modelzoo.names()]
+    wide = max(len(row.name) for row in rows)
+    click.echo(f"{'network':<{wide}}  {'parameters':>11}  {'input':>7}  weights (* cached)")
+    for row in rows:
+        sets = " ".join(f"{name}{'*' if name in row.cached else ''}" for name in row.weights)
+        click.echo(f"{row.name:<{wide}}  {row.parameters:>11,}  {'x'.join(map(str, row.input_size)):>7}  {sets}")
 
 
 @main.command()

@@ -34,11 +34,11 @@ def _part(key: Any) -> str:
 
 def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
     """Nothing if the two sides have the same tensors, else one error that lists all that differ."""
-    missing = [f"{name} {expected[name]}" for name in expected if name not in found]
-    unexpected = [f"{name} {found[name]}" for name in found if name not in expected]
+    missing = [f"{name} {expected[name]}" for name in sorted(expected) if name not in found]
+    unexpected = [f"{name} {found[name]}" for name in sorted(found) if name not in expected]
     misshapen = [
         f"{name}: {found[name]} given, {expected[name]} needed"
-        for name in expected
+        for name in sorted(expected)
         if name in found and tuple(found[name]) != tuple(expected[name])
     ]
     if missing or unexpected or misshapen:

@@ -40,7 +40,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_listed(tensors):
         "mine.pth does not fit resnet18, which has 102 tensors:"
         "\n  2 missing:\n    bn1.weight (64,)\n    layer1.0.bn1.running_var (64,)"
         "\n  1 unexpected:\n    head.weight (3, 4)"
-        "\n  2 misshapen:\n    fc.weight: (10, 512) given, (1000, 512) needed\n    fc.bias: (10,) given, (1000,) needed"
+        "\n  2 misshapen:\n    fc.bias: (10,) given, (1000,) needed\n    fc.weight: (10, 512) given, (1000, 512) needed"
     )
 
 

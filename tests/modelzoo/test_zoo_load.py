@@ -9,7 +9,7 @@ import safetensors.numpy
 import jaxlens
 from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, WeightsError
-from jaxlens.model import IMAGENET, INCEPTION
+from jaxlens.model import IMAGENET, INCEPTION, rules
 from jaxlens.modelzoo import _params, _registry
 
 TRAINED = {"kernel", "bias", "scale"}
@@ -92,6 +92,11 @@ def test_random_weights_are_seeded_and_alive(squeezenet):
         assert value is None or bool((leaf == value).all())
     deep = jaxlens.activations(squeezenet, jax.random.uniform(jax.random.key(0), (2, 64, 96, 3)), ["features.12"])
     assert 0.1 < float(deep["features.12"].std()) < 100
+
+
+@pytest.mark.parametrize("name", ["alexnet", "inceptionv1", "resnet18", "squeezenet1_1", "vgg11_bn"])
+def test_gradient_rules_know_every_nonlinearity(name):
+    assert jaxlens.Model.from_nnx(modelzoo.architecture(name)).accepts_rule(rules.guided(), ["logits"])
 
 
 def test_two_loads_share_their_programs(squeezenet):

@@ -1,0 +1,81 @@
+"""The command line, through its real entry point."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from jaxlens import modelzoo
+from jaxlens.cli import main
+from jaxlens.data import load_image
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_help_shows_how_to_begin():
+    text = run("--help").output
+    assert "jaxlens render squeezenet1_1 features.9:0-15" in text
+    for command in ("models", "layers", "render"):
+        assert run(command, "--help").exit_code == 0
+
+
+def test_models_lists_every_network():
+    lines = run("models").output.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(modelzoo.names())
+    assert "IMAGENET1K_V2" in next(line for line in lines if line.startswith("resnet50 "))
+
+
+def test_layers_of_a_kind():
+    lines = run("layers", "squeezenet1_1", "--kind", "fire").output.splitlines()
+    assert len(lines) == 8 and lines[0].split() == ["features.3", "Fire", "55", "x", "55", "x", "128"]
+    result = run("layers", "squeezenet1_1", "--kind", "LSTM")
+    assert result.exit_code == 1 and "Its kinds are" in result.output
+
+
+def test_render_writes_a_picture_per_neuron_and_a_sheet(tmp_path):
+    out = tmp_path / "new" / "folder"
+    result = run("render", "squeezenet1_1", "features.2:3,5", "features.3:1", "--weights", "none", "--steps", 2, "--size", 48, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in out.iterdir()) == ["contact-sheet.png", "features.2-3.png", "features.2-5.png", "features.3-1.png"]
+    assert load_image(out / "features.3-1.png").shape == (48, 48, 3)
+    assert "features.2:5\t" in result.output
+    sheet = np.asarray(Image.open(out / "contact-sheet.png"))
+    assert sheet.shape[0] > 48 and sheet.shape[1] > 3 * 48
+
+
+def test_the_same_seed_gives_the_same_picture(tmp_path):
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("render", "squeezenet1_1", "features.2:3", "--weights", "none", "--steps", 1, "--size", 40, "--seed", seed, "--out", tmp_path / folder)
+    a, b, c = (load_image(tmp_path / folder / "features.2-3.png") for folder in "abc")
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["squeezenet1"], "name='squeezenet1' is not in the model zoo"),
+        (["squeezenet1_1", "features.99:1"], "layer='features.99' is not a layer of squeezenet1_1"),
+        (["squeezenet1_1", "features.9:900"], "channel=900 is outside 0..383 of layer 'features.9'"),
+        (["squeezenet1_1", "features.9"], "objective='features.9' must read"),
+        (["squeezenet1_1", "features.9:1", "--steps", "-3"], "steps=-3 must be an integer >= 0"),
+        (["squeezenet1_1", "features.9:1", "--size", "0"], "size=0 must be"),
+    ],
+)
+def test_errors_are_one_message(tmp_path, arguments, message):
+    result = run("render", *arguments, "--weights", "none", "--out", tmp_path)
+    assert result.exit_code == 1 and message in result.output and "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    """Known before anything is loaded: the weights named here do not exist either."""
+    (tmp_path / "file").write_text("in the way")
+    result = run("render", "squeezenet1_1", "features.9:1", "--weights", "absent.pth", "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 1 and "cannot be written to" in result.output and "Name another folder" in result.output
+
+
+def test_damaged_weights(tmp_path):
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 not really")
+    result = run("render", "squeezenet1_1", "features.9:1", "--weights", tmp_path / "cut.pth", "--out", tmp_path)
+    assert result.exit_code == 1 and "cut.pth" in result.output and "Traceback" not in result.output
