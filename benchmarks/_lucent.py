@@ -41,7 +41,11 @@ def render_channel(module: torch.nn.Module, layer: str, channel: int, steps: int
     np.random.seed(channel)
     torch.manual_seed(channel)
     images = render.render_vis(
-        copy.deepcopy(module), f"{layer.replace('.', '_')}:{channel}", lambda: param.image(size), thresholds=(steps,),
-        show_image=False, progress=False,
-    )  # fmt: skip
+        copy.deepcopy(module),
+        f"{layer.replace('.', '_')}:{channel}",
+        lambda: param.image(size),
+        thresholds=(steps,),
+        show_image=False,
+        progress=False,
+    )
     return images[0][0]

@@ -15,7 +15,11 @@ from jaxlens import modelzoo
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import evaluate, render
 
-LAYERS = {"features.5": (3, 17, 40, 66, 90, 101), "features.9": (0, 31, 64, 127, 190, 255), "features.12": (2, 60, 133, 256, 301, 444)}
+LAYERS = {
+    "features.5": (3, 17, 40, 66, 90, 101),
+    "features.9": (0, 31, 64, 127, 190, 255),
+    "features.12": (2, 60, 133, 256, 301, 444),
+}
 
 
 def main() -> None:
@@ -33,7 +37,9 @@ def main() -> None:
         theirs = evaluate(model, objective, theirs[:, None])
         for channel, a, b in zip(channels, ours.tolist(), theirs.tolist(), strict=True):
             rows.append({"layer": layer, "channel": channel, "jaxlens": a, "lucent": b, "ratio": a / b if b > 0 else None})
-            print(f"{layer}:{channel}: jaxlens {a:.1f}, lucent {b:.1f}, ratio {a / b if b > 0 else float('inf'):.2f}", flush=True)
+            print(
+                f"{layer}:{channel}: jaxlens {a:.1f}, lucent {b:.1f}, ratio {a / b if b > 0 else float('inf'):.2f}", flush=True
+            )
     ratios = [float("inf") if row["ratio"] is None else row["ratio"] for row in rows]
     print(f"median ratio {np.median(ratios):.2f} over {len(rows)} neurons")
     print(harness.record("activation_vs_lucent", rows, steps=options.steps, median_ratio=float(np.median(ratios))))

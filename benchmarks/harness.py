@@ -61,9 +61,17 @@ def record(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor()
+    )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"device": jax.devices()[0].device_kind, "cpu": cpu, "cores": os.cpu_count(), "load": load, "system": platform.platform()}
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "load": load,
+        "system": platform.platform(),
+    }
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -41,22 +41,33 @@ def main() -> None:
         for batch in BATCHES:
             ours = times[f"jaxlens x{batch}"]
             mine = ours["median"] / options.steps / batch
-            rows.append({
-                "network": name, "layer": layer, "batch": batch, "lucent_ms": 1e3 * lucent, "jaxlens_ms": 1e3 * mine,
-                "ratio": lucent / mine, "jaxlens_low_ms": 1e3 * ours["low"] / options.steps / batch,
-                "jaxlens_high_ms": 1e3 * ours["high"] / options.steps / batch,
-                "lucent_low_ms": 1e3 * times["lucent"]["low"] / options.steps,
-                "lucent_high_ms": 1e3 * times["lucent"]["high"] / options.steps,
-                "compile_s": ours["first"] - ours["median"],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "network": name,
+                    "layer": layer,
+                    "batch": batch,
+                    "lucent_ms": 1e3 * lucent,
+                    "jaxlens_ms": 1e3 * mine,
+                    "ratio": lucent / mine,
+                    "jaxlens_low_ms": 1e3 * ours["low"] / options.steps / batch,
+                    "jaxlens_high_ms": 1e3 * ours["high"] / options.steps / batch,
+                    "lucent_low_ms": 1e3 * times["lucent"]["low"] / options.steps,
+                    "lucent_high_ms": 1e3 * times["lucent"]["high"] / options.steps,
+                    "compile_s": ours["first"] - ours["median"],
+                }
+            )
             row = rows[-1]
             print(
-                f"{name} {layer} batch {batch}: lucent {row['lucent_ms']:.1f} ms, jaxlens {row['jaxlens_ms']:.1f} ms per neuron and step, "
-                f"{row['ratio']:.2f}x; compilation {row['compile_s']:.1f} s",
+                f"{name} {layer} batch {batch}: lucent {row['lucent_ms']:.1f} ms, jaxlens {row['jaxlens_ms']:.1f} ms "
+                f"per neuron and step, {row['ratio']:.2f}x; compilation {row['compile_s']:.1f} s",
                 flush=True,
             )
     device = jax.devices()[0].platform
-    print(harness.record(f"render_vs_lucent_{device}", rows, steps=options.steps, repeats=options.repeats, size=128, network_size=224))
+    print(
+        harness.record(
+            f"render_vs_lucent_{device}", rows, steps=options.steps, repeats=options.repeats, size=128, network_size=224
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 # What users pass as images or as values: checked by hand, because an error of ours says what to do
 # where a type's would say that the type is wrong.
@@ -29,8 +30,10 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
         hint = f" It looks channels-first: use np.moveaxis({name}, -3, -1)." if first == channels else ""
         raise ValueError(f"{name} has shape {shape}, but {axes} with C={channels} is needed.{hint}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f"{name} has dtype {images.dtype}, but floats in [0, 1] are needed. Convert: {name}.astype('float32') / 255.")
-    if not isinstance(images, jax.core.Tracer):
+        raise TypeError(
+            f"{name} has dtype {images.dtype}, but floats in [0, 1] are needed. Convert: {name}.astype('float32') / 255."
+        )
+    if not isinstance(images, Tracer):
         low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding; NaN fails too
             hint = " Divide by 255." if high > 2 else " A Model does its own normalisation: pass the plain image."

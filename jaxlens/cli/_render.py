@@ -21,17 +21,27 @@ LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
 @click.command()
 @click.argument("model", default=DEFAULT_MODEL)
 @click.argument("neurons", nargs=-1, metavar="[LAYER:CHANNELS]...")
-@click.option("--weights", default="DEFAULT", show_default=True, metavar="W",
-              help="DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights.")
+@click.option(
+    "--weights",
+    default="DEFAULT",
+    show_default=True,
+    metavar="W",
+    help="DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights.",
+)
 @click.option("--size", default=128, show_default=True, help="Side of the images in pixels.")
 @click.option("--steps", default=512, show_default=True, help="Optimization steps.")
 @click.option("--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: 16 on a CPU]")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
-@click.option("--out", default="jaxlens-out", show_default=True, type=click.Path(path_type=Path, file_okay=False),
-              help="Folder for the pictures; made if it is not there.")
+@click.option(
+    "--out",
+    default="jaxlens-out",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the pictures; made if it is not there.",
+)
 def render(
     model: str, neurons: tuple[str, ...], weights: str, size: int, steps: int, batch: int | None, seed: int, out: Path
-) -> None:  # fmt: skip
+) -> None:
     """Renders what neurons of MODEL respond to.
 
     LAYER:CHANNELS names the neurons: features.9:3 is one, features.9:0-15 sixteen (both ends included), features.9:3,7,12
@@ -68,12 +78,18 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise click.ClickException(f"--out {str(folder)!r} cannot be written to ({error.strerror}). Name another folder.") from error
+        raise click.ClickException(
+            f"--out {str(folder)!r} cannot be written to ({error.strerror}). Name another folder."
+        ) from error
 
 
 def default_neurons(network: Any) -> list[str]:
     """The first channels of layers spread over the depth: those with maps, after their nonlinearity."""
-    names = [layer.name for layer in network.layers.values() if len(layer.shape) == 3 and layer.kind not in ("Conv", "BatchNorm", "Input")]
+    names = [
+        layer.name
+        for layer in network.layers.values()
+        if len(layer.shape) == 3 and layer.kind not in ("Conv", "BatchNorm", "Input")
+    ]
     inner = [name for name in names if min(network.layers[name].shape[:2]) > 1 and network.layers[name].channels >= CHANNELS]
     depth = sorted({inner[round(i * (len(inner) - 1))] for i in np.linspace(0.05, 0.95, LAYERS)}, key=inner.index)
     return [f"{name}:0-{CHANNELS - 1}" for name in depth]

@@ -39,7 +39,7 @@ class NNXForward:
         return out if self.output is None else self.output(out)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _with_site(cls: type) -> type:
     """A subclass of a module class whose every call is a site."""
 
@@ -50,7 +50,9 @@ def _with_site(cls: type) -> type:
     return type(cls.__name__, (cls,), {"__call__": __call__, "__module__": cls.__module__})
 
 
-def from_nnx(module: nnx.Module, *, output: Callable[[Any], Any] | None = None, call: dict[str, Any] | None = None, **options: Any) -> Model:
+def from_nnx(
+    module: nnx.Module, *, output: Callable[[Any], Any] | None = None, call: dict[str, Any] | None = None, **options: Any
+) -> Model:
     """A Model of a Flax NNX module.
 
     The module is copied, put in evaluation mode and left untouched. Each of its submodules is a
@@ -89,7 +91,14 @@ class LinenForward:
         return out if self.output is None else self.output(out)
 
 
-def from_linen(module: linen.Module, variables: Any, *, output: Callable[[Any], Any] | None = None, call: dict[str, Any] | None = None, **options: Any) -> Model:
+def from_linen(
+    module: linen.Module,
+    variables: Any,
+    *,
+    output: Callable[[Any], Any] | None = None,
+    call: dict[str, Any] | None = None,
+    **options: Any,
+) -> Model:
     """A Model of a Flax Linen module and its variables.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from jaxlens._pytree import field, pytree
@@ -86,7 +87,7 @@ def _bind(model: Any, interceptor: Any) -> Any:
             raise TypeError(f"interceptors must be callables (site, call, *args) -> output, but got {interceptor!r}.")
         return interceptor if jax.tree.leaves(interceptor) != [interceptor] else jax.tree_util.Partial(interceptor)
     name = model.resolve(interceptor.layer)
-    if isinstance(interceptor, Ablate) and not isinstance(interceptor.channels, jax.core.Tracer):
+    if isinstance(interceptor, Ablate) and not isinstance(interceptor.channels, Tracer):
         total = model.layers[name].channels
         bad = [int(c) for c in interceptor.channels if not 0 <= int(c) < total]
         if bad:

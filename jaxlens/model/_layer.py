@@ -52,12 +52,12 @@ def trace(architecture: Architecture, size: Size) -> tuple[tuple[str, int, str, 
     events: list[tuple[str, int, str, tuple[int, ...]]] = []
     calls: dict[str, int] = {}
 
-    def record(where: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        number = calls.get(where.name, 0)
-        calls[where.name] = number + 1
+    def record(site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        number = calls.get(site.name, 0)
+        calls[site.name] = number + 1
         out = call(*args, **kwargs)
         if hasattr(out, "shape") and out.ndim >= 1:
-            events.append((where.name, number, where.kind, tuple(out.shape[1:])))
+            events.append((site.name, number, site.kind, tuple(out.shape[1:])))
         return out
 
     def run(params: Any, images: jax.Array) -> Any:

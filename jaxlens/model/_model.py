@@ -1,5 +1,6 @@
 """The Model: parameters and a pure forward function in which every layer is a named site."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -52,7 +53,8 @@ class Model:
     def __repr__(self) -> str:
         leaves = [leaf for leaf in jax.tree.leaves(self.params) if hasattr(leaf, "shape")]
         rule = "" if self.rule is None else f", rule={type(self.rule).__name__.strip('_').lower()}"
-        return f"Model({self.name!r}, {sum(math.prod(leaf.shape) for leaf in leaves):,} parameters, input_size={self.input_size}{rule})"
+        count = sum(math.prod(leaf.shape) for leaf in leaves)
+        return f"Model({self.name!r}, {count:,} parameters, input_size={self.input_size}{rule})"
 
     def __call__(self, images: Images) -> Float[Array, "b n"]:
         """Logits of images `[B, H, W, 3]`, floats in [0, 1]."""
@@ -154,9 +156,7 @@ class Model:
         return from_function(fn, params, **options)
 
 
-def activations(
-    model: Model, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()
-) -> dict[str, Array]:
+def activations(model: Model, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
     """What `layers` output for `images`; only what they need is computed.
 
     Args:
@@ -230,10 +230,8 @@ def _read(model: Model, images: jax.Array, names: tuple[str, ...], interceptors:
 
     totals = _layer.call_totals(model._architecture, model.input_size)
     with intercepting([*interceptors, collect], totals):
-        try:
+        with contextlib.suppress(_Done):
             _layer.forward(model.forward, model.preprocess, model.params, images)
-        except _Done:
-            pass
     missing = [name for name in names if name not in found]
     if missing:
         raise RuntimeError(

@@ -49,8 +49,10 @@ class Network:
 
     def find(self, weights: str | Path | None) -> Weights | Path | None:
         """What `modelzoo.load` takes: a published file, a path, or None."""
-        if weights is None or isinstance(weights, Path):
-            return weights
+        if weights is None:
+            return None
+        if isinstance(weights, Path):
+            return weights.expanduser()
         if not isinstance(weights, str):
             raise TypeError(f"weights={weights!r} must be a name ({_listed(self.weights)}), a path, or None.")
         if weights == "DEFAULT":

@@ -11,12 +11,20 @@ class AlexNet(nnx.Module):
 
     def __init__(self, *, classes: int = 1000):
         self.features = Sequential(
-            Conv(3, 64, 11, stride=4, padding=2), ReLU(), MaxPool(3, 2),
-            Conv(64, 192, 5, padding=2), ReLU(), MaxPool(3, 2),
-            Conv(192, 384, 3, padding=1), ReLU(),
-            Conv(384, 256, 3, padding=1), ReLU(),
-            Conv(256, 256, 3, padding=1), ReLU(), MaxPool(3, 2),
-        )  # fmt: skip
+            Conv(3, 64, 11, stride=4, padding=2),
+            ReLU(),
+            MaxPool(3, 2),
+            Conv(64, 192, 5, padding=2),
+            ReLU(),
+            MaxPool(3, 2),
+            Conv(192, 384, 3, padding=1),
+            ReLU(),
+            Conv(384, 256, 3, padding=1),
+            ReLU(),
+            Conv(256, 256, 3, padding=1),
+            ReLU(),
+            MaxPool(3, 2),
+        )
         self.avgpool = AdaptiveAvgPool(6, 6)
         self.classifier = Sequential(
             Dropout(), Linear(256 * 6 * 6, 4096), ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Linear(4096, classes)

@@ -12,7 +12,9 @@ MARGIN = 8
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 
 
-def contact_sheet(images: np.ndarray, names: Sequence[str] | None = None, *, columns: int | None = None, title: str = "") -> Image.Image:
+def contact_sheet(
+    images: np.ndarray, names: Sequence[str] | None = None, *, columns: int | None = None, title: str = ""
+) -> Image.Image:
     """Pictures in a grid, pixel for pixel, each with its name above.
 
     Args:
@@ -36,7 +38,7 @@ def contact_sheet(images: np.ndarray, names: Sequence[str] | None = None, *, col
     columns = columns or max(1, min(len(tiles), round(math.sqrt(len(tiles) * height / width))))
     rows = -(-len(tiles) // columns)
     font = ImageFont.load_default(size=max(10, min(16, height // 9)))
-    line = sum(font.getmetrics()) + 2
+    line = round(font.getbbox("Ag")[3]) + 4
     top = MARGIN + (line + MARGIN if title else 0)
     cell = (width + MARGIN, height + line + MARGIN)
     # A narrow sheet still has room for its title.

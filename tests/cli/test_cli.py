@@ -36,9 +36,27 @@ def test_layers_of_a_kind():
 
 def test_render_writes_a_picture_per_neuron_and_a_sheet(tmp_path):
     out = tmp_path / "new" / "folder"
-    result = run("render", "squeezenet1_1", "features.2:3,5", "features.3:1", "--weights", "none", "--steps", 2, "--size", 48, "--out", out)
+    result = run(
+        "render",
+        "squeezenet1_1",
+        "features.2:3,5",
+        "features.3:1",
+        "--weights",
+        "none",
+        "--steps",
+        2,
+        "--size",
+        48,
+        "--out",
+        out,
+    )
     assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in out.iterdir()) == ["contact-sheet.png", "features.2-3.png", "features.2-5.png", "features.3-1.png"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "contact-sheet.png",
+        "features.2-3.png",
+        "features.2-5.png",
+        "features.3-1.png",
+    ]
     assert load_image(out / "features.3-1.png").shape == (48, 48, 3)
     assert "features.2:5\t" in result.output
     sheet = np.asarray(Image.open(out / "contact-sheet.png"))
@@ -47,7 +65,21 @@ def test_render_writes_a_picture_per_neuron_and_a_sheet(tmp_path):
 
 def test_the_same_seed_gives_the_same_picture(tmp_path):
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run("render", "squeezenet1_1", "features.2:3", "--weights", "none", "--steps", 1, "--size", 40, "--seed", seed, "--out", tmp_path / folder)
+        run(
+            "render",
+            "squeezenet1_1",
+            "features.2:3",
+            "--weights",
+            "none",
+            "--steps",
+            1,
+            "--size",
+            40,
+            "--seed",
+            seed,
+            "--out",
+            tmp_path / folder,
+        )
     a, b, c = (load_image(tmp_path / folder / "features.2-3.png") for folder in "abc")
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 

@@ -31,7 +31,9 @@ def test_activations_equal_the_module_run_by_hand():
     model = jaxlens.Model.from_nnx(module, input_size=SIZE)
     x = images()
     module.eval()
-    stem = module.stem((np.asarray(x) - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32))
+    stem = module.stem(
+        (np.asarray(x) - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32)
+    )
     first = jax.nn.relu(module.blocks[0].conv1(jax.nn.relu(module.norm(stem))))
     got = jaxlens.activations(model, x, ["stem", "blocks.0.relu@0", "blocks.0.relu", "input"])
     assert relative_error(got["stem"], stem) < 1e-5
@@ -140,7 +142,9 @@ def test_linen_layers_and_values():
 
 
 def plain(params, x):
-    x = jaxlens.site("edges", jax.nn.relu)(jax.lax.conv_general_dilated(x, params["w"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))
+    x = jaxlens.site("edges", jax.nn.relu)(
+        jax.lax.conv_general_dilated(x, params["w"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    )
     return jaxlens.site("pooled", lambda x: x.mean((1, 2)), kind="Mean")(x)
 
 
@@ -148,8 +152,11 @@ def test_plain_function_layers_and_values():
     params = {"w": jax.random.normal(jax.random.key(0), (3, 3, 3, 4))}
     model = jaxlens.Model.from_function(plain, params, input_size=SIZE, preprocess=Preprocess())
     assert {name: layer.kind for name, layer in model.layers.items()} == {
-        "input": "Input", "edges": "relu", "pooled": "Mean", "logits": "Output",
-    }  # fmt: skip
+        "input": "Input",
+        "edges": "relu",
+        "pooled": "Mean",
+        "logits": "Output",
+    }
     got = jaxlens.activations(model, images(), ["pooled"])["pooled"]
     assert relative_error(got, plain(params, images())) < 1e-6  # outside a Model, a site is its function
 

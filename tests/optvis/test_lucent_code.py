@@ -45,4 +45,4 @@ def test_the_activation_maximization_notebook(shared_data, monkeypatch):
     assert names["fft_img"].shape == names["pixel_img"].shape == (128, 128, 3)
     assert not np.allclose(names["fft_img"], names["pixel_img"])
     assert names["high_res_image"].shape == (256, 256, 3)
-    assert 0 <= names["high_res_image"].min() and names["high_res_image"].max() <= 1
+    assert names["high_res_image"].min() >= 0 and names["high_res_image"].max() <= 1

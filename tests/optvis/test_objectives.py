@@ -196,9 +196,16 @@ def test_every_objective_rises_and_with_a_minus_falls(make, sign):
     """Lucid's own behavioural test, with its sign."""
     model, objective = small_model(), make()
     result = render.render(
-        model, sign * objective, param=param.image(28, 24, batch=2, sd=0.3), steps=4, transforms=[], optimizer=ADAM,
-        fixed_image_size=(24, 28), progress=False, redirect_steps=0,
-    )  # fmt: skip
+        model,
+        sign * objective,
+        param=param.image(28, 24, batch=2, sd=0.3),
+        steps=4,
+        transforms=[],
+        optimizer=ADAM,
+        fixed_image_size=(24, 28),
+        progress=False,
+        redirect_steps=0,
+    )
     assert result.scores[0, -1] > result.scores[0, 0]
 
 

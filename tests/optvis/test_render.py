@@ -42,7 +42,7 @@ def traces(monkeypatch):
 def test_shapes_range_and_scores(model):
     result = render.render(model, channels([0, 5, 7]), thresholds=(1, 3), **QUICK)
     assert result.images.shape == (3, 1, 24, 28, 3) and result.images.dtype == np.float32
-    assert 0 <= result.images.min() and result.images.max() <= 1
+    assert result.images.min() >= 0 and result.images.max() <= 1
     assert result.scores.shape == (3, 3) and np.isfinite(result.scores).all()
     assert result.names == (f"{LAYER}:0", f"{LAYER}:5", f"{LAYER}:7")
     assert set(result.snapshots) == {1, 3}
@@ -128,7 +128,9 @@ def test_a_list_of_different_objectives_keeps_its_order(model):
 def test_penalties_see_the_untransformed_image(model):
     images = jnp.full((1, 1, 24, 28, 3), 0.25)
     assert render.evaluate(model, objectives.L1(constant=0.5), images)[0] == pytest.approx(24 * 28 * 3 * 0.25)
-    result = render.render(model, objectives.L1(constant=0.5), param=param.image(28, 24, init=np.asarray(images[0])), progress=False, steps=1)
+    result = render.render(
+        model, objectives.L1(constant=0.5), param=param.image(28, 24, init=np.asarray(images[0])), progress=False, steps=1
+    )
     assert result.scores[0, 0] == pytest.approx(24 * 28 * 3 * 0.25, rel=1e-3)  # the standard list pads with 0.5
 
 
@@ -148,9 +150,10 @@ def test_small_images_are_enlarged_to_the_networks_size(model):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [optax.sgd(0.1), optax.lbfgs(), optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(0.01))],
+    "optimizer",
+    [optax.sgd(0.1), optax.lbfgs(), optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(0.01))],
     ids=["sgd", "lbfgs", "chain"],
-)  # fmt: skip
+)
 def test_any_optax_optimizer(model, optimizer):
     result = render.render(model, channels([1, 2]), **QUICK | {"steps": 6, "transforms": []}, optimizer=optimizer)
     assert (result.scores[:, -1] > result.scores[:, 0]).all()
@@ -239,7 +242,11 @@ def test_more_channels_than_rgb():
         ({"size": 0}, ValueError, "size=0"),
         ({"batch": 0}, ValueError, "batch=0"),
         ({"thresholds": (9,)}, ValueError, r"thresholds=9 must be an integer in 1\.\.3"),
-        ({"size": 2, "fixed_image_size": 2, "transforms": [], "objective": "head:1"}, ImageTooSmallError, r"size=2x2 is too small for layer 'head'"),
+        (
+            {"size": 2, "fixed_image_size": 2, "transforms": [], "objective": "head:1"},
+            ImageTooSmallError,
+            r"size=2x2 is too small for layer 'head'",
+        ),
         ({"transforms": transform.jitter(2)}, TypeError, "must be a list"),
         ({"param": 128}, TypeError, "param=128 must be a parameterization"),
         ({"seed": [1, 2, 3]}, ValueError, r"seed=\[1, 2, 3\].*1 integers"),

@@ -28,9 +28,13 @@ def test_one_array_per_threshold(model):
 
 def test_batches_come_out_flat(model):
     images = render.render_vis(
-        model, objectives.channel("stem", [0, 1]) - 1e2 * objectives.diversity("stem"), lambda: param.image(28, 24, batch=3),
-        thresholds=(1,), show_image=False, progress=False,
-    )  # fmt: skip
+        model,
+        objectives.channel("stem", [0, 1]) - 1e2 * objectives.diversity("stem"),
+        lambda: param.image(28, 24, batch=3),
+        thresholds=(1,),
+        show_image=False,
+        progress=False,
+    )
     assert images[0].shape == (6, 24, 28, 3)
 
 
@@ -38,10 +42,21 @@ def test_every_option_of_lucent(model, tmp_path, capsys, monkeypatch):
     shown = []
     monkeypatch.setattr("jaxlens.optvis.render._vis.display", shown.append)
     images = render.render_vis(
-        model, "stem_0:1" if False else "stem:1", param_f=image, optimizer=optax.adam(0.1), transforms=[], thresholds=(1, 2), verbose=True,
-        preprocess=True, progress=False, show_image=True, save_image=True, image_name=str(tmp_path / "one.png"), show_inline=False,
+        model,
+        "stem_0:1" if False else "stem:1",
+        param_f=image,
+        optimizer=optax.adam(0.1),
+        transforms=[],
+        thresholds=(1, 2),
+        verbose=True,
+        preprocess=True,
+        progress=False,
+        show_image=True,
+        save_image=True,
+        image_name=str(tmp_path / "one.png"),
+        show_inline=False,
         fixed_image_size=32,
-    )  # fmt: skip
+    )
     assert "Score at step 1" in capsys.readouterr().out
     assert np.abs(load_image(tmp_path / "one.png") - images[-1][0]).max() < 1 / 255
     assert len(shown) == 1 and shown[0].shape == (24, 28, 3)
@@ -64,9 +79,16 @@ def test_preprocess_false_feeds_the_image_as_it_is(model):
     for preprocess in (True, False):
         result = []
         render.render_vis(
-            model, objective, lambda: param.image(28, 24, init=start), transforms=[], thresholds=(1,), preprocess=preprocess,
-            show_image=False, progress=False, verbose=False,
-        )  # fmt: skip
+            model,
+            objective,
+            lambda: param.image(28, 24, init=start),
+            transforms=[],
+            thresholds=(1,),
+            preprocess=preprocess,
+            show_image=False,
+            progress=False,
+            verbose=False,
+        )
         bare = model if preprocess else model.replace(preprocess=lambda x: x)
         seen[preprocess] = float(render.evaluate(bare, objective, start[None, None])[0])
         result.append(seen[preprocess])

@@ -34,7 +34,9 @@ def test_images_of_a_task_stand_side_by_side():
 
 def test_long_names_and_titles_fit():
     images = np.zeros((1, 40, 60, 3), np.float32)
-    sheet = contact_sheet(images, ["a_layer_with_a_very_long_name_indeed:123"], title="a title that is wider than the one picture")
+    sheet = contact_sheet(
+        images, ["a_layer_with_a_very_long_name_indeed:123"], title="a title that is wider than the one picture"
+    )
     right = np.asarray(sheet)[:, -4:]
     assert (right == 255).all()
 

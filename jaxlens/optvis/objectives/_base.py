@@ -31,7 +31,7 @@ class Objective:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers whose activations `__call__` reads, each once."""
-        own = (self.layer,) if hasattr(self, "layer") else ()
+        own = (getattr(self, "layer"),) if hasattr(self, "layer") else ()  # noqa: B009
         return tuple(dict.fromkeys([*own, *(name for child in children(self) for name in child.layers)]))
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
@@ -55,7 +55,9 @@ class Objective:
         """
         batch = getattr(self, "batch", None)
         if batch is not None and not 0 <= batch < images:
-            raise ValueError(f"batch={batch} is outside 0..{images - 1}: a task has {images} image(s); see `param.image(batch=...)`.")
+            raise ValueError(
+                f"batch={batch} is outside 0..{images - 1}: a task has {images} image(s); see `param.image(batch=...)`."
+            )
         for child in children(self):
             child.check(shapes, images)
 
@@ -100,7 +102,9 @@ class Objective:
 
 def _number(value: Any) -> Array:
     if not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
-        raise TypeError(f"An objective combines with numbers, arrays of one number per task, and objectives, not with {value!r}.")
+        raise TypeError(
+            f"An objective combines with numbers, arrays of one number per task, and objectives, not with {value!r}."
+        )
     return jnp.asarray(value, jnp.float32)  # strongly typed: a Python float would be another trace
 
 
@@ -191,9 +195,11 @@ def children(objective: Objective) -> list[Objective]:
 
 
 def rebuild(
-    objective: Objective, on_child: Callable[[Objective], Objective], on_leaf: Callable[[Any, int], Any],
+    objective: Objective,
+    on_child: Callable[[Objective], Objective],
+    on_leaf: Callable[[Any, int], Any],
     on_layer: Callable[[str], str] = lambda name: name,
-) -> Any:  # fmt: skip
+) -> Any:
     """A copy with children, array leaves (given with their unbatched rank) and layer names replaced."""
     changes: dict[str, Any] = {}
     for f in dataclasses.fields(objective):  # type: ignore[arg-type]
@@ -221,7 +227,10 @@ def task_count(objective: Objective) -> int | None:
         def leaf(value: Any, rank: int) -> Any:
             ndim = jnp.ndim(value)
             if ndim not in (rank, rank + 1):
-                raise ValueError(f"{type(node).__name__} got an array of shape {jnp.shape(value)}, but {rank} axes are needed, or {rank + 1} for a batch of tasks.")
+                raise ValueError(
+                    f"{type(node).__name__} got an array of shape {jnp.shape(value)}, but {rank} axes are needed, "
+                    f"or {rank + 1} for a batch of tasks."
+                )
             if ndim == rank + 1:
                 sizes.setdefault(jnp.shape(value)[0], type(node).__name__)
             return value
@@ -230,7 +239,9 @@ def task_count(objective: Objective) -> int | None:
 
     visit(objective)
     if len(sizes) > 1:
-        raise ValueError(f"The parts of the objective are batches of different lengths: {sizes}. Use one length, or one value for all tasks.")
+        raise ValueError(
+            f"The parts of the objective are batches of different lengths: {sizes}. Use one length, or one value for all tasks."
+        )
     if 0 in sizes:
         raise ValueError("The objective is an empty batch: give at least one channel.")
     return next(iter(sizes), None)

@@ -228,7 +228,9 @@ def direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = N
     return _direction(layer, vec, cossim_pow, batch=batch)
 
 
-def direction_neuron(layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
+def direction_neuron(
+    layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: int | None = None
+) -> Objective:
     """`direction` at one position, as `neuron` is `channel` at one position."""
     place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
     return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)

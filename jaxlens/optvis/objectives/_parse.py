@@ -44,7 +44,9 @@ class Function(Objective):
         args, kwargs = self.arguments or ((), ())
         out = jax.eval_shape(lambda: jnp.asarray(self.build(*args, **dict(kwargs))(look)))
         if out.shape != ():
-            raise ValueError(f"{self.label} returned an array of shape {out.shape}, but an objective is one number; take a mean.")
+            raise ValueError(
+                f"{self.label} returned an array of shape {out.shape}, but an objective is one number; take a mean."
+            )
         if not seen:
             raise ValueError(f"{self.label} reads no layer; call its argument with a layer name: T('mixed4a').")
         translated = _Translated(self.build, tuple(sorted(seen.items())))
@@ -115,7 +117,9 @@ def as_objective(value: Any, model: Any = None) -> Any:
         return [as_objective(item, model) for item in value]
     if callable(value):
         return Function(build=_Constantly(value), label=getattr(value, "__name__", "objective"))
-    raise TypeError(f"objective={value!r} must be an objective, a string ({SYNTAX}), a function T -> score, or a list of these.")
+    raise TypeError(
+        f"objective={value!r} must be an objective, a string ({SYNTAX}), a function T -> score, or a list of these."
+    )
 
 
 class _Constantly:

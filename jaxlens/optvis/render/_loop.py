@@ -55,7 +55,9 @@ class Job:
     advance: Callable[[int, np.ndarray], None]
 
 
-def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int]) -> tuple[RenderResult, bool]:
+def run_batch(
+    job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int]
+) -> tuple[RenderResult, bool]:
     """Renders one batch; the tasks after the first `len(tasks)` are padding and are dropped.
 
     Ctrl-C, or a callback that returns True, ends it early with what there is. Also returns whether it was Ctrl-C.
@@ -81,9 +83,16 @@ def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], t
         for number in range(job.steps):
             # One assignment: interrupted anywhere, `state` is a whole state.
             state, value = _program.step(
-                job.program, job.model, job.param, job.transforms, jnp.uint32(number), jnp.asarray(number < job.wake_steps),
-                objective, keys, state,
-            )  # fmt: skip
+                job.program,
+                job.model,
+                job.param,
+                job.transforms,
+                jnp.uint32(number),
+                jnp.asarray(number < job.wake_steps),
+                objective,
+                keys,
+                state,
+            )
             waiting.append(value)
             if number + 1 in job.thresholds:
                 snapshots[number + 1] = _program.decode(job.param, state.theta)
@@ -100,7 +109,12 @@ def run_batch(job: Job, objective: Any, keys: jax.Array, names: Sequence[str], t
     failed_at = np.asarray(state.failed_at)[:count]
     history = np.stack(scores, axis=1) if scores else np.zeros((count, 0), np.float32)
     result = RenderResult(
-        images=images(), scores=history, names=tuple(names[:count]), failed_at=failed_at, finished=finished,
-        snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()}, seconds=time.perf_counter() - began,
-    )  # fmt: skip
+        images=images(),
+        scores=history,
+        names=tuple(names[:count]),
+        failed_at=failed_at,
+        finished=finished,
+        snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()},
+        seconds=time.perf_counter() - began,
+    )
     return result, interrupted

@@ -59,7 +59,9 @@ def score(model: Model, objective: Any, images: Float[Array, "b h w c"], seen: F
     return objective(activations | {"input": images})
 
 
-def _task_score(theta: Any, program: Program, model: Model, param: Any, transforms: Any, objective: Any, key: Array) -> Float[Array, ""]:
+def _task_score(
+    theta: Any, program: Program, model: Model, param: Any, transforms: Any, objective: Any, key: Array
+) -> Float[Array, ""]:
     images = param.to_image(theta)
     seen = transforms(key, images)
     if program.resize_to is not None:
@@ -73,22 +75,34 @@ def start(program: Program, param: Any, keys: Array) -> State:
 
     def one(key: Array) -> State:
         theta = param.init(jax.random.fold_in(key, 0))
-        return State(theta=theta, optimizer=program.optimizer.init(theta), alive=jnp.array(True), failed_at=jnp.array(-1, jnp.int32))
+        return State(
+            theta=theta, optimizer=program.optimizer.init(theta), alive=jnp.array(True), failed_at=jnp.array(-1, jnp.int32)
+        )
 
     return program.over_tasks(lambda keys: jax.vmap(one)(keys), 0)(keys)
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
 def step(
-    program: Program, model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State
-) -> tuple[State, Array]:  # fmt: skip
+    program: Program,
+    model: Model,
+    param: Any,
+    transforms: Any,
+    number: Array,
+    wake: Array,
+    objective: Any,
+    keys: Array,
+    state: State,
+) -> tuple[State, Array]:
     """One ascent step of every task: the new state, and the scores before the update.
 
     A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
     Where `wake` holds, a task without any gradient takes Lucid's redirected one instead.
     """
 
-    def every(model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State) -> Any:
+    def every(
+        model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State
+    ) -> Any:
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
         def value_of(model: Model, theta: Any, objective: Any, key: Array) -> Array:
@@ -104,7 +118,7 @@ def step(
             redirecting = model.with_gradient_rule(redirected())
             gradient = jax.lax.cond(
                 wake & dead.any(), lambda: _select(dead, gradients(redirecting)[1], gradient), lambda: gradient
-            )  # fmt: skip
+            )
         update = functools.partial(_update, program.optimizer, functools.partial(value_of, model), number)
         return jax.vmap(update)(objective, keys, state, value, gradient), value
 
@@ -112,9 +126,15 @@ def step(
 
 
 def _update(
-    optimizer: optax.GradientTransformation, value_of: Callable[..., Array], number: Array, objective: Any, key: Array, state: State,
-    value: Array, gradient: Any,
-) -> State:  # fmt: skip
+    optimizer: optax.GradientTransformation,
+    value_of: Callable[..., Array],
+    number: Array,
+    objective: Any,
+    key: Array,
+    state: State,
+    value: Array,
+    gradient: Any,
+) -> State:
     loss = jax.tree.map(jnp.negative, gradient)  # optax minimises
     updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
         loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta, objective, key)
@@ -149,7 +169,9 @@ def decode(param: Any, theta: Any) -> Float[Array, "n b h w c"]:
 
 
 @functools.partial(jax.jit, static_argnames=("resize_to",))
-def evaluate(model: Model, objective: Any, images: Float[Array, "n b h w c"], resize_to: tuple[int, int] | None) -> Float[Array, " n"]:
+def evaluate(
+    model: Model, objective: Any, images: Float[Array, "n b h w c"], resize_to: tuple[int, int] | None
+) -> Float[Array, " n"]:
     """Scores of finished images, without transforms."""
 
     def one(objective: Any, images: Array) -> Array:

@@ -44,7 +44,7 @@ def render(
     thresholds: Sequence[int] = (),
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = True,
 ) -> RenderResult:
@@ -112,7 +112,9 @@ def render(
                 padded = rows + [rows[-1]] * (per_batch - len(rows))
                 chosen = jax.tree.map(lambda leaf, rows=padded: leaf[np.asarray(rows)], group)
                 tasks = [places[i] for i in rows]
-                task_keys = _fold(keys[np.asarray([places[i] for i in padded])], np.asarray([ids[i] for i in padded], np.uint32))
+                task_keys = _fold(
+                    keys[np.asarray([places[i] for i in padded])], np.asarray([ids[i] for i in padded], np.uint32)
+                )
                 part, interrupted = run_batch(job, chosen, task_keys, [names[i] for i in rows], tasks)
                 parts.append(part)
                 order += tasks
@@ -179,14 +181,14 @@ def _resize_to(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int
 
 def _check(
     model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None, redirect_steps: int | None
-) -> int:  # fmt: skip
+) -> int:
     """Refuses layers, channels, positions and sizes that do not exist, by shapes alone; gives `redirect_steps`."""
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     seen = jax.eval_shape(chain, jax.random.key(0), images).shape[1:3] if resize_to is None else resize_to
     if images.shape[-1] != model.channels:
         raise ValueError(f"param makes images with {images.shape[-1]} channels, but {model.name} takes {model.channels}.")
     layers = [layer for layer in group.layers if layer != "input"]
-    shapes = model.shapes(tuple(seen), layers) if layers else {}
+    shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
     group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])
     if redirect_steps is not None:
         return check_int(redirect_steps, "redirect_steps", low=0)
@@ -218,10 +220,12 @@ def _task_id(group: Any, task: int) -> int:
     return zlib.crc32(content)
 
 
-def _layout(count: int, batch: int | None, devices: list[jax.Device]) -> tuple[Mesh | None, int]:
+def _layout(count: int, batch: int | None, devices: list[Any]) -> tuple[Mesh | None, int]:
     """The device mesh and the tasks per batch: even batches, a multiple of the devices."""
     devices = devices[: max(1, min(len(devices), count))]
-    limit = check_int(batch, "batch", low=1) if batch is not None else (16 if devices[0].platform == "cpu" else 64) * len(devices)
+    limit = (
+        check_int(batch, "batch", low=1) if batch is not None else (16 if devices[0].platform == "cpu" else 64) * len(devices)
+    )
     devices = devices[: min(len(devices), limit)]
     batches = -(-count // limit)
     per_batch = -(-count // batches)

@@ -66,10 +66,19 @@ def render_vis(
             print(f"Score at step {info.step}: {float(np.mean(info.scores)):.3f}")
 
     result = render(
-        model, objective, param=parameterization, optimizer=optimizer, transforms=transforms, steps=max(thresholds),
-        thresholds=tuple(thresholds), fixed_image_size=fixed_image_size, progress=progress, seed=seed,
-        redirect_steps=None if relu_gradient_override else 0, callback=report if verbose else None,
-    )  # fmt: skip
+        model,
+        objective,
+        param=parameterization,
+        optimizer=optimizer,
+        transforms=transforms,
+        steps=max(thresholds),
+        thresholds=tuple(thresholds),
+        fixed_image_size=fixed_image_size,
+        progress=progress,
+        seed=seed,
+        redirect_steps=None if relu_gradient_override else 0,
+        callback=report if verbose else None,
+    )
     images = [_flat(result.snapshots[t]) for t in sorted(result.snapshots)]
     if not result.finished:
         images.append(_flat(result.images))
@@ -90,4 +99,3 @@ def _flat(images: np.ndarray) -> np.ndarray:
 
 def _row(images: np.ndarray) -> np.ndarray:
     return np.concatenate(list(images), axis=1)
-
