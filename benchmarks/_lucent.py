@@ -38,7 +38,7 @@ def render_channel(module: torch.nn.Module, layer: str, channel: int, steps: int
     Each call gets a fresh copy of the network: `render_vis` leaves its hooks behind (its issue 45), and every
     further call on the same network is slower. That copy costs milliseconds.
     """
-    np.random.seed(channel)
+    np.random.seed(channel)  # noqa: NPY002 (Lucent draws from it)
     torch.manual_seed(channel)
     images = render.render_vis(
         copy.deepcopy(module),

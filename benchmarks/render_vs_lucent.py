@@ -1,6 +1,6 @@
 """Seconds per neuron and step: jaxlens against torch-lucent, the same network, weights, sizes and steps.
 
-`python -m benchmarks.render_vs_lucent [--steps 32] [--repeats 5] [--squeezenet-weights FILE.pth]`
+`python -m benchmarks.render_vs_lucent [--steps 64] [--repeats 3] [--squeezenet-weights FILE.pth]`
 
 Lucent renders one neuron after another, as its users do; jaxlens 1 or 16 at once. Both draw a 128-pixel Fourier image,
 apply the standard transforms and show the network 224 pixels. Compilation is reported apart.
@@ -22,8 +22,8 @@ BATCHES = (1, 16)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--squeezenet-weights", help="a state dict; random weights otherwise")
     options = parser.parse_args()
     rows = []

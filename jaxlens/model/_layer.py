@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxlens.errors import ImageTooSmallError, UnknownLayerError
 from jaxlens.model._sites import Site, intercepting, site
 
 Size = tuple[int, int]
+Avals = tuple[tuple[tuple[int, ...], Any], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +40,22 @@ class Architecture:
     forward: Callable[[Any, jax.Array], Any]
     preprocess: Callable[[jax.Array], jax.Array]
     treedef: Any
-    leaves: tuple[tuple[tuple[int, ...], Any], ...]
+    leaves: Avals
     channels: int
 
     def params(self) -> Any:
-        structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in self.leaves]
-        return jax.tree.unflatten(self.treedef, structs)
+        return structs(self.treedef, self.leaves)
+
+
+def avals(tree: Any) -> tuple[Any, Avals]:
+    """The structure of a pytree and the shapes and dtypes of its leaves, hashable."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef, tuple((tuple(jnp.shape(leaf)), jnp.result_type(leaf)) for leaf in leaves)
+
+
+def structs(treedef: Any, leaves: Avals) -> Any:
+    """The inverse of `avals`, with shapes for leaves."""
+    return jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
 
 
 @functools.lru_cache(maxsize=256)

@@ -87,27 +87,16 @@ class Model:
         """
         names = tuple(self.resolve(layer) for layer in layers)
 
-        def shapes_at(where: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-            images = jax.ShapeDtypeStruct((1, *where, self.channels), jnp.float32)
-            trace = jax.make_jaxpr(lambda model, x: run(model, x, names), return_shape=True)
-            jaxpr, out = trace(self.replace(rule=None), images)
-            # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
-            if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
-                raise ValueError("the image vanishes on the way")
-            return {name: tuple(value.shape[1:]) for name, value in out.items()}
-
         def fails(where: tuple[int, int]) -> bool:
             try:
-                shapes_at(where)
+                _shapes(self._architecture, self.input_size, names, where)
             except (TypeError, ValueError, ZeroDivisionError):
                 return True
             return False
 
-        if fails(size):
-            if fails(self.input_size):  # not the image's fault: show what happens
-                shapes_at(self.input_size)
+        if fails(size) and not fails(self.input_size):
             raise _layer.too_small(fails, size, self.input_size, layers[-1], self.name)
-        return shapes_at(size)
+        return dict(_shapes(self._architecture, self.input_size, names, size))
 
     def with_gradient_rule(self, rule: GradientRule | None) -> "Model":
         """The same model with another backward pass at its ReLUs: `rules.guided()`, `rules.deconvnet()`,
@@ -117,12 +106,7 @@ class Model:
     def accepts_rule(self, rule: GradientRule, layers: Sequence[str]) -> bool:
         """Whether the rule knows every nonlinearity on the way to `layers`."""
         names = tuple(self.resolve(layer) for layer in layers)
-        images = jax.ShapeDtypeStruct((1, *self.input_size, self.channels), jnp.float32)
-        try:
-            jax.eval_shape(lambda model, x: run(model, x, names), self.with_gradient_rule(rule), images)
-        except GradientRuleError:
-            return False
-        return True
+        return _accepts(self._architecture, self.input_size, names, *_layer.avals(rule))
 
     def replace(self, **changes: Any) -> "Model":
         """A copy with some attributes changed."""
@@ -130,9 +114,7 @@ class Model:
 
     @property
     def _architecture(self) -> _layer.Architecture:
-        leaves, treedef = jax.tree.flatten(self.params)
-        avals = tuple((tuple(jnp.shape(leaf)), jnp.result_type(leaf)) for leaf in leaves)
-        return _layer.Architecture(self.forward, self.preprocess, treedef, avals, self.channels)
+        return _layer.Architecture(self.forward, self.preprocess, *_layer.avals(self.params), self.channels)
 
     @staticmethod
     def from_nnx(module: Any, **options: Any) -> "Model":
@@ -213,6 +195,59 @@ def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: S
 _run_jit = jax.jit(run, static_argnames=("names",))
 
 
+# What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
+
+
+@functools.lru_cache(maxsize=1024)
+def _shapes(
+    architecture: _layer.Architecture, input_size: tuple[int, int], names: tuple[str, ...], size: tuple[int, int]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    jaxpr, out = _abstract_run(architecture, input_size, names, size, None)
+    # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
+    if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
+        raise ValueError("the image vanishes on the way")
+    return tuple((name, tuple(value.shape[1:])) for name, value in out.items())
+
+
+@functools.lru_cache(maxsize=1024)
+def _accepts(
+    architecture: _layer.Architecture,
+    input_size: tuple[int, int],
+    names: tuple[str, ...],
+    rule: Any,
+    leaves: _layer.Avals,
+) -> bool:
+    try:
+        _abstract_run(architecture, input_size, names, input_size, _layer.structs(rule, leaves))
+    except GradientRuleError:
+        return False
+    return True
+
+
+def _abstract_run(
+    architecture: _layer.Architecture,
+    input_size: tuple[int, int],
+    names: tuple[str, ...],
+    size: tuple[int, int],
+    rule: Any,
+) -> Any:
+    """The jaxpr of `run` and the shapes of what it returns, for one image."""
+
+    def call(params: Any, images: jax.Array, rule: Any) -> dict[str, Array]:
+        model = Model(
+            params=params,
+            forward=architecture.forward,
+            preprocess=architecture.preprocess,
+            input_size=input_size,
+            channels=architecture.channels,
+            rule=rule,
+        )
+        return run(model, images, names)
+
+    images = jax.ShapeDtypeStruct((1, *size, architecture.channels), jnp.float32)
+    return jax.make_jaxpr(call, return_shape=True)(architecture.params(), images, rule)
+
+
 class _Done(BaseException):
     """Raised inside a forward pass once everything wanted has been seen."""
 
@@ -229,9 +264,8 @@ def _read(model: Model, images: jax.Array, names: tuple[str, ...], interceptors:
         return out
 
     totals = _layer.call_totals(model._architecture, model.input_size)
-    with intercepting([*interceptors, collect], totals):
-        with contextlib.suppress(_Done):
-            _layer.forward(model.forward, model.preprocess, model.params, images)
+    with intercepting([*interceptors, collect], totals), contextlib.suppress(_Done):
+        _layer.forward(model.forward, model.preprocess, model.params, images)
     missing = [name for name in names if name not in found]
     if missing:
         raise RuntimeError(

@@ -51,16 +51,54 @@ def _padded(x: jax.Array, pads: Pads, value: float) -> jax.Array:
 
 @functools.partial(plain_gradient, static_argnames=("window", "stride", "pads"))
 def max_pool(x: jax.Array, *, window: int, stride: int, pads: Pads) -> jax.Array:
-    """Max-pool as a chain of selections over shifted views.
+    """Max-pool that remembers where each maximum came from, so that its gradient is a sum of shifted copies.
 
-    Its gradient is then a sum of shifted copies, where that of `lax.reduce_window` is a `select_and_scatter`: with its
-    gradient, 3x3 stride 2 on 8x64x64x64 takes 5 ms against 48 on two CPU cores. As in PyTorch, the first of equal maxima takes
-    the gradient and NaN wins.
+    The gradient of `lax.reduce_window` is a `select_and_scatter`, several times slower on a CPU: see
+    `python -m benchmarks.kernels`. As in PyTorch, the first of equal maxima takes the gradient and NaN wins.
+    Reverse mode only, as with every `jax.custom_vjp`: `jax.jvp` refuses it, `jax.jvp` of `jax.grad` does not.
     """
-    best, *rest = _shifts(_padded(x, pads, -jnp.inf), window, stride)
-    for view in rest:
-        best = jnp.where((view > best) | (view != view), view, best)
-    return best
+    padded = _padded(x, pads, -jnp.inf)
+    return _max_pool(padded, window, stride, padded.shape[1:3])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x: jax.Array, window: int, stride: int, size: tuple[int, int]) -> jax.Array:
+    return _max_and_place(x, window, stride, size)[0]
+
+
+def _max_and_place(x: jax.Array, window: int, stride: int, size: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+    """The maxima, and which of the `window**2` positions each came from."""
+    best, *rest = _shifts(x, window, stride)
+    place = jnp.zeros(best.shape, jnp.int8 if window <= 11 else jnp.int32)
+    for number, view in enumerate(rest, 1):
+        take = (view > best) | (view != view)
+        best, place = jnp.where(take, view, best), jnp.where(take, jnp.asarray(number, place.dtype), place)
+    return best, place
+
+
+def _max_pool_gradient(window: int, stride: int, size: tuple[int, int], place: jax.Array, g: jax.Array) -> tuple[jax.Array]:
+    """Pixel `stride * a + p` of the input sees output `a - d` at window position `stride * d + p`: for every phase p,
+    a sum over d. The phases are then interleaved. No scatter, and no dilated copies."""
+    outs, (high, wide) = g.shape[1:3], (-(-n // stride) for n in size)
+    ahead = (window - 1) // stride
+    room = ((0, 0), (ahead, high - outs[0]), (ahead, wide - outs[1]), (0, 0))
+    g, place = jnp.pad(g, room), jnp.pad(place, room, constant_values=-1)
+
+    def seen(row: int, column: int) -> jax.Array:
+        down, right = ahead - row // stride, ahead - column // stride
+        at = (slice(None), slice(down, down + high), slice(right, right + wide))
+        return jnp.where(place[at] == window * row + column, g[at], 0)
+
+    def phase(p: int, q: int) -> jax.Array:
+        terms = [seen(i, j) for i in range(p, window, stride) for j in range(q, window, stride)]
+        return functools.reduce(jnp.add, terms) if terms else jnp.zeros((g.shape[0], high, wide, g.shape[3]), g.dtype)
+
+    phases = jnp.stack([jnp.stack([phase(p, q) for q in range(stride)], 3) for p in range(stride)], 2)
+    whole = phases.reshape(g.shape[0], stride * high, stride * wide, g.shape[3])
+    return (whole[:, : size[0], : size[1]],)
+
+
+_max_pool.defvjp(_max_and_place, _max_pool_gradient)
 
 
 def avg_pool(x: jax.Array, *, window: int, stride: int, pads: Pads) -> jax.Array:

@@ -1,5 +1,6 @@
 """Parameterizations: what they decode to (against Lucent and by hand), and that they can be optimized and inverted."""
 
+import functools
 import warnings
 from inspect import unwrap  # off with the type checker that tests run under, to see our own message
 
@@ -40,14 +41,18 @@ def key():
     return jax.random.key(5)
 
 
-@jax.jit
+# Most of this file's time is compilation; without LLVM's optimizations it takes half as long.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@quick_jit
 def start(p, key):
     """Theta and its images, compiled once per kind of parameterization for the whole file."""
     theta = p.init(key)
     return theta, p.to_image(theta)
 
 
-@jax.jit
+@quick_jit
 def decode(p, theta):
     return p.to_image(theta)
 
@@ -94,7 +99,7 @@ def test_start_deviation(key):
 
 def test_vmap_over_tasks_is_a_loop(key):
     p, keys = param.image(W, H, batch=2), jax.random.split(key, 3)
-    _, together = jax.jit(jax.vmap(start, (None, 0)))(p, keys)
+    _, together = quick_jit(jax.vmap(start.__wrapped__, (None, 0)))(p, keys)
     alone = np.stack([start(p, k)[1] for k in keys])
     np.testing.assert_allclose(together, alone, atol=1e-6)
 

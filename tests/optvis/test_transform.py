@@ -1,5 +1,6 @@
 """Transforms: one contract for all of them, and the geometry of each against an independent implementation."""
 
+import functools
 import warnings
 from inspect import unwrap  # off with the type checker that tests run under, to see our own message
 
@@ -67,18 +68,22 @@ def smooth(h=H, w=W):
     return jnp.asarray(np.stack(waves, -1)[None] * 0.4 + 0.5, jnp.float32)
 
 
-@jax.jit
+# Most of this file's time is compilation; without LLVM's optimizations it takes half as long.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@quick_jit
 def apply(t, key, images):
     """Compiled once per kind of transform for the whole file: transforms are pytrees."""
     return t(key, images)
 
 
-@jax.jit
+@quick_jit
 def apply_to_tasks(t, keys, images):
     return jax.vmap(t)(keys, images)
 
 
-@jax.jit
+@quick_jit
 def sum_and_gradient(t, key, images, weights):
     return jax.value_and_grad(lambda x: jnp.vdot(t(key, x), weights))(images)
 
@@ -251,8 +256,8 @@ def test_the_gather_gradient_is_the_scatter_gradient(scale, degrees, key):
     forward = jnp.asarray([scale * np.cos(a), scale * np.sin(a)], jnp.float32)
     backward = jnp.asarray([np.cos(a) / scale, np.sin(a) / scale], jnp.float32)
     planes, weights = numbers(2, H, W, 3) - 0.5
-    (want,) = jax.jit(lambda x, g: jax.vjp(lambda x: _resample._warp(x, backward), x)[1](g))(planes, weights)
-    adjoint = jax.jit(_resample._warp_adjoint, static_argnums=0)
+    (want,) = quick_jit(lambda x, g: jax.vjp(lambda x: _resample._warp(x, backward), x)[1](g))(planes, weights)
+    adjoint = quick_jit(_resample._warp_adjoint, static_argnums=0)
     reach = int(np.ceil(2 * scale * (abs(np.cos(a)) + abs(np.sin(a)))))
     np.testing.assert_allclose(adjoint(reach, weights, backward, forward), want, atol=1e-5)
     short = adjoint(reach - 1, weights, backward, forward)
