@@ -47,6 +47,13 @@ X = jnp.array([[5.0, -1.0, -5.0, 10.0], [3.0, 0.5, -7.0, 2.0]])
 UP, NONE = jnp.asarray(X > 0, jnp.float32), jnp.zeros_like(X)
 
 
+@pytest.fixture(autouse=True)
+def _broadcasting_is_legal():
+    """The networks here are users' own code, which may rely on it."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def gradient(rule, fn, x, *args):
     """Of the sum of all outputs."""
     return jax.jit(jax.grad(lambda x: jnp.sum(apply_rule(rule, fn)(x, *args))))(x)

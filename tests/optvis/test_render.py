@@ -163,7 +163,7 @@ def test_a_dead_neuron_wakes_up(model):
     """A layer pushed far below zero has no gradient at all; the redirected ReLU finds one, and only for it."""
     module_params = jax.tree.map(lambda x: x, model.params)
     bias = module_params["blocks"][0]["conv2"]["bias"]
-    bias.set_value(bias.get_value().at[3].set(-0.2))
+    bias.set_value(bias.get_value().at[3].set(-0.1))
     dead = model.replace(params=module_params)
     wanted = objectives.channel("blocks.0.relu", [3, 4])
     asleep = render.render(dead, wanted, **QUICK | {"steps": 30}, redirect_steps=0)

@@ -66,7 +66,8 @@ def render(
         optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
             new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
-        batch: tasks per compiled batch; by default 16 on a CPU, 64 on an accelerator (per device).
+        batch: tasks per compiled batch; by default 4 on a CPU, where larger batches gain nothing, and 64 on an
+            accelerator (per device).
         thresholds: steps after which to keep a snapshot.
         fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
             `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
@@ -224,7 +225,7 @@ def _layout(count: int, batch: int | None, devices: list[Any]) -> tuple[Mesh | N
     """The device mesh and the tasks per batch: even batches, a multiple of the devices."""
     devices = devices[: max(1, min(len(devices), count))]
     limit = (
-        check_int(batch, "batch", low=1) if batch is not None else (16 if devices[0].platform == "cpu" else 64) * len(devices)
+        check_int(batch, "batch", low=1) if batch is not None else (4 if devices[0].platform == "cpu" else 64) * len(devices)
     )
     devices = devices[: min(len(devices), limit)]
     batches = -(-count // limit)

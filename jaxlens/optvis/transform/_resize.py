@@ -1,5 +1,7 @@
 """Bilinear resizing with aligned corners, as Lucent resizes images for the network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,10 +25,8 @@ class Resize:
         _, h, w, _ = images.shape
         if (h, w) == (self.height, self.width):
             return images
-        rows, columns = interpolation_matrix(h, self.height), interpolation_matrix(w, self.width)
-        with jax.default_matmul_precision("highest"):
-            planes = rows @ jnp.moveaxis(images.astype(jnp.float32), -1, 1) @ columns.T
-        return jnp.moveaxis(planes, 1, -1).astype(images.dtype)
+        wide = interpolate(images.astype(jnp.float32), 1, h, self.height)
+        return jnp.asarray(interpolate(wide, 2, w, self.width), images.dtype)
 
 
 def resize(height: int, width: int) -> Resize:
@@ -36,6 +36,34 @@ def resize(height: int, width: int) -> Resize:
     blur when shrinking, so a strongly shrunk image aliases.
     """
     return Resize(height=check_int(height, "height", low=1), width=check_int(width, "width", low=1))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def interpolate(x: Array, axis: int, n: int, m: int) -> Array:
+    """Resizes one axis from n to m points, linearly.
+
+    Each output has two neighbours in the input, and each input is seen by a few outputs: forwards and backwards are
+    gathers with fixed places and weights, three times faster on a CPU than a product with the matrix, let alone
+    the scatter that is the plain gradient of a gather.
+    """
+    return _gathered(x, axis, interpolation_matrix(n, m))
+
+
+def _interpolate_gradient(axis: int, n: int, m: int, _: None, g: Array) -> tuple[Array]:
+    return (_gathered(g, axis, interpolation_matrix(n, m).T),)
+
+
+interpolate.defvjp(lambda x, axis, n, m: (interpolate(x, axis, n, m), None), _interpolate_gradient)
+
+
+def _gathered(x: Array, axis: int, matrix: np.ndarray) -> Array:
+    """`matrix @ x` along an axis, for a matrix with few entries in each row."""
+    entries = max(1, int((matrix != 0).sum(1).max()))
+    places = np.argsort(matrix == 0, axis=1, kind="stable")[:, :entries]
+    weights = np.take_along_axis(matrix, places, axis=1)
+    shape = tuple(-1 if i == axis else 1 for i in range(x.ndim))
+    terms = [jnp.take(x, places[:, i], axis=axis, mode="clip") * weights[:, i].reshape(shape) for i in range(entries)]
+    return functools.reduce(jnp.add, terms)
 
 
 def interpolation_matrix(n: int, m: int) -> np.ndarray:
