@@ -84,15 +84,16 @@ def check_writable(folder: Path) -> None:
 
 
 def default_neurons(network: Any) -> list[str]:
-    """The first channels of layers spread over the depth: those with maps, after their nonlinearity."""
-    names = [
+    """The first channels of layers spread over the depth: whole blocks with a map, not what is inside them."""
+    skipped = ("Input", "Conv", "BatchNorm", "Sequential", "Dropout")
+    maps = [
         layer.name
         for layer in network.layers.values()
-        if len(layer.shape) == 3 and layer.kind not in ("Conv", "BatchNorm", "Input")
+        if layer.kind not in skipped and len(layer.shape) == 3 and min(layer.shape[:2]) > 1 and layer.channels >= CHANNELS
     ]
-    inner = [name for name in names if min(network.layers[name].shape[:2]) > 1 and network.layers[name].channels >= CHANNELS]
-    depth = sorted({inner[round(i * (len(inner) - 1))] for i in np.linspace(0.05, 0.95, LAYERS)}, key=inner.index)
-    return [f"{name}:0-{CHANNELS - 1}" for name in depth]
+    blocks = [name for name in maps if not any(name.startswith(f"{other}.") for other in maps)]
+    chosen = sorted({round(place) for place in np.linspace(0.05, 0.95, LAYERS) * (len(blocks) - 1)})
+    return [f"{blocks[i]}:0-{CHANNELS - 1}" for i in chosen]
 
 
 def write(result: RenderResult, out: Path, title: str) -> None:

@@ -163,14 +163,17 @@ def test_a_dead_neuron_wakes_up(model):
     """A layer pushed far below zero has no gradient at all; the redirected ReLU finds one, and only for it."""
     module_params = jax.tree.map(lambda x: x, model.params)
     bias = module_params["blocks"][0]["conv2"]["bias"]
-    bias.set_value(bias.get_value().at[3].set(-0.1))
+    bias.set_value(bias.get_value().at[3].set(-0.25))
     dead = model.replace(params=module_params)
-    wanted = objectives.channel("blocks.0.relu", [3, 4])
-    asleep = render.render(dead, wanted, **QUICK | {"steps": 30}, redirect_steps=0)
+    wanted, settings = objectives.channel("blocks.0.relu", [3, 4]), QUICK | {"steps": 30, "optimizer": STRONG}
+    asleep = render.render(dead, wanted, **settings, redirect_steps=0)
     assert not asleep.scores[0].any() and asleep.scores[1].any()
-    awake = render.render(dead, wanted, **QUICK | {"steps": 30}, redirect_steps=30)
+    awake = render.render(dead, wanted, **settings, redirect_steps=30)
     assert awake.scores[0, -1] > 0
     assert np.abs(awake.images[1] - asleep.images[1]).max() < 1e-4
+
+
+STRONG = optax.adam(0.3)
 
 
 def faulty(T):
