@@ -30,7 +30,9 @@ LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
 )
 @click.option("--size", default=128, show_default=True, help="Side of the images in pixels.")
 @click.option("--steps", default=512, show_default=True, help="Optimization steps.")
-@click.option("--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: 4 on a CPU]")
+@click.option(
+    "--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]"
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
 @click.option(
     "--out",

@@ -1,6 +1,7 @@
 """`render`: any number of tasks, in batches, with checks before anything is compiled."""
 
 import functools
+import os
 import time
 import warnings
 import zlib
@@ -66,8 +67,8 @@ def render(
         optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
             new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
-        batch: tasks per compiled batch; by default 4 on a CPU, where larger batches gain nothing, and 64 on an
-            accelerator (per device).
+        batch: tasks per compiled batch; by default 64 per accelerator, and one for every two cores on a CPU, whose
+            caches larger batches overflow.
         thresholds: steps after which to keep a snapshot.
         fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
             `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
@@ -224,9 +225,12 @@ def _task_id(group: Any, task: int) -> int:
 def _layout(count: int, batch: int | None, devices: list[Any]) -> tuple[Mesh | None, int]:
     """The device mesh and the tasks per batch: even batches, a multiple of the devices."""
     devices = devices[: max(1, min(len(devices), count))]
-    limit = (
-        check_int(batch, "batch", low=1) if batch is not None else (4 if devices[0].platform == "cpu" else 64) * len(devices)
-    )
+    if batch is None:
+        # A CPU's caches hold one or two tasks, and one task keeps two cores busy (benchmarks/batch_size.py).
+        limit = max(1, (os.cpu_count() or 1) // 2) if devices[0].platform == "cpu" else 64 * len(devices)
+        limit = max(limit, len(devices))
+    else:
+        limit = check_int(batch, "batch", low=1)
     devices = devices[: min(len(devices), limit)]
     batches = -(-count // limit)
     per_batch = -(-count // batches)

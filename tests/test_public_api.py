@@ -1,0 +1,37 @@
+"""The public names, frozen: change them on purpose."""
+
+import types
+
+import pytest
+
+import jaxlens
+from jaxlens import data, errors, model, modelzoo, plot
+from jaxlens.optvis import objectives, param, render, transform
+
+NAMES = {
+    jaxlens: "Layer Model activations site",
+    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_nnx site",
+    modelzoo: "Info architecture cache_dir info load names save weights",
+    objectives: "L1 L2 Objective as_objective channel class_logit deepdream direction direction_neuron diversity neuron stack "
+    "total_variation wrap_objective",
+    param: "Parameterization constrain_L_inf fft_image from_functions image pixel_image to_valid_rgb",
+    transform: "Transform compose crop_or_pad_to identity jitter pad per_image random_rotate random_scale resize "
+    "standard_transforms uniform",
+    render: "Progress RenderResult evaluate render render_vis",
+    data: "load_image save_image show_image to_uint8",
+    plot: "contact_sheet",
+    errors: "ConversionError ImageTooSmallError NonFiniteError NonFiniteWarning UnknownLayerError WeightsError",
+}
+
+
+@pytest.mark.parametrize("module", NAMES, ids=lambda module: module.__name__)
+def test_public_names(module):
+    public = {n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
+    assert sorted(public - {"jaxtyping"}) == sorted(NAMES[module].split())
+
+
+@pytest.mark.parametrize("module", NAMES, ids=lambda module: module.__name__)
+def test_everything_public_is_documented(module):
+    for name in NAMES[module].split():
+        value = getattr(module, name)
+        assert name.isupper() or isinstance(value, list) or value.__doc__, name
