@@ -18,6 +18,7 @@ from tests.helpers import relative_error, small_model
 
 LAYER = "blocks.0.conv2"
 QUICK = {"steps": 3, "size": (24, 28), "progress": False}
+TWO = QUICK | {"batch": 2}
 
 
 def channels(which):
@@ -54,25 +55,25 @@ def test_shapes_range_and_scores(model):
 def test_one_program(model, traces):
     """Other channels, weights, seeds, steps and weights of penalties: no new trace. Another layer: one."""
     penalty = objectives.total_variation()
-    render.render(model, channels([0, 1]) - 0.1 * penalty, **QUICK)
+    render.render(model, channels([0, 1]) - 0.1 * penalty, **TWO)
     first = len(traces)
     assert first >= 1
-    render.render(model, channels([4, 2]) - 0.1 * penalty, **QUICK)
-    render.render(model, channels([4, 2]) - 3 * penalty, **QUICK)
-    render.render(model, channels([4, 2]) - 3 * penalty, **QUICK, seed=7)
-    render.render(model, channels([4, 2]) - 3 * penalty, **QUICK | {"steps": 5})
-    render.render(small_model(9, input_size=(24, 28)), channels([4, 2]) - 3 * penalty, **QUICK)
-    render.render(model, channels([1, 2, 3]) - 3 * penalty, **QUICK, batch=2)  # the last batch is padded
+    render.render(model, channels([4, 2]) - 0.1 * penalty, **TWO)
+    render.render(model, channels([4, 2]) - 3 * penalty, **TWO)
+    render.render(model, channels([4, 2]) - 3 * penalty, **TWO, seed=7)
+    render.render(model, channels([4, 2]) - 3 * penalty, **TWO | {"steps": 5})
+    render.render(small_model(9, input_size=(24, 28)), channels([4, 2]) - 3 * penalty, **TWO)
+    render.render(model, channels([1, 2, 3]) - 3 * penalty, **TWO)  # the last batch is padded
     assert len(traces) == first
-    render.render(model, objectives.channel("blocks.0.conv1", [4, 2]) - 3 * penalty, **QUICK)
+    render.render(model, objectives.channel("blocks.0.conv1", [4, 2]) - 3 * penalty, **TWO)
     assert len(traces) == 2 * first  # control: the counter counts
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(model):
     """Alone, among others, in reverse, in padded batches: the same picture after 8 steps."""
     settings = QUICK | {"steps": 8}
-    many = render.render(model, channels(range(8)), **settings).images
-    backwards = render.render(model, channels(range(7, -1, -1)), **settings).images[::-1]
+    many = render.render(model, channels(range(8)), **settings, batch=8).images
+    backwards = render.render(model, channels(range(7, -1, -1)), **settings, batch=8).images[::-1]
     batches = render.render(model, channels(range(8)), **settings, batch=3).images
     alone = render.render(model, channels(5), **settings).images[0]
     listed = render.render(model, [f"{LAYER}:5", "blocks.0.conv1:5"], **settings).images[0]
@@ -217,7 +218,7 @@ def test_callback_sees_images_and_may_stop(model):
         seen.append((progress.step, progress.scores.shape, progress.images().shape))
         return progress.step == 2
 
-    result = render.render(model, channels([0, 1]), **QUICK, callback=look)
+    result = render.render(model, channels([0, 1]), **TWO, callback=look)
     assert seen == [(1, (2,), (2, 1, 24, 28, 3)), (2, (2,), (2, 1, 24, 28, 3))]
     assert result.scores.shape == (2, 2) and not result.finished
 
