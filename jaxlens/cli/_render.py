@@ -65,7 +65,10 @@ def render(
         click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
     result = render_objectives(network, wanted, size=size, steps=steps, batch=batch, seed=seed)
     write(result, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
-    scores = evaluate(network, wanted, result.images) if result.finished else result.scores[:, -1]
+    if result.finished:
+        scores = evaluate(network, wanted, result.images)
+    else:  # fewer tasks than asked for: the last score that each one reached
+        scores = [row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in result.scores]
     for name, score in zip(result.names, scores, strict=True):
         click.echo(f"{name}\t{score:.3f}")
     click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxlens._checks import suggest
 from jaxlens.errors import ImageTooSmallError, UnknownLayerError
 from jaxlens.model._sites import Site, intercepting, site
 
@@ -128,8 +129,6 @@ def resolve(layers: Mapping[str, Layer], name: str, model: str) -> str:
     underscored |= {known.partition("@")[0].replace(".", "_"): known for known in layers if "@" in known}
     if name in underscored:
         return underscored[name]
-    from jaxlens._checks import suggest
-
     raise UnknownLayerError(
         f"layer={name!r} is not a layer of {model}. Closest: {suggest(name, layers)}. "
         f"`model.layers` (or `jaxlens layers {model}`) lists all {len(layers)}."

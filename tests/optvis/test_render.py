@@ -93,9 +93,17 @@ def test_the_same_on_four_devices(model, tmp_path):
         "from tests.helpers import small_model\n"
         "from jaxlens.optvis import objectives, render\n"
         "assert len(jax.local_devices()) == 4\n"
+        "from jaxlens.optvis.render import _program\n"
+        "step, seen = _program.step, []\n"
+        "def spy(*args):\n"
+        "    if not seen: seen.append(step.lower(*args).compile().as_text())\n"
+        "    return step(*args)\n"
+        "_program.step = spy\n"
         "model = small_model(input_size=(24, 28))\n"
         f"objective = objectives.channel({LAYER!r}, range(6))\n"
         "result = render.render(model, objective, steps=8, size=(24, 28), progress=False)\n"
+        "exchanges = 'all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter'\n"
+        "assert 'num_partitions=4' in seen[0] and not any(word in seen[0] for word in exchanges)\n"
         f"np.save({str(tmp_path / 'four.npy')!r}, result.images)\n"
     )
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
@@ -225,9 +233,31 @@ def test_callback_sees_images_and_may_stop(model):
 
 def test_users_arrays_stay_usable(model):
     start = jnp.full((1, 24, 28, 3), 0.4)
+    weights = [np.array(leaf) for leaf in jax.tree.leaves(model)]
     render.render(model, channels(0), param=param.image(28, 24, init=start), steps=2, progress=False)
-    assert float(start.mean()) == pytest.approx(0.4, abs=1e-5)
-    assert jax.tree.leaves(model)[0].sum() is not None
+    assert (np.asarray(start) == np.float32(0.4)).all()
+    assert all(np.array_equal(a, b) for a, b in zip(weights, jax.tree.leaves(model), strict=True))
+
+
+def test_ctrl_c_between_batches_keeps_the_finished_ones(model, monkeypatch):
+    plain, calls = _program.start, []
+
+    def start(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    monkeypatch.setattr(_program, "start", start)
+    result = render.render(model, channels(range(6)), **TWO)
+    assert not result.finished and result.names == tuple(f"{LAYER}:{i}" for i in range(4))
+
+
+def test_evaluate_wants_as_many_images_as_tasks(model):
+    images = np.full((3, 1, 24, 28, 3), 0.5, np.float32)
+    for wanted in (1, [0, 1, 2, 3]):
+        with pytest.raises(ValueError, match="images holds 3 tasks, but the objective has"):
+            render.evaluate(model, channels(wanted), images)
 
 
 def test_more_channels_than_rgb():

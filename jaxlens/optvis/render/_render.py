@@ -1,5 +1,6 @@
 """`render`: any number of tasks, in batches, with checks before anything is compiled."""
 
+import dataclasses
 import functools
 import os
 import time
@@ -102,27 +103,35 @@ def render(
 
     parts: list[RenderResult] = []
     order: list[int] = []
+    interrupted = False
     with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
-        for (group, places), redirect in zip(groups, redirects, strict=True):
-            mesh, per_batch = _layout(len(places), batch, devices)
-            program = _program.Program(optimizer or _adam(), resize_to, redirect > 0, mesh)
-            job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
-            names = [group.describe(i) for i in range(len(places))]
-            ids = [_task_id(group, i) for i in range(len(places))]
-            for low in range(0, len(places), per_batch):
-                rows = list(range(low, min(low + per_batch, len(places))))
-                padded = rows + [rows[-1]] * (per_batch - len(rows))
-                chosen = jax.tree.map(lambda leaf, rows=padded: leaf[np.asarray(rows)], group)
-                tasks = [places[i] for i in rows]
-                task_keys = _fold(
-                    keys[np.asarray([places[i] for i in padded])], np.asarray([ids[i] for i in padded], np.uint32)
-                )
-                part, interrupted = run_batch(job, chosen, task_keys, [names[i] for i in rows], tasks)
-                parts.append(part)
-                order += tasks
-                if interrupted:
-                    return _report(concatenate(parts, order, time.perf_counter() - began))
-    return _report(concatenate(parts, order, time.perf_counter() - began))
+        try:
+            for (group, places), redirect in zip(groups, redirects, strict=True):
+                mesh, per_batch = _layout(len(places), batch, devices)
+                program = _program.Program(optimizer or _adam(), resize_to, redirect > 0, mesh)
+                job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
+                for rows in _batches(len(places), per_batch):
+                    tasks = [places[i] for i in dict.fromkeys(rows)]
+                    chosen = jax.tree.map(lambda leaf, rows=rows: leaf[np.asarray(rows)], group)
+                    ids = np.asarray([_task_id(group, i) for i in rows], np.uint32)
+                    task_keys = _fold(keys[np.asarray([places[i] for i in rows])], ids)
+                    part, interrupted = run_batch(job, chosen, task_keys, [group.describe(i) for i in rows], tasks)
+                    parts.append(part)
+                    order += tasks
+                    if interrupted:
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:  # in a batch, or between two: what is finished is not lost
+            if not parts:
+                raise
+            interrupted = True
+    result = concatenate(parts, order, time.perf_counter() - began)
+    return _report(dataclasses.replace(result, finished=result.finished and not interrupted))
+
+
+def _batches(count: int, size: int) -> list[list[int]]:
+    """Rows of each batch; the last is filled up with its last row, so that it does not compile again."""
+    batches = [list(range(low, min(low + size, count))) for low in range(0, count, size)]
+    return [rows + [rows[-1]] * (size - len(rows)) for rows in batches]
 
 
 def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int | tuple[int, int] | None = None) -> np.ndarray:
@@ -134,10 +143,12 @@ def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int
     if images.ndim != 5:
         raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
     resize_to = _resize_to(model, images.shape[1:], fixed_image_size)
-    scores = np.zeros(len(images), np.float32)
-    for group, places in _groups(objective, model):
-        if max(places) >= len(images):
-            raise ValueError(f"images holds {len(images)} tasks, but the objective has {max(places) + 1} or more.")
+    groups = _groups(objective, model)
+    total = sum(len(places) for _, places in groups)
+    if total != len(images):
+        raise ValueError(f"images holds {len(images)} tasks, but the objective has {total}; they must be as many.")
+    scores = np.zeros(total, np.float32)
+    for group, places in groups:
         scores[places] = _program.evaluate(model, group, images[np.asarray(places)], resize_to)
     return scores
 

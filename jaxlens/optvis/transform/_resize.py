@@ -43,7 +43,7 @@ def interpolate(x: Array, axis: int, n: int, m: int) -> Array:
     """Resizes one axis from n to m points, linearly.
 
     Each output has two neighbours in the input, and each input is seen by a few outputs: forwards and backwards are
-    gathers with fixed places and weights, three times faster on a CPU than a product with the matrix, let alone
+    gathers with fixed places and weights, faster on a CPU than a product with the matrix, let alone
     the scatter that is the plain gradient of a gather.
     """
     return _gathered(x, axis, interpolation_matrix(n, m))
