@@ -7,9 +7,9 @@ INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pytho
 NEW_VENV := $(if $(UV),uv venv --quiet --python $(PYTHON),$(PYTHON) -m venv)
 
 # Arguments of `make demo`.
-MODEL ?= squeezenet1_1
+WEIGHTS ?=
+MODEL ?= $(if $(WEIGHTS),squeezenet1_1,lensnet)
 OUT ?= jaxlens-out
-WEIGHTS ?= none
 STEPS ?= 256
 WORKERS ?= 2
 
@@ -18,9 +18,13 @@ WORKERS ?= 2
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-# One stamp per set of extras: a changed pyproject.toml installs again.
+# One stamp per set of extras: a changed pyproject.toml installs again. What comes with the package needs no torch.
 $(VENV)/core: pyproject.toml
 	@test -d $(BIN) || $(NEW_VENV) $(VENV)
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/torch: pyproject.toml $(VENV)/core
 	$(INSTALL) -e '.[torch]'
 	@touch $@
 
@@ -28,8 +32,8 @@ $(VENV)/dev: pyproject.toml $(VENV)/core
 	$(INSTALL) -e '.[torch,test,bench,lint]'
 	@touch $@
 
-demo: $(VENV)/core  ## render neurons of several layers into jaxlens-out/ (WEIGHTS=file.pth)
-	$(BIN)/jaxlens render $(MODEL) --weights $(WEIGHTS) --steps $(STEPS) --out $(OUT)
+demo: $(VENV)/$(if $(WEIGHTS),torch,core)  ## render 16 neurons into jaxlens-out/ (WEIGHTS=squeezenet1_1.pth for that network)
+	$(BIN)/jaxlens render $(MODEL) --weights $(or $(WEIGHTS),DEFAULT) --steps $(STEPS) --out $(OUT)
 
 test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)

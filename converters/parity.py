@@ -41,6 +41,8 @@ def reference(name: str, weights: str | Path | None = None, *, seed: int = 0) ->
     """
     import torch
 
+    if find(name).weights[0].bundled:
+        raise LookupError(f"{name} is not from PyTorch: there is nothing to compare it with.")
     with torch.device("meta"):  # no memory and no time for an initialisation that is replaced
         if name == "inceptionv1":
             from lucent.modelzoo import inceptionv1 as build

@@ -1,5 +1,5 @@
-"""`python -m jaxlens`, the same as `jaxlens`."""
+"""`python -m jaxlens`: the command line."""
 
-from jaxlens.cli import main
+from jaxlens.cli.__main__ import run
 
-main()
+run()

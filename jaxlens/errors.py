@@ -13,6 +13,14 @@ class WeightsError(ValueError):
     """A weights file that is damaged, of the wrong kind, or not the one it claims to be."""
 
 
+class DownloadError(WeightsError):
+    """A file that could not be had, was cut short, or is not the published one."""
+
+
+class DatasetError(ValueError):
+    """A folder of images that is empty or not laid out as one folder per class."""
+
+
 class ConversionError(WeightsError):
     """A state dict whose tensors do not match the network's, one by one."""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.server import server as server
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -1,5 +1,23 @@
-"""`python -m jaxlens.cli`, the same as `jaxlens`."""
+"""`jaxlens` and `python -m jaxlens.cli`: the commands as a program of their own."""
 
-from jaxlens.cli import main
+import os
 
-main()
+import jax
+
+from jaxlens._files import cache_dir
+from jaxlens.cli._main import main
+
+
+def run() -> None:
+    """Runs the command line, with compiled programs kept between runs in jaxlens' cache folder.
+
+    The settings are this process's alone, and `JAX_COMPILATION_CACHE_DIR` goes before them.
+    """
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -14,7 +14,7 @@ from jaxlens.optvis.render import RenderResult, evaluate
 from jaxlens.optvis.render import render as render_objectives
 from jaxlens.plot import contact_sheet
 
-DEFAULT_MODEL = "squeezenet1_1"
+DEFAULT_MODEL = "lensnet"
 LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
 
 

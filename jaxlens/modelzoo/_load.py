@@ -10,29 +10,33 @@ from typing import Any
 
 from flax import nnx
 
+from jaxlens import _download
 from jaxlens._checks import check_int
+from jaxlens._files import cache_dir
 from jaxlens.errors import WeightsError
 from jaxlens.model import Model
-from jaxlens.modelzoo import _cache, _download, _params
+from jaxlens.modelzoo import _params
 from jaxlens.modelzoo._registry import Network, Weights, find
 
 
 def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True) -> Model:
     """A network of the zoo, with its weights, as a `Model`.
 
-    Published weights are downloaded on first use, checked against their hash, converted (this needs
-    `pip install jaxlens[torch]`) and kept in the cache (see `cache_dir`); from then on neither network nor torch is needed.
+    "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
+    against their hash, converted (this needs `pip install jaxlens[torch]`) and kept in the cache (see `cache_dir`); from
+    then on neither network nor torch is needed.
 
     Args:
-        name: one of `modelzoo.names()`, torchvision's names, or "inceptionv1" for the network of Lucid and Lucent.
+        name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid and Lucent, or
+            "lensnet", our small one whose training images are `jaxlens.data.synthetic`.
         weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a torch state
             dict in `.pth`, `.pt` or `.safetensors`, or what `modelzoo.save` wrote); or None for random weights:
             He-normal kernels, zero biases, batch norms that do nothing.
         seed: of the random weights.
         progress: show a bar while downloading.
 
-    Returns: a Model with its preprocessing, labels and input size (224, 224). Its layers carry PyTorch's dotted
-        names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier: their logits are NaN, as in torchvision.
+    Returns: a Model with its preprocessing, labels and input size: (224, 224), lensnet's (64, 64). Its layers carry
+        PyTorch's dotted names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier: their logits are NaN, as in torchvision.
 
     Raises:
         LookupError: for an unknown name or set of weights, with the nearest and all the legal ones.
@@ -99,7 +103,7 @@ class Info:
 def info(name: str) -> Info:
     """Size, weights, source and licence of a network, and which of its weights are in the cache."""
     network = find(name)
-    cached = tuple(w.name for w in network.weights if _cache.entry(name, w.name, w.digest).is_file())
+    cached = tuple(w.name for w in network.weights if w.bundled or _entry(name, w).is_file())
     weights = tuple(w.name for w in network.weights)
     return Info(name, network.parameters, network.outputs, network.input_size, weights, cached, network.source)
 
@@ -116,9 +120,16 @@ def _template(name: str) -> Model:
     return Model.from_nnx(network.build(), name=name, input_size=network.input_size)
 
 
+def _entry(network: str, source: Weights) -> Path:
+    """The cache file of a published set of weights; another source file is another entry."""
+    return cache_dir() / f"{network}-{source.name}-{source.digest.partition(':')[2][:8]}.safetensors"
+
+
 def _published(network: Network, source: Weights, progress: bool) -> Any:
-    """Published weights, from the cache or through it."""
-    entry = _cache.entry(network.name, source.name, source.digest)
+    """Published weights, from the package, from the cache or through it."""
+    if source.bundled is not None:
+        return _from_file(network, source.bundled)
+    entry = _entry(network.name, source)
     if entry.is_file():
         try:
             return _from_file(network, entry)
@@ -126,8 +137,9 @@ def _published(network: Network, source: Weights, progress: bool) -> Any:
             warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=3)
             entry.unlink(missing_ok=True)
     _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
+    advice = f"Or download it by other means and pass weights='path/to/{source.file}'; weights=None gives random weights."
     try:
-        with _download.fetched(source, entry, progress=progress) as (file, digest):
+        with _download.fetched(source, entry, advice=advice, progress=progress) as (file, digest):
             params = _from_file(network, file)
         _params.write(entry, params, {"model": network.name, "weights": source.name, "source": source.url, "digest": digest})
     except OSError as error:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from jaxlens._files import atomic
 from jaxlens.errors import ConversionError, WeightsError
-from jaxlens.modelzoo._cache import atomic
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,6 +11,7 @@ from jaxlens._checks import suggest
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess
 from jaxlens.modelzoo.alexnet import AlexNet
 from jaxlens.modelzoo.inceptionv1 import InceptionV1
+from jaxlens.modelzoo.lensnet import CLASSES, PREPROCESS, LensNet
 from jaxlens.modelzoo.resnet import ResNet
 from jaxlens.modelzoo.squeezenet import SqueezeNet
 from jaxlens.modelzoo.vgg import VGG
@@ -18,10 +19,10 @@ from jaxlens.modelzoo.vgg import VGG
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """One published weights file: a torch state dict.
+    """One published weights file: a torch state dict, or a file of ours that comes with the package.
 
-    `digest` is "sha256:" and the first digits of the file's SHA-256 (torchvision puts them in the file name), or
-    "gitblob:" and the git blob id of a file in a git repository.
+    `url` is its address, or the name of the package's file. `digest` is "sha256:" and the first digits of the file's
+    SHA-256 (torchvision puts them in the file name), or "gitblob:" and the git blob id of a file in a git repository.
     """
 
     name: str
@@ -33,6 +34,11 @@ class Weights:
     @property
     def file(self) -> str:
         return self.url.rpartition("/")[2]
+
+    @property
+    def bundled(self) -> Path | None:
+        """The file, if it comes with the package."""
+        return None if "/" in self.url else Path(__file__).parent / "weights" / self.url
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Network:
     source: str
     outputs: int = 1000
     input_size: tuple[int, int] = (224, 224)
+    show: tuple[str, ...] = ()  # neurons worth seeing first
 
     def find(self, weights: str | Path | None) -> Weights | Path | None:
         """What `modelzoo.load` takes: a published file, a path, or None."""
@@ -99,9 +106,20 @@ _INCEPTION5H = Weights(
     labels="inceptionv1",
 )
 
+_LENSNET = Network(
+    "lensnet",
+    LensNet,
+    936_919,
+    (Weights("SYNTHETIC", "lensnet.safetensors", "", PREPROCESS, "lensnet"),),
+    "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
+    outputs=CLASSES,
+    input_size=(64, 64),
+)
+
 NETWORKS = {
     network.name: network
     for network in (
+        _LENSNET,
         _torchvision("alexnet", AlexNet, 61_100_840, IMAGENET1K_V1="alexnet-owt-7be5be79"),
         Network("inceptionv1", InceptionV1, 7_066_380, (_INCEPTION5H,), _GOOGLE, outputs=1008),
         _torchvision("resnet18", _of(ResNet, 18), 11_689_512, IMAGENET1K_V1="resnet18-f37072fd"),

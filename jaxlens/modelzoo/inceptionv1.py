@@ -13,10 +13,16 @@ Two points are settled from TensorFlow, where the PyTorch ports disagree with it
   and the average pool is over the whole map (7x7 at 224), so images of any size pass.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import jax
 from flax import nnx
 
 from jaxlens.modelzoo._layers import AdaptiveAvgPool, Concat, Conv, Linear, LocalResponseNorm, MaxPool, ReLU, Softmax, flatten
+
+# `(channels in, channels out, size, stride=1, padding="SAME") -> layer`
+MakeConv = Callable[..., Any]
 
 # Channels of each block: 1x1; 3x3 bottleneck, 3x3; 5x5 bottleneck, 5x5; pool_reduce.
 MIXED = {
@@ -36,46 +42,39 @@ TENSORFLOW_LRN = (5, 2.0, 1e-4, 0.5)  # radius, bias, alpha, beta in the nodes o
 LUCENT_LRN = (4, 1.0, 1e-4 / 9, 0.5)  # lucent/modelzoo/inceptionv1: size 9, k 1, and PyTorch divides alpha by the size
 
 
-class InceptionV1(nnx.Module):
-    """InceptionV1, its layers side by side under Lucent's names.
+class Inception(nnx.Module):
+    """What InceptionV1 and its miniature share: convolutions with their ReLUs, mixed blocks, the head.
 
     A convolution is `<layer>_pre_relu_conv` and its ReLU `<layer>`. `mixed4a` concatenates the four branches;
     `mixed4a_pre_relu` does so before their ReLUs, as in Lucid. The logits are `softmax2_pre_activation_matmul` and are what is
     returned; `softmax2` are the probabilities.
-
-    Args:
-        lrn: radius, bias, alpha and beta of the local response normalisation.
     """
 
-    def __init__(self, *, classes: int = 1008, lrn: tuple[int, float, float, float] = TENSORFLOW_LRN):
-        self._conv("conv2d0", 3, 64, 7, stride=2)
-        self.maxpool0 = MaxPool(3, 2, "SAME")
-        self.localresponsenorm0 = _lrn(lrn)
-        self._conv("conv2d1", 64, 64, 1)
-        self._conv("conv2d2", 64, 192, 3)
-        self.localresponsenorm1 = _lrn(lrn)
-        self.maxpool1 = MaxPool(3, 2, "SAME")
-        cin = 192
-        for name, (c1, b3, c3, b5, c5, pool) in MIXED.items():
-            if name in POOL_BEFORE:
-                setattr(self, POOL_BEFORE[name], MaxPool(3, 2, "SAME"))
-            self._conv(f"{name}_1x1", cin, c1, 1)
-            self._conv(f"{name}_3x3_bottleneck", cin, b3, 1)
-            self._conv(f"{name}_3x3", b3, c3, 3)
-            self._conv(f"{name}_5x5_bottleneck", cin, b5, 1)
-            self._conv(f"{name}_5x5", b5, c5, 5)
+    def _conv(self, name: str, cin: int, cout: int, size: int, stride: int = 1, *, make: MakeConv = Conv) -> None:
+        setattr(self, f"{name}_pre_relu_conv", make(cin, cout, size, stride, "SAME"))
+        setattr(self, name, ReLU())
+
+    def _body(
+        self, cin: int, mixed: Mapping[str, tuple[int, ...]], pools: Mapping[str, str], classes: int, *, make: MakeConv = Conv
+    ) -> None:
+        """The mixed blocks, the pools before some of them, and the head."""
+        self.blocks = tuple((name, pools.get(name)) for name in mixed)
+        for name, (c1, b3, c3, b5, c5, pool) in mixed.items():
+            if name in pools:
+                setattr(self, pools[name], MaxPool(3, 2, "SAME"))
+            self._conv(f"{name}_1x1", cin, c1, 1, make=make)
+            self._conv(f"{name}_3x3_bottleneck", cin, b3, 1, make=make)
+            self._conv(f"{name}_3x3", b3, c3, 3, make=make)
+            self._conv(f"{name}_5x5_bottleneck", cin, b5, 1, make=make)
+            self._conv(f"{name}_5x5", b5, c5, 5, make=make)
             setattr(self, f"{name}_pool", MaxPool(3, 1, "SAME"))
-            self._conv(f"{name}_pool_reduce", cin, pool, 1)
+            self._conv(f"{name}_pool_reduce", cin, pool, 1, make=make)
             setattr(self, f"{name}_pre_relu", Concat())
             setattr(self, name, Concat())
             cin = c1 + c3 + c5 + pool
         self.avgpool = AdaptiveAvgPool(1, 1)
         self.softmax2_pre_activation_matmul = Linear(cin, classes)
         self.softmax2 = Softmax()
-
-    def _conv(self, name: str, cin: int, cout: int, size: int, stride: int = 1) -> None:
-        setattr(self, f"{name}_pre_relu_conv", Conv(cin, cout, size, stride, "SAME"))
-        setattr(self, name, ReLU())
 
     def _run(self, name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """A convolution before and after its ReLU."""
@@ -92,17 +91,37 @@ class InceptionV1(nnx.Module):
         getattr(self, f"{name}_pre_relu")([before for before, _ in branches])  # a layer to look at; nothing uses it
         return getattr(self, name)([after for _, after in branches])
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = self.localresponsenorm0(self.maxpool0(self._run("conv2d0", x)[1]))
-        x = self._run("conv2d2", self._run("conv2d1", x)[1])[1]
-        x = self.maxpool1(self.localresponsenorm1(x))
-        for name in MIXED:
-            if name in POOL_BEFORE:
-                x = getattr(self, POOL_BEFORE[name])(x)
+    def _run_body(self, x: jax.Array) -> jax.Array:
+        for name, pool in self.blocks:
+            if pool is not None:
+                x = getattr(self, pool)(x)
             x = self._mixed(name, x)
         logits = self.softmax2_pre_activation_matmul(flatten(self.avgpool(x)))
         self.softmax2(logits)
         return logits
+
+
+class InceptionV1(Inception):
+    """InceptionV1, its layers side by side under Lucent's names; see `Inception` for them.
+
+    Args:
+        lrn: radius, bias, alpha and beta of the local response normalisation.
+    """
+
+    def __init__(self, *, classes: int = 1008, lrn: tuple[int, float, float, float] = TENSORFLOW_LRN):
+        self._conv("conv2d0", 3, 64, 7, stride=2)
+        self.maxpool0 = MaxPool(3, 2, "SAME")
+        self.localresponsenorm0 = _lrn(lrn)
+        self._conv("conv2d1", 64, 64, 1)
+        self._conv("conv2d2", 64, 192, 3)
+        self.localresponsenorm1 = _lrn(lrn)
+        self.maxpool1 = MaxPool(3, 2, "SAME")
+        self._body(192, MIXED, POOL_BEFORE, classes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.localresponsenorm0(self.maxpool0(self._run("conv2d0", x)[1]))
+        x = self._run("conv2d2", self._run("conv2d1", x)[1])[1]
+        return self._run_body(self.maxpool1(self.localresponsenorm1(x)))
 
 
 def _lrn(constants: tuple[int, float, float, float]) -> LocalResponseNorm:

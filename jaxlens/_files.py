@@ -1,4 +1,4 @@
-"""Where converted weights are kept, and files that are either whole or not there."""
+"""The cache folder, and files that are either whole or not there."""
 
 import contextlib
 import os
@@ -13,17 +13,12 @@ _STALE_SECONDS = 24 * 3600
 
 
 def cache_dir() -> Path:
-    """The folder of the weight cache: `JAXLENS_CACHE` if that is set, else the user's cache folder.
+    """The folder for converted weights and datasets: `JAXLENS_CACHE` if that is set, else the user's cache folder.
 
     Deleting it, or any file in it, is safe: what is needed is fetched again.
     """
     chosen = os.environ.get("JAXLENS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("jaxlens", appauthor=False)
-
-
-def entry(network: str, weights: str, digest: str) -> Path:
-    """The cache file of a published set of weights; another source file is another entry."""
-    return cache_dir() / f"{network}-{weights}-{digest.partition(':')[2][:8]}.safetensors"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,112 @@
+"""ImageNette: ten easy classes of ImageNet, as a first dataset to train on."""
+
+import dataclasses
+import shutil
+import tarfile
+from pathlib import Path
+
+from jaxlens import _download
+from jaxlens._checks import check_int
+from jaxlens._files import cache_dir, temporary
+from jaxlens.data._loader import Loader, load_folder
+from jaxlens.errors import DatasetError
+
+# In the order of their folders, which are WordNet's ids.
+IMAGENETTE_CLASSES = (
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
+_FOLDERS = [
+    "n01440764",
+    "n02102040",
+    "n02979186",
+    "n03000684",
+    "n03028079",
+    "n03394916",
+    "n03417042",
+    "n03425413",
+    "n03445777",
+    "n03888257",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Archive:
+    """One of the sizes in which fast.ai publishes it; MD5 sums as in torchvision 0.29's `Imagenette`."""
+
+    url: str
+    digest: str
+    side: int | None  # of the shorter side of its images
+
+
+_ARCHIVES = (
+    _Archive("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz", "md5:e793b78cc4c9e9a4ccc0c1155377a412", 160),
+    _Archive("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz", "md5:3df6f0d01a2c9592104656642f5e78a3", 320),
+    _Archive("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz", "md5:fe2fc210e6bb7c5664d602c3cd71e612", None),
+)
+
+
+def load_imagenette(
+    split: str = "train",
+    size: int = 128,
+    batch_size: int = 32,
+    *,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Loader:
+    """Batches of ImageNette (Howard 2019, github.com/fastai/imagenette), downloaded on first use.
+
+    Of the three sizes that fast.ai publishes, the smallest whose images need no enlarging is taken: 160 pixels up to
+    `size` 128, 320 up to 256, else full size. The archive is checked against its published MD5 sum.
+
+    Args:
+        split: "train" (9469 images, shuffled and augmented, see `Loader`) or "val" (3925, in order).
+        size: side of the images.
+        batch_size: images per batch.
+        folder: where the dataset lies or goes; by default jaxlens' cache folder (see `modelzoo.cache_dir`).
+        seed: of order and augmentation.
+        progress: show a bar while downloading.
+
+    Returns: a `Loader` whose `classes` are `IMAGENETTE_CLASSES`.
+
+    Raises:
+        ValueError: for another split.
+        DownloadError: if the archive cannot be had or is not the published one.
+        DatasetError: if the folder there is not ImageNette's.
+    """
+    if split not in ("train", "val"):
+        raise ValueError(f"split={split!r} must be 'train' or 'val'.")
+    check_int(size, "size", low=1)
+    archive = next(each for each in _ARCHIVES if each.side is None or size * 1.25 <= each.side)
+    root = cache_dir() if folder is None else Path(folder).expanduser()
+    home = root / archive.url.rpartition("/")[2].removesuffix(".tgz")
+    if not home.exists():
+        _fetch(archive, home, progress)
+    loader = load_folder(home / split, size, batch_size, train=split == "train", seed=seed)
+    if list(loader.classes) != _FOLDERS:
+        raise DatasetError(
+            f"{home / split} has the folders {list(loader.classes)}, but ImageNette's are {_FOLDERS}. Delete {home}."
+        )
+    return dataclasses.replace(loader, classes=IMAGENETTE_CLASSES)
+
+
+def _fetch(archive: _Archive, home: Path, progress: bool) -> None:
+    """Downloads and unpacks; the dataset's folder is whole or not there."""
+    advice = f"Or unpack the archive by other means as {home}."
+    with _download.fetched(archive, home, advice=advice, progress=progress) as (file, _), temporary(home) as part:
+        try:
+            with tarfile.open(file) as tar:
+                tar.extractall(part, filter="data")
+            (unpacked,) = part.iterdir()
+            unpacked.rename(home)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)

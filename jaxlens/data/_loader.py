@@ -1,0 +1,148 @@
+"""Batches of labelled image files, read by several threads in a reproducible order."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxlens._checks import check_int
+from jaxlens.errors import DatasetError
+
+# Before a random crop the shorter side is this much longer: 160 for crops of 128, as in the ImageNette tutorial.
+MARGIN = 1.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """Labelled image files in batches.
+
+    Iterating gives `(images, labels)`: float32 `[B, size, size, 3]` in [0, 1] and int32 `[B]`. A training loader shuffles,
+    crops at random and flips half of the images; the last images that do not fill a batch are left out. Otherwise files
+    come in order, the middle square is taken, and the last batch may be short.
+
+    Attributes:
+        files: the images.
+        labels: of each, its place in `classes`.
+        classes: names.
+        size: side of the images in pixels.
+        batch_size: images per batch.
+        train: shuffle and augment.
+        seed: equal seeds give equal batches.
+        threads: that read ahead; 0 reads in the caller's.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+    size: int
+    batch_size: int
+    train: bool = False
+    seed: int = 0
+    threads: int = 4
+
+    def __post_init__(self) -> None:
+        check_int(self.size, "size", low=1)
+        check_int(self.batch_size, "batch_size", low=1)
+        check_int(self.seed, "seed", low=0)
+        if self.train and self.batch_size > len(self.files):
+            raise ValueError(f"batch_size={self.batch_size} is more than the {len(self.files)} images there are.")
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        full, rest = divmod(len(self.files), self.batch_size)
+        return full + (rest > 0 and not self.train)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of one epoch: each epoch has its own order, crops and flips."""
+        try:
+            import grain
+        except ImportError as error:
+            raise ImportError("Reading batches of files needs grain: pip install 'jaxlens[train]'.") from error
+        data: Any = grain.MapDataset.source(range(len(self.files)))
+        if self.train:
+            data = data.seed((self.seed * 1_000_003 + number) % 2**31).shuffle().random_map(self._augmented)
+        else:
+            data = data.map(self._plain)
+        data = data.batch(self.batch_size, drop_remainder=self.train)
+        options = grain.ReadOptions(num_threads=self.threads, prefetch_buffer_size=4 * self.threads)
+        return iter(data.to_iter_dataset(options))
+
+    def _plain(self, index: int) -> tuple[np.ndarray, np.int32]:
+        picture = _open(self.files[index])
+        return _array(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)), np.int32(self.labels[index])
+
+    def _augmented(self, index: int, random: Any) -> tuple[np.ndarray, np.int32]:
+        """Random crop and flip; `random` is grain's generator for this image in this epoch."""
+        picture = _open(self.files[index])
+        scale = round(self.size * MARGIN) / min(picture.size)
+        picture = picture.resize([max(self.size, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR)
+        left, top = (int(random.integers(0, side - self.size + 1)) for side in picture.size)
+        array = _array(picture.crop((left, top, left + self.size, top + self.size)))
+        return (array[:, ::-1] if random.random() < 0.5 else array), np.int32(self.labels[index])
+
+
+def load_folder(
+    path: str | Path, size: int = 128, batch_size: int = 32, *, train: bool = False, seed: int = 0, threads: int = 4
+) -> Loader:
+    """Batches from a folder that holds one folder of images per class.
+
+    Args:
+        path: its subfolders, in alphabetical order, are the classes; images may lie at any depth in them. Hidden files
+            and files that Pillow has no format for are passed over.
+        size, batch_size, train, seed, threads: see `Loader`.
+
+    Raises:
+        DatasetError: if there is no such folder, it has no subfolders, or some of these hold no images.
+
+    Example:
+        >>> train = load_folder("flowers/train", 96, train=True)
+        >>> for images, labels in train: ...
+    """
+    root = Path(path).expanduser()
+    layout = "It must hold one folder of images per class: path/<class>/<image>."
+    if not root.is_dir():
+        raise DatasetError(f"path={str(path)!r} is not a folder. {layout}")
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        loose = sum(map(_is_image, root.iterdir()))
+        found = f"{loose} images that are in no folder" if loose else "nothing of use"
+        raise DatasetError(f"path={str(path)!r} has no subfolders, but {found}. {layout}")
+    images = {folder.name: sorted(filter(_is_image, folder.rglob("*"))) for folder in folders}
+    empty = [name for name, files in images.items() if not files]
+    if empty:
+        kinds = " ".join(sorted(_extensions() & {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"}))
+        raise DatasetError(
+            f"path={str(path)!r}: no images in the folders {empty}. Legal are all that Pillow reads ({kinds} ...)."
+        )
+    files = tuple(file for several in images.values() for file in several)
+    labels = tuple(label for label, several in enumerate(images.values()) for _ in several)
+    return Loader(files, labels, tuple(images), size, batch_size, train, seed, threads)
+
+
+@functools.cache
+def _extensions() -> frozenset[str]:
+    Image.init()
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def _is_image(file: Path) -> bool:
+    return file.is_file() and not file.name.startswith(".") and file.suffix.lower() in _extensions()
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
+        raise DatasetError(f"{file} is not a readable image ({error}). Remove or replace it.") from error
+
+
+def _array(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture, np.float32) / 255

@@ -1,0 +1,65 @@
+"""The small network of the ImageNette tutorial, to be trained from nothing."""
+
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxlens._checks import check_int
+from jaxlens.modelzoo._layers import AdaptiveAvgPool, MaxPool, ReLU, flatten
+
+
+class SimpleCNN(nnx.Module):
+    """Three blocks of convolution, batch norm, ReLU and 2x2 max-pool, and two linear layers; see `simple_cnn`."""
+
+    def __init__(self, num_classes: int, *, rngs: nnx.Rngs):
+        for i, (cin, cout) in enumerate(((3, 32), (32, 64), (64, 128)), 1):
+            bounds = _torch(cin * 9)
+            setattr(self, f"conv{i}", nnx.Conv(cin, cout, (3, 3), padding=1, rngs=rngs, **bounds))
+            setattr(self, f"bn{i}", nnx.BatchNorm(cout, momentum=0.9, rngs=rngs))  # PyTorch's momentum 0.1
+            setattr(self, f"relu{i}", ReLU())
+            setattr(self, f"pool{i}", MaxPool(2, 2))
+        self.adaptive_pool = AdaptiveAvgPool(4, 4)
+        self.fc1 = nnx.Linear(128 * 16, 512, rngs=rngs, **_torch(128 * 16))
+        self.relu4 = ReLU()
+        self.dropout = nnx.Dropout(0.25, rngs=rngs)
+        self.fc2 = nnx.Linear(512, num_classes, rngs=rngs, **_torch(512))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in (1, 2, 3):
+            for layer in (f"conv{i}", f"bn{i}", f"relu{i}", f"pool{i}"):
+                x = getattr(self, layer)(x)
+        x = self.relu4(self.fc1(flatten(self.adaptive_pool(x))))
+        return self.fc2(self.dropout(x))
+
+
+def _torch(fan_in: int) -> dict[str, Any]:
+    """PyTorch's default initialisation: weights and biases uniform within 1 / sqrt(fan_in)."""
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = "float32", **_: object) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return {"kernel_init": init, "bias_init": init}
+
+
+def simple_cnn(num_classes: int = 10, *, seed: int = 0) -> nnx.Module:
+    """The tutorial's SimpleCNN, untrained: three convolutions 3 -> 32 -> 64 -> 128, then 2048 -> 512 -> classes.
+
+    Each 3x3 convolution is followed by batch norm, ReLU and a 2x2 max-pool; the last map is pooled to 4x4; dropout 0.25
+    before the last layer. 1,147,914 parameters for 10 classes. Layers: conv1 bn1 relu1 pool1 ... adaptive_pool fc1
+    relu4 dropout fc2. Initialised as PyTorch does by default.
+
+    Args:
+        num_classes: outputs.
+        seed: of the weights and of dropout.
+
+    Returns: an NNX module for `jaxlens.training.train_model`; eats images as `jaxlens.model.IMAGENET` makes them, of any size
+        from 8x8 on. `jaxlens.Model.from_nnx(module, input_size=(128, 128))` looks into it.
+
+    Example:
+        >>> network = simple_cnn(num_classes=10)
+        >>> history = train_model(network, load_imagenette("train"), load_imagenette("val"), epochs=5)
+        >>> model = jaxlens.Model.from_nnx(network, input_size=(128, 128), labels=IMAGENETTE_CLASSES)
+    """
+    return SimpleCNN(check_int(num_classes, "num_classes", low=1), rngs=nnx.Rngs(check_int(seed, "seed", low=0)))

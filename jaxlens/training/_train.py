@@ -1,0 +1,204 @@
+"""`train_model`: a short training loop for small networks."""
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from tqdm import tqdm
+
+from jaxlens._checks import check_int
+from jaxlens.model import IMAGENET
+from jaxlens.training._checkpoint import Checkpoints
+from jaxlens.training._conv import conv_general_dilated
+from jaxlens.training._history import History
+
+
+def train_model(
+    model: nnx.Module,
+    train: Any,
+    val: Iterable[Any] | None = None,
+    epochs: int = 5,
+    *,
+    learning_rate: float = 1e-3,
+    optimizer: optax.GradientTransformation | None = None,
+    preprocess: Callable[[jax.Array], jax.Array] = IMAGENET,
+    mixed_precision: bool = False,
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Trains a classifier, in place, and returns its history.
+
+    Minimises the mean cross-entropy with Adam, whose learning rate rises for a twentieth of the steps and then falls along a
+    cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983). The run is a function of the model's initial weights, of
+    its `nnx.Rngs`, and of the data: the same ones give the same history.
+
+    Args:
+        model: an NNX module, `model(images) -> logits [B, classes]`; on return it is in evaluation mode.
+        train: batches `(images, labels)`: float images `[B, H, W, 3]`, integer labels `[B]`. Has a length; if it has a method
+            `epoch(n)`, as `jaxlens.data`'s loaders do, that gives the batches of epoch n, else it is iterated each time.
+        val: batches to validate on after each epoch, or None.
+        epochs: passes over `train`.
+        learning_rate: the highest; ignored if `optimizer` is given.
+        optimizer: any optax transformation, with its own schedule.
+        preprocess: from images in [0, 1] to what the network eats, the same that its `jaxlens.Model` will have.
+        mixed_precision: compute in bfloat16, with float32 weights, statistics and loss. Faster on accelerators; not on
+            most CPUs.
+        checkpoint: folder for the state after each epoch. A run that was killed goes on from there and ends with the history
+            it would have had; a finished one returns at once.
+        progress: show a bar.
+
+    Returns: `History`. Ctrl-C raises `KeyboardInterrupt` with the model as the last finished epoch left it.
+
+    Raises:
+        ValueError: for data without batches, labels the model has no output for, or a checkpoint of another run.
+        FloatingPointError: when the loss is no longer finite.
+
+    Differs from the tutorial's `train_model`: seeded, with a schedule and checkpoints; accuracies are fractions.
+    """
+    epochs = check_int(epochs, "epochs", low=1)
+    steps = _length(train)
+    if optimizer is None:
+        warm = max(1, epochs * steps // 20)
+        optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(epochs * steps, warm + 1)))
+    model.train()
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    state = (params, rest, optimizer.init(params))
+    step = jax.jit(functools.partial(_step, graphdef, optimizer, preprocess, mixed_precision), donate_argnums=0)
+    # the compiled step may take its arguments' memory: the model keeps its own
+    state, history = jax.tree.map(jnp.copy, state), History()
+    with contextlib.ExitStack() as stack:
+        checkpoints = None
+        if checkpoint is not None:
+            settings = {"epochs": epochs, "steps": steps, "learning_rate": learning_rate, "mixed_precision": mixed_precision}
+            checkpoints = Checkpoints(checkpoint, settings)
+            stack.callback(checkpoints.close)
+            if (found := checkpoints.latest(state)) is not None:
+                state, history = found
+        stack.callback(model.eval)
+        if len(history):
+            nnx.update(model, *jax.tree.map(jnp.copy, state[:2]))
+        bar = stack.enter_context(tqdm(total=epochs * steps, unit="step", disable=not progress, dynamic_ncols=True))
+        bar.update(len(history) * steps)
+        for epoch in range(len(history), epochs):
+            began = time.perf_counter()
+            state, loss, accuracy = _epoch(step, state, _batches(train, epoch), epoch, bar)
+            nnx.update(model, *jax.tree.map(jnp.copy, state[:2]))
+            history.train_loss.append(loss)
+            history.train_accuracy.append(accuracy)
+            if val is not None:
+                loss, accuracy = evaluate(model, val, preprocess)
+                history.val_loss.append(loss)
+                history.val_accuracy.append(accuracy)
+                bar.set_postfix_str(f"val loss {loss:.3f}, accuracy {accuracy:.3f}")
+            history.seconds.append(time.perf_counter() - began)
+            if checkpoints is not None:
+                checkpoints.save(state, history)
+    return history
+
+
+def evaluate(
+    model: nnx.Module, batches: Iterable[Any], preprocess: Callable[[jax.Array], jax.Array] = IMAGENET
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy in [0, 1] of a classifier over batches `(images, labels)`.
+
+    The model is judged in evaluation mode, whatever mode it is in.
+    """
+    copy = nnx.merge(*nnx.split(model))
+    copy.eval()
+    graphdef, state = nnx.split(copy)
+    total, right, count = 0.0, 0, 0
+    for images, labels in batches:
+        loss, hits = _judge(graphdef, preprocess, state, jnp.asarray(images), _labels(labels))
+        total, right, count = total + float(loss), right + int(hits), count + len(labels)
+    if not count:
+        raise ValueError("val has no batches.")
+    return total / count, right / count
+
+
+def _epoch(step: Any, state: Any, batches: Iterable[Any], epoch: int, bar: tqdm) -> tuple[Any, float, float]:
+    losses, hits, seen = [], [], 0
+    for images, labels in batches:
+        labels = _labels(labels)
+        state, loss, right = step(state, jnp.asarray(images), labels)
+        losses.append(loss)
+        hits.append(right)
+        seen += len(labels)
+        bar.update()
+    values = np.asarray(jax.device_get(losses))
+    if not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values)))
+        raise FloatingPointError(
+            f"The loss is {values[first]} at step {first} of epoch {epoch}: an image is not finite, a label is beyond "
+            "the model's outputs, or the learning rate is too high."
+        )
+    return state, float(values.mean()), float(np.sum(jax.device_get(hits))) / seen
+
+
+def _step(
+    graphdef: Any,
+    optimizer: optax.GradientTransformation,
+    preprocess: Callable[[jax.Array], jax.Array],
+    mixed: bool,
+    state: Any,
+    images: jax.Array,
+    labels: jax.Array,
+) -> tuple[Any, jax.Array, jax.Array]:
+    params, rest, moments = state
+    images = preprocess(images).astype(jnp.bfloat16 if mixed else jnp.float32)
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
+        low = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params) if mixed else params
+        module = nnx.merge(graphdef, low, rest, copy=True)
+        for _, layer in nnx.iter_modules(module):
+            if isinstance(layer, nnx.Conv):
+                layer.conv_general_dilated = conv_general_dilated
+        logits = module(images).astype(jnp.float32)
+        loss = _cross_entropy(logits, labels).mean()
+        return loss, (nnx.state(module, nnx.Not(nnx.Param)), (logits.argmax(-1) == labels).sum())
+
+    (loss, (rest, right)), gradient = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, moments = optimizer.update(gradient, moments, params)
+    return (optax.apply_updates(params, updates), rest, moments), loss, right
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _judge(
+    graphdef: Any, preprocess: Callable[[jax.Array], jax.Array], state: Any, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    logits = nnx.merge(graphdef, state)(preprocess(images))
+    return _cross_entropy(logits, labels).sum(), (logits.argmax(-1) == labels).sum()
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """One per example; NaN for a label that has no output, which a gather would clamp."""
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
+
+
+def _labels(labels: Any) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers [B], but have dtype {labels.dtype} and shape {labels.shape}.")
+    return labels.astype(np.int32)
+
+
+def _length(train: Any) -> int:
+    try:
+        steps = len(train)
+    except TypeError as error:
+        raise TypeError(f"train={type(train).__name__} must have a length: the number of batches of an epoch.") from error
+    if not steps:
+        raise ValueError("train has no batches: fewer images than one batch holds? Lower the batch size.")
+    return steps
+
+
+def _batches(train: Any, epoch: int) -> Iterable[Any]:
+    return train.epoch(epoch) if hasattr(train, "epoch") else train

@@ -1,0 +1,158 @@
+"""The bundled network: what it is, what it knows, and that its record is true."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxlens import Model, activations, modelzoo
+from jaxlens.data import synthetic
+from jaxlens.modelzoo import _params
+from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
+from jaxlens.training import _evidence, lensnet
+
+WEIGHTS = Path(modelzoo.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return modelzoo.load("lensnet")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return json.loads((WEIGHTS / "lensnet.json").read_text())
+
+
+def test_it_is_small_and_whole(model):
+    file = WEIGHTS / "lensnet.safetensors"
+    assert file.stat().st_size <= 2.5e6
+    arrays, _ = _params.read(file)
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float16")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(model.params)} == {jnp.dtype("float32")}
+    assert 0.8e6 < modelzoo.info("lensnet").parameters < 1.2e6
+    assert model.labels == synthetic.CLASSES and model.input_size == (64, 64)
+
+
+def test_it_needs_no_torch_and_no_network():
+    code = (
+        "import sys, socket\n"
+        "socket.socket.connect = lambda *args: 1 / 0\n"
+        "sys.modules['torch'] = None\n"
+        "import numpy as np\n"
+        "from jaxlens import modelzoo\n"
+        "assert modelzoo.load('lensnet')(np.full((1, 64, 72, 3), 0.5, np.float32)).shape == (1, 71)\n"
+        "assert 'grain' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_layers_have_inceptions_names(model):
+    big = modelzoo.load("inceptionv1", None).layers
+    missing = [name for name in model.layers if name not in big]
+    assert missing == []  # a subset of InceptionV1's names
+    kinds = {layer.kind for layer in model.layers.values()}
+    assert "BatchNorm" not in kinds and {"Conv", "ReLU", "MaxPool", "Concat"} <= kinds
+    values = activations(model, np.full((1, 70, 90, 3), 0.3, np.float32), ["mixed4a", "mixed4a_pre_relu", "logits", "softmax2"])
+    np.testing.assert_array_equal(values["mixed4a"], np.maximum(values["mixed4a_pre_relu"], 0))
+    np.testing.assert_allclose(values["softmax2"].sum(-1), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_it_knows_fresh_pictures(model):
+    assert _evidence.accuracy(model, seed=12345, per_class=12) >= 0.97
+    assert _evidence.accuracy(modelzoo.load("lensnet", None), seed=12345, per_class=2) < 0.1
+
+
+@pytest.mark.slow
+def test_it_has_curve_and_high_low_frequency_units_and_a_random_one_has_none(model):
+    layers = ("mixed4a", "mixed4b")
+    curves, boundaries = _evidence.curve_units(model, layers), _evidence.high_low_units(model, layers)
+    assert len(curves) >= 4 and max(unit.error for unit in curves) <= 15
+    assert len({round(unit.peak / 90) % 4 for unit in curves}) > 1  # they point several ways
+    assert len(boundaries) >= 3
+    random = modelzoo.load("lensnet", None)
+    assert _evidence.curve_units(random, layers) == _evidence.high_low_units(random, layers) == []
+
+
+@pytest.mark.slow
+def test_a_linear_probe_reads_orientation(model):
+    assert _evidence.orientation_error(model, "curve", per_class=60) < 10
+    assert _evidence.orientation_error(model, "bar", per_class=60) < 5
+    assert _evidence.orientation_error(modelzoo.load("lensnet", None), "curve", per_class=60) > 30
+
+
+def test_the_record_says_what_was_asked_of_it(record):
+    trained, random = record["trained"], record["random weights"]
+    assert trained["accuracy"] >= 0.97 and len(trained["curve_units"]) >= 4 and len(trained["high_low_units"]) >= 3
+    assert random["curve_units"] == random["high_low_units"] == []
+    assert record["seconds"] <= 3600 and record["machine"]["cores"] <= 2
+    assert tuple(record["classes"]) == synthetic.CLASSES
+    assert record["sha256"] == lensnet.sha256(WEIGHTS / "lensnet.safetensors")
+    assert len(record["history"]["val_accuracy"]) == record["settings"]["epochs"]
+
+
+def test_peaks_of_planted_tuning_curves():
+    angles = np.deg2rad(_evidence.ANGLES)
+    draws = np.random.default_rng(0).normal(size=(_evidence.REPEATS, len(angles), 3))
+    tuned = np.exp(4 * np.cos(angles - np.deg2rad(100)))  # a peak between two stimuli, nothing at the far side
+    both_ways = np.exp(4 * np.cos(2 * (angles - np.deg2rad(45))))  # an axis, not a direction
+    table = 0.1 * draws + np.stack([tuned, both_ways, 0 * angles], -1)
+    peaks, best, far = _evidence._peaks(table)
+    top = table.mean(0)[best, np.arange(3)]
+    assert peaks[0] == pytest.approx(100, abs=2) and far[0] < 0.2 * top[0]
+    assert far[1] > 0.9 * top[1]
+    explained = _evidence._explained(table)
+    assert explained[0] > 0.9 and explained[2] < 0.3
+
+
+def test_pictures_turn_counter_clockwise():
+    picture = np.asarray(synthetic.stimuli("curve", 64, orientation=20, radius=12)[0])
+    np.testing.assert_allclose(_evidence._rotated(picture, 90)[0], np.rot90(picture[0]), atol=1e-4)
+    turned = np.asarray(synthetic.stimuli("curve", 64, orientation=65, radius=12)[0])
+    assert np.abs(_evidence._rotated(picture, 45) - turned).mean() < 0.01 < np.abs(picture - turned).mean()
+
+
+def test_folding_changes_nothing():
+    """A batch norm with statistics of its own and the convolution before it, against the one convolution."""
+    network = lensnet.trainable(0)
+    for i, (_, layer) in enumerate(nnx.iter_modules(network)):
+        if isinstance(layer, nnx.BatchNorm):
+            keys = jax.random.split(jax.random.key(i), 4)
+            for value, key, low in zip(
+                (layer.mean, layer.var, layer.scale, layer.bias), keys, (-0.2, 0.5, 0.5, -0.2), strict=True
+            ):
+                value[...] = jax.random.uniform(key, value.shape, minval=low, maxval=low + 0.6)
+    network.eval()
+    images = jax.random.uniform(jax.random.key(9), (2, 64, 72, 3))
+    template = Model.from_nnx(LensNet())
+    folded = template.replace(
+        params=_params.fill(template.params, lensnet.folded(network), "lensnet", "here"), preprocess=PREPROCESS
+    )
+    want = network(PREPROCESS(images))
+    np.testing.assert_allclose(folded(images), want, rtol=2e-4, atol=2e-4 * float(jnp.abs(want).max()))
+
+
+@pytest.mark.slow
+def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    monkeypatch.setattr(_evidence, "accuracy", lambda *_: 0.5)
+    monkeypatch.setattr(_evidence, "orientation_error", lambda *_: 5.0)
+    monkeypatch.setattr(_evidence, "curve_units", lambda *_: [_evidence.Unit("mixed4a", 1, 30.0, 2.0)])
+    monkeypatch.setattr(_evidence, "high_low_units", lambda *_: [])
+    monkeypatch.setattr(lensnet, "PER_CLASS", 1)
+    result = CliRunner().invoke(
+        lensnet.main, ["--out", str(tmp_path), "--checkpoints", str(tmp_path / "state"), "--epochs", "1", "--chunks", "1"]
+    )
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "lensnet.json").read_text())
+    assert written["images"] == 71 and written["trained"]["accuracy"] == 0.5
+    assert written["sha256"] == lensnet.sha256(tmp_path / "lensnet.safetensors")
+    assert modelzoo.load("lensnet", tmp_path / "lensnet.safetensors")(np.full((1, 64, 64, 3), 0.5, np.float32)).shape == (1, 71)
