@@ -1,7 +1,7 @@
 """How long a new process takes to the first picture: `python -m benchmarks.first_picture`.
 
-Each run is a process of its own that imports jaxlens, loads lensnet and renders one neuron at 128 px. "cold" starts with an empty
-compilation cache, "warm" with what the cold one left there.
+Each run is a process of its own that imports jaxlens, loads lensnet and renders one neuron at 128 px. "cold" starts with
+an empty compilation cache, "warm" with what the cold one left there.
 """
 
 import json

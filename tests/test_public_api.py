@@ -5,22 +5,26 @@ import types
 import pytest
 
 import jaxlens
-from jaxlens import data, errors, model, modelzoo, plot
+from jaxlens import data, errors, model, modelzoo, plot, training
+from jaxlens.data import synthetic
 from jaxlens.optvis import objectives, param, render, transform
 
 NAMES = {
     jaxlens: "Layer Model activations site",
     model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_nnx site",
-    modelzoo: "Info architecture cache_dir info load names save weights",
+    modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
     objectives: "L1 L2 Objective as_objective channel class_logit deepdream direction direction_neuron diversity neuron stack "
     "total_variation wrap_objective",
     param: "Parameterization constrain_L_inf fft_image from_functions image pixel_image to_valid_rgb",
     transform: "Transform compose crop_or_pad_to identity jitter pad per_image random_rotate random_scale resize "
     "standard_transforms uniform",
     render: "Progress RenderResult evaluate render render_vis",
-    data: "load_image save_image show_image to_uint8",
-    plot: "contact_sheet",
-    errors: "ConversionError ImageTooSmallError NonFiniteError NonFiniteWarning UnknownLayerError WeightsError",
+    data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_image show_image to_uint8",
+    synthetic: "CLASSES FAMILIES Pictures generate stimuli",
+    training: "History evaluate train_model",
+    plot: "contact_sheet training_curves",
+    errors: "ConversionError DatasetError DownloadError ImageTooSmallError NonFiniteError NonFiniteWarning UnknownLayerError "
+    "WeightsError",
 }
 
 

@@ -30,6 +30,7 @@ def main(debug: bool) -> None:
     \b
     jaxlens models                                    which networks there are
     jaxlens layers squeezenet1_1                      what can be rendered in one
+    jaxlens render                                    pictures of neurons of lensnet, which comes with jaxlens
     jaxlens render squeezenet1_1 features.9:0-15      pictures of what neurons respond to
     """
 

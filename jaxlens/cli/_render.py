@@ -10,12 +10,13 @@ import numpy as np
 
 from jaxlens import modelzoo
 from jaxlens.data import save_image
-from jaxlens.optvis.render import RenderResult, evaluate
+from jaxlens.optvis.render import RenderResult
 from jaxlens.optvis.render import render as render_objectives
 from jaxlens.plot import contact_sheet
 
 DEFAULT_MODEL = "lensnet"
 LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
+LAST = 8  # steps whose mean score is shown
 
 
 @click.command()
@@ -48,29 +49,29 @@ def render(
 
     LAYER:CHANNELS names the neurons: features.9:3 is one, features.9:0-15 sixteen (both ends included), features.9:3,7,12
     three, features.9:all the whole layer, logits:tabby a class. Several may be given. Without any, four
-    channels of four layers from early to late are shown.
+    neurons of each of four layers from early to late are shown; without MODEL, lensnet's, which comes with jaxlens.
 
-    Writes OUT/LAYER-CHANNEL.png for each neuron, and all of them with their names in OUT/contact-sheet.png.
+    Writes OUT/LAYER-CHANNEL.png for each neuron, and all of them with their names in OUT/contact-sheet.png. Prints the score
+    of each: the mean activation over the last steps, as the network saw the images, moved about by random transforms.
 
     \b
     Examples:
+      jaxlens render
       jaxlens render squeezenet1_1 features.2:0-7 features.9:0-7
       jaxlens render resnet50 layer3.2:12,40 --size 224 --steps 1024 --out cats
       jaxlens render squeezenet1_1 --weights squeezenet1_1.pth --steps 256
     """
     check_writable(out)
     network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
-    wanted: Any = list(neurons) or default_neurons(network)
+    wanted: Any = list(neurons) or list(modelzoo.info(model).show) or default_neurons(network)
     if weights.lower() == "none":
         click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
     result = render_objectives(network, wanted, size=size, steps=steps, batch=batch, seed=seed)
-    write(result, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
-    if result.finished:
-        scores = evaluate(network, wanted, result.images)
-    else:  # fewer tasks than asked for: the last score that each one reached
-        scores = [row[np.isfinite(row)][-1] if np.isfinite(row).any() else np.nan for row in result.scores]
-    for name, score in zip(result.names, scores, strict=True):
-        click.echo(f"{name}\t{score:.3f}")
+    shown = [labelled(name, network.labels) for name in result.names]
+    write(result, shown, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
+    for name, row in zip(shown, result.scores, strict=True):
+        last = row[np.isfinite(row)][-LAST:]  # interrupted tasks have fewer
+        click.echo(f"{name}\t{last.mean() if len(last) else np.nan:.3f}")
     click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")
     if not result.finished:
         raise click.ClickException("interrupted; the pictures show the neurons as they were.")
@@ -101,9 +102,15 @@ def default_neurons(network: Any) -> list[str]:
     return [f"{blocks[i]}:0-{CHANNELS - 1}" for i in chosen]
 
 
-def write(result: RenderResult, out: Path, title: str) -> None:
-    """One PNG per neuron, and the contact sheet."""
+def labelled(name: str, labels: tuple[str, ...] | None) -> str:
+    """A neuron's name, an output's with its label: `logits:65 letter-A`."""
+    layer, _, number = name.partition(":")
+    return f"{name} {labels[int(number)]}" if labels and layer == "logits" and number.isdigit() else name
+
+
+def write(result: RenderResult, shown: list[str], out: Path, title: str) -> None:
+    """One PNG per neuron, and the contact sheet with the names to be shown."""
     for name, images in zip(result.names, result.images, strict=True):
         stem = re.sub(r"[^\w.-]+", "-", name)
         save_image(out / f"{stem}.png", np.concatenate(list(images), axis=1))
-    contact_sheet(result.images, result.names, title=title).save(out / "contact-sheet.png")
+    contact_sheet(result.images, shown, title=title).save(out / "contact-sheet.png")

@@ -88,7 +88,7 @@ class Info:
     """What there is to know about a network of the zoo before loading it.
 
     `weights` has the default first; `cached` are those that load without a download; `parameters` counts what is
-    trained (not the running statistics of batch norms).
+    trained (not the running statistics of batch norms); `show` names neurons worth seeing first, if some are known.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Info:
     weights: tuple[str, ...]
     cached: tuple[str, ...]
     source: str
+    show: tuple[str, ...] = ()
 
 
 def info(name: str) -> Info:
@@ -105,7 +106,7 @@ def info(name: str) -> Info:
     network = find(name)
     cached = tuple(w.name for w in network.weights if w.bundled or _entry(name, w).is_file())
     weights = tuple(w.name for w in network.weights)
-    return Info(name, network.parameters, network.outputs, network.input_size, weights, cached, network.source)
+    return Info(name, network.parameters, network.outputs, network.input_size, weights, cached, network.source, network.show)
 
 
 def architecture(name: str) -> nnx.Module:

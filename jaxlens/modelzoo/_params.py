@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
@@ -55,7 +54,9 @@ def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> A
     """
     leaves = named(params)
     account({name: leaf.shape for name, leaf in leaves}, {name: tuple(a.shape) for name, a in arrays.items()}, network, source)
-    return jax.tree.unflatten(jax.tree.structure(params), [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in leaves])
+    # converted by NumPy and put on the device in one go: JAX would compile a conversion for each shape
+    filled = [np.asarray(arrays[name]).astype(leaf.dtype, copy=False) for name, leaf in leaves]
+    return jax.tree.unflatten(jax.tree.structure(params), jax.device_put(filled))
 
 
 def random(params: Any, seed: int) -> dict[str, np.ndarray]:

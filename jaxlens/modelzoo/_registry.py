@@ -114,6 +114,8 @@ _LENSNET = Network(
     "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
     outputs=CLASSES,
     input_size=(64, 64),
+    # edges and colours; stripes, dots and a boundary; rings, cells, opponent colours; an arch, a corner, a spiral, the letter A
+    show=("conv2d2:2-5", "mixed3b:60,75,119,130", "mixed4b:5,65,100,137", "logits:10,24,32,65"),
 )
 
 NETWORKS = {

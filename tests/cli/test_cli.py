@@ -1,5 +1,9 @@
 """The command line, through its real entry point."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -7,7 +11,9 @@ from PIL import Image
 
 from jaxlens import modelzoo
 from jaxlens.cli import main
+from jaxlens.cli._render import labelled
 from jaxlens.data import load_image
+from jaxlens.optvis import objectives
 
 
 def run(*arguments):
@@ -111,3 +117,45 @@ def test_damaged_weights(tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 not really")
     result = run("render", "squeezenet1_1", "features.9:1", "--weights", tmp_path / "cut.pth", "--out", tmp_path)
     assert result.exit_code == 1 and "cut.pth" in result.output and "Traceback" not in result.output
+
+
+def test_without_arguments_lensnets_best_neurons_are_shown(tmp_path, monkeypatch):
+    asked = []
+
+    def render(network, wanted, **options):
+        asked.append((network.name, wanted, options["size"]))
+        raise ValueError("far enough")
+
+    monkeypatch.setattr("jaxlens.cli._render.render_objectives", render)
+    assert "far enough" in run("render", "--out", tmp_path).output
+    ((name, wanted, size),) = asked
+    assert name == "lensnet" and tuple(wanted) == modelzoo.info("lensnet").show and size == 128
+    model = modelzoo.load("lensnet")
+    several = [objectives.as_objective(neuron, model).bind(model) for neuron in wanted]
+    assert sum(len(objective.index) for objective in several) == 16
+    for objective in several:
+        assert max(objective.index) < model.layers[objective.layer].channels
+
+
+def test_outputs_are_shown_with_their_labels():
+    labels = modelzoo.load("lensnet").labels
+    assert labelled("logits:65", labels) == "logits:65 letter-A"
+    assert labelled("logits:65", None) == "logits:65" and labelled("mixed4a:65", labels) == "mixed4a:65"
+
+
+def test_the_program_keeps_compiled_programs(tmp_path):
+    code = (
+        "import sys, jax\n"
+        "from jaxlens.cli import __main__ as program\n"
+        "assert jax.config.jax_compilation_cache_dir is None\n"  # importing changes nothing
+        "sys.argv = ['jaxlens', '--version']\n"
+        "try: program.run()\n"
+        "except SystemExit: print(jax.config.jax_compilation_cache_dir)\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    for chosen, expected in (({}, tmp_path / "compiled"), ({"JAX_COMPILATION_CACHE_DIR": "/elsewhere"}, "/elsewhere")):
+        env = clean | {"JAXLENS_CACHE": str(tmp_path)} | chosen
+        if chosen:
+            code = code.replace("is None", "== '/elsewhere'")
+        out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+        assert out.splitlines()[-1] == str(expected)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens.model.rules import redirected
 from jaxlens.optvis.render import _program
 from jaxlens.optvis.render._result import RenderResult
 
@@ -64,6 +65,7 @@ def run_batch(
     """
     began, count = time.perf_counter(), len(tasks)
     state = _program.start(job.program, job.param, keys)
+    layers = [layer for layer in objective.layers if layer != "input"]
     scores: list[np.ndarray] = []
     snapshots: dict[int, Any] = {}
     waiting: deque[Any] = deque()
@@ -81,18 +83,14 @@ def run_batch(
 
     try:
         for number in range(job.steps):
+            rest = (job.param, job.transforms, jnp.uint32(number), objective, keys, state)
+            after, value, dead = _program.step(job.program, job.model, *rest)
+            # A second program, compiled when the first dead task is met: the same step with Lucid's redirected gradient.
+            if number < job.wake_steps and np.asarray(dead).any() and job.model.accepts_rule(redirected(), layers):
+                woken, _, _ = _program.step(job.program, job.model.with_gradient_rule(redirected()), *rest)
+                after = _program.choose(dead, woken, after)
             # One assignment: interrupted anywhere, `state` is a whole state.
-            state, value = _program.step(
-                job.program,
-                job.model,
-                job.param,
-                job.transforms,
-                jnp.uint32(number),
-                jnp.asarray(number < job.wake_steps),
-                objective,
-                keys,
-                state,
-            )
+            state = after
             waiting.append(value)
             if number + 1 in job.thresholds:
                 snapshots[number + 1] = _program.decode(job.param, state.theta)

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 from jaxlens._pytree import pytree
 from jaxlens.model import Model
 from jaxlens.model._model import run
-from jaxlens.model.rules import redirected
 from jaxlens.optvis.transform import resize
 
 
@@ -24,7 +23,6 @@ class Program:
 
     optimizer: optax.GradientTransformation
     resize_to: tuple[int, int] | None
-    redirect: bool
     mesh: Mesh | None
 
     def over_tasks(self, fn: Callable[..., Any], shared: int) -> Callable[..., Any]:
@@ -89,40 +87,35 @@ def step(
     param: Any,
     transforms: Any,
     number: Array,
-    wake: Array,
     objective: Any,
     keys: Array,
     state: State,
-) -> tuple[State, Array]:
-    """One ascent step of every task: the new state, and the scores before the update.
+) -> tuple[State, Array, Array]:
+    """One ascent step of every task: the new state, the scores before the update, and which tasks had no gradient at all.
 
     A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
-    Where `wake` holds, a task without any gradient takes Lucid's redirected one instead.
     """
 
-    def every(
-        model: Model, param: Any, transforms: Any, number: Array, wake: Array, objective: Any, keys: Array, state: State
-    ) -> Any:
+    def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
         def value_of(model: Model, theta: Any, objective: Any, key: Array) -> Array:
             return _task_score(theta, program, model, param, transforms, objective, key)
 
-        def gradients(model: Model) -> tuple[Array, Any]:  # of the score, whose sign gradient rules rely on
-            return jax.vmap(jax.value_and_grad(value_of, argnums=1), (None, 0, 0, 0))(model, state.theta, objective, keys)
-
-        value, gradient = gradients(model)
-        if program.redirect:
-            # The second network pass runs only in steps that need it: it is a branch, not a mask.
-            dead = state.alive & jax.vmap(_all_zero)(gradient)
-            redirecting = model.with_gradient_rule(redirected())
-            gradient = jax.lax.cond(
-                wake & dead.any(), lambda: _select(dead, gradients(redirecting)[1], gradient), lambda: gradient
-            )
+        # of the score, not of the loss: gradient rules rely on its sign
+        gradient_of = jax.vmap(jax.value_and_grad(value_of, argnums=1), (None, 0, 0, 0))
+        value, gradient = gradient_of(model, state.theta, objective, keys)
+        dead = state.alive & jax.vmap(_all_zero)(gradient)
         update = functools.partial(_update, program.optimizer, functools.partial(value_of, model), number)
-        return jax.vmap(update)(objective, keys, state, value, gradient), value
+        return jax.vmap(update)(objective, keys, state, value, gradient), value, dead
 
-    return program.over_tasks(every, 5)(model, param, transforms, number, wake, objective, keys, state)
+    return program.over_tasks(every, 4)(model, param, transforms, number, objective, keys, state)
+
+
+@jax.jit
+def choose(which: Array, new: State, old: State) -> State:
+    """The new state of the tasks where `which` holds, the old one of the others."""
+    return _select(which, new, old)
 
 
 def _update(

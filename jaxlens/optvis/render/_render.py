@@ -108,7 +108,7 @@ def render(
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
                 mesh, per_batch = _layout(len(places), batch, devices)
-                program = _program.Program(optimizer or _adam(), resize_to, redirect > 0, mesh)
+                program = _program.Program(optimizer or _adam(), resize_to, mesh)
                 job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
                 for rows in _batches(len(places), per_batch):
                     tasks = [places[i] for i in dict.fromkeys(rows)]
@@ -203,9 +203,12 @@ def _check(
     layers = [layer for layer in group.layers if layer != "input"]
     shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
     group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])
-    if redirect_steps is not None:
-        return check_int(redirect_steps, "redirect_steps", low=0)
-    return REDIRECT_STEPS if layers and model.rule is None and model.accepts_rule(redirected(), layers) else 0
+    if redirect_steps is None:
+        return REDIRECT_STEPS if layers and model.rule is None else 0
+    if check_int(redirect_steps, "redirect_steps", low=0) and layers:
+        # refuses nonlinearities that the rule does not know
+        model.with_gradient_rule(redirected()).shapes((seen[0], seen[1]), layers)
+    return redirect_steps
 
 
 def _keys(seed: int | Array | Sequence[int], count: int) -> Array:

@@ -1,0 +1,38 @@
+"""The README's first snippets, run as they stand but for the number of steps and neurons."""
+
+import re
+from pathlib import Path
+
+import jaxlens
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def snippet(word):
+    (found,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if word in code)
+    return found
+
+
+def test_the_first_screen():
+    names = {}
+    code = snippet("steps=128")
+    short = code.replace("range(16)", "range(2)").replace("steps=128", "steps=1")
+    assert short != code
+    exec(short, names)
+    assert names["result"].images.shape == (2, 1, 128, 128, 3)
+
+
+def test_look_inside_and_known_features():
+    names = {"modelzoo": jaxlens.modelzoo}
+    exec(snippet("interceptors.ablate"), names)
+    layer = names["model"].layers["mixed4a"]
+    assert repr(layer) in snippet("interceptors.ablate")
+    exec(snippet("synthetic.stimuli"), names)
+    assert names["images"].shape == (24, 64, 64, 3)
+    tuning = jaxlens.activations(names["model"], names["images"], ["mixed4a"])["mixed4a"].max((1, 2))
+    assert f"# tuning curves, {list(tuning.shape)}" in snippet("synthetic.stimuli")
+
+
+def test_the_pictures_are_there():
+    for path in re.findall(r'src="([^"]+)"', README.read_text()):
+        assert (README.parent / path).is_file(), path
