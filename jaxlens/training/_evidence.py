@@ -123,8 +123,8 @@ def _nuisance(seed: int) -> list[dict[str, Any]]:
         back, front = (0.15 + 0.2 * u[:3], 0.65 + 0.35 * u[3:6]) if i % 2 else (0.65 + 0.35 * u[:3], 0.2 * u[3:6])
         found.append(
             {
-                "background": tuple(back),
-                "foreground": tuple(front),
+                "background": back.tolist(),
+                "foreground": front.tolist(),
                 "width": 2 + 1.5 * u[6],
                 "x": 6 * u[7] - 3,
                 "y": 6 * u[8] - 3,

@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_images, check_int
 from jaxlens.model import IMAGENET
 from jaxlens.training._checkpoint import Checkpoints
 from jaxlens.training._conv import conv_general_dilated
@@ -58,8 +58,9 @@ def train_model(
     Returns: `History`. Ctrl-C raises `KeyboardInterrupt` with the model as the last finished epoch left it.
 
     Raises:
-        ValueError: for data without batches, labels the model has no output for, or a checkpoint of another run.
-        FloatingPointError: when the loss is no longer finite.
+        ValueError: for data without batches, or a checkpoint of another run.
+        ValueError, TypeError: for images that are not floats in [0, 1], or labels that are not as many integers.
+        FloatingPointError: when the loss is no longer finite, or a label has no output.
 
     Differs from the tutorial's `train_model`: seeded, with a schedule and checkpoints; accuracies are fractions.
     """
@@ -115,19 +116,22 @@ def evaluate(
     copy.eval()
     graphdef, state = nnx.split(copy)
     total, right, count = 0.0, 0, 0
-    for images, labels in batches:
-        loss, hits = _judge(graphdef, preprocess, state, jnp.asarray(images), _labels(labels))
+    for batch in batches:
+        images, labels = _checked(batch)
+        loss, hits = _judge(graphdef, preprocess, state, images, labels)
         total, right, count = total + float(loss), right + int(hits), count + len(labels)
     if not count:
         raise ValueError("val has no batches.")
+    if not np.isfinite(total):
+        raise FloatingPointError(f"The loss is {total}: a label is beyond the model's outputs, or its weights are not finite.")
     return total / count, right / count
 
 
 def _epoch(step: Any, state: Any, batches: Iterable[Any], epoch: int, bar: tqdm) -> tuple[Any, float, float]:
     losses, hits, seen = [], [], 0
-    for images, labels in batches:
-        labels = _labels(labels)
-        state, loss, right = step(state, jnp.asarray(images), labels)
+    for batch in batches:
+        images, labels = _checked(batch)
+        state, loss, right = step(state, images, labels)
         losses.append(loss)
         hits.append(right)
         seen += len(labels)
@@ -136,8 +140,8 @@ def _epoch(step: Any, state: Any, batches: Iterable[Any], epoch: int, bar: tqdm)
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values)))
         raise FloatingPointError(
-            f"The loss is {values[first]} at step {first} of epoch {epoch}: an image is not finite, a label is beyond "
-            "the model's outputs, or the learning rate is too high."
+            f"The loss is {values[first]} at step {first} of epoch {epoch}: a label is beyond the model's outputs, or the "
+            "learning rate is too high."
         )
     return state, float(values.mean()), float(np.sum(jax.device_get(hits))) / seen
 
@@ -183,11 +187,15 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
 
 
-def _labels(labels: Any) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels must be integers [B], but have dtype {labels.dtype} and shape {labels.shape}.")
-    return labels.astype(np.int32)
+def _checked(batch: Any) -> tuple[jax.Array, np.ndarray]:
+    """A batch whose images are floats in [0, 1] and whose labels are as many integers."""
+    images, labels = check_images(batch[0], channels=None), np.asarray(batch[1])
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels must be integers [B], one per image, but have dtype {labels.dtype} and shape {labels.shape} for "
+            f"{len(images)} images."
+        )
+    return images, labels.astype(np.int32)
 
 
 def _length(train: Any) -> int:

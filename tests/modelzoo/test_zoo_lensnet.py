@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from flax import nnx
 
 from jaxlens import Model, activations, modelzoo
 from jaxlens.data import synthetic
 from jaxlens.modelzoo import _params
 from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
-from jaxlens.training import _evidence, lensnet
+from jaxlens.training import History, _evidence, lensnet
 
 WEIGHTS = Path(modelzoo.__file__).parent / "weights"
 
@@ -119,30 +120,55 @@ def test_pictures_turn_counter_clockwise():
     assert np.abs(_evidence._rotated(picture, 45) - turned).mean() < 0.01 < np.abs(picture - turned).mean()
 
 
-def test_folding_changes_nothing():
-    """A batch norm with statistics of its own and the convolution before it, against the one convolution."""
-    network = lensnet.trainable(0)
-    for i, (_, layer) in enumerate(nnx.iter_modules(network)):
+@pytest.fixture
+def quick_start(monkeypatch):
+    """Constant kernels: He's take a minute, a compiled sampler for each shape."""
+    monkeypatch.setattr(nnx.initializers, "he_normal", lambda: nnx.initializers.constant(0.01))
+
+
+def test_folding_changes_nothing(quick_start):
+    """Random kernels, and batch norms with statistics of their own, against one convolution each."""
+    network, rng = lensnet.trainable(0), np.random.default_rng(0)
+    for _, layer in nnx.iter_modules(network):
         if isinstance(layer, nnx.BatchNorm):
-            keys = jax.random.split(jax.random.key(i), 4)
-            for value, key, low in zip(
-                (layer.mean, layer.var, layer.scale, layer.bias), keys, (-0.2, 0.5, 0.5, -0.2), strict=True
-            ):
-                value[...] = jax.random.uniform(key, value.shape, minval=low, maxval=low + 0.6)
+            for value, low in ((layer.mean, -0.2), (layer.var, 0.5), (layer.scale, 0.5), (layer.bias, -0.2)):
+                value[...] = rng.uniform(low, low + 0.6, value.shape).astype(np.float32)
+        if isinstance(layer, nnx.Conv):
+            shape = layer.kernel.shape
+            layer.kernel[...] = rng.normal(0, (2 / np.prod(shape[:3])) ** 0.5, shape).astype(np.float32)
     network.eval()
     images = jax.random.uniform(jax.random.key(9), (2, 64, 72, 3))
-    template = Model.from_nnx(LensNet())
-    folded = template.replace(
-        params=_params.fill(template.params, lensnet.folded(network), "lensnet", "here"), preprocess=PREPROCESS
-    )
+    template = Model.from_nnx(LensNet(), preprocess=PREPROCESS)
+    folded = template.replace(params=_params.fill(template.params, lensnet.folded(network), "lensnet", "here"))
     want = network(PREPROCESS(images))
+    assert want.std() > 0.01
     np.testing.assert_allclose(folded(images), want, rtol=2e-4, atol=2e-4 * float(jnp.abs(want).max()))
 
 
-@pytest.mark.slow
-def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch):
-    from click.testing import CliRunner
+def test_the_stream_is_balanced_fresh_and_reproducible(monkeypatch):
+    monkeypatch.setattr(lensnet, "PER_CLASS", 2)
+    stream = lensnet.Stream(4, chunks=2, size=16)
+    first, again, second = (list(lensnet.Stream(4, chunks=2, size=16).epoch(n)) for n in (0, 0, 1))
+    assert len(stream) == len(first) == 4
+    for (a, x), (b, y) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(x, y)
+    labels = np.concatenate([labels for _, labels in first])
+    assert (np.bincount(labels) == 4).all() and len(labels) == 4 * 71
+    assert (np.diff(labels[:142]) != 0).mean() > 0.9  # shuffled
+    means = {float(picture.mean()) for images, _ in first + second for picture in images}
+    assert len(means) == 8 * 71  # no picture twice
 
+
+def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch, quick_start):
+    trained = []
+
+    def train_model(network, train, val, epochs, **options):
+        trained.append((len(train), len(val), epochs, options["checkpoint"]))
+        network.eval()
+        return History([1.0], [0.5], [1.0], [0.5], [2.0])
+
+    monkeypatch.setattr(lensnet, "train_model", train_model)
     monkeypatch.setattr(_evidence, "accuracy", lambda *_: 0.5)
     monkeypatch.setattr(_evidence, "orientation_error", lambda *_: 5.0)
     monkeypatch.setattr(_evidence, "curve_units", lambda *_: [_evidence.Unit("mixed4a", 1, 30.0, 2.0)])
@@ -152,6 +178,7 @@ def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch):
         lensnet.main, ["--out", str(tmp_path), "--checkpoints", str(tmp_path / "state"), "--epochs", "1", "--chunks", "1"]
     )
     assert result.exit_code == 0, result.output
+    assert trained == [(1, 1, 1, tmp_path / "state")]
     written = json.loads((tmp_path / "lensnet.json").read_text())
     assert written["images"] == 71 and written["trained"]["accuracy"] == 0.5
     assert written["sha256"] == lensnet.sha256(tmp_path / "lensnet.safetensors")

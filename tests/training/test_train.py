@@ -192,17 +192,16 @@ def test_data_may_be_any_sized_iterable_and_labels_any_integers():
         ([], {}, ValueError, "train has no batches"),
         (iter(batches(1)), {}, TypeError, "must have a length"),
         (batches(1, classes=4), {}, FloatingPointError, "a label is beyond the model's outputs"),
-        (
-            [(np.full((4, 8, 9, 3), np.nan, np.float32), np.zeros(4, int))],
-            {},
-            FloatingPointError,
-            "loss is nan at step 0 of epoch 0",
-        ),
+        ([(np.full((4, 8, 9, 3), np.nan, np.float32), np.zeros(4, int))], {}, ValueError, "images has values in .nan, nan."),
+        ([(np.full((4, 8, 9, 3), 128.0, np.float32), np.zeros(4, int))], {}, ValueError, "Divide by 255"),
+        ([(np.zeros((4, 8, 9, 3), np.uint8), np.zeros(4, int))], {}, TypeError, "images has dtype uint8"),
+        ([(np.zeros((4, 8, 9, 3), np.float32), np.zeros(5, int))], {}, ValueError, "one per image"),
         ([(np.zeros((4, 8, 9, 3), np.float32), np.zeros(4))], {}, ValueError, "labels must be integers"),
         (batches(1), {"epochs": 0}, ValueError, "epochs=0 must be an integer >= 1"),
         (batches(1), {"val": []}, ValueError, "val has no batches"),
+        (batches(1), {"val": batches(1, classes=4)}, FloatingPointError, "a label is beyond the model's outputs"),
     ],
-    ids=["empty", "no length", "label", "nan", "float labels", "epochs", "empty val"],
+    ids=["empty", "unsized", "label", "nan", "range", "uint8", "count", "float_labels", "epochs", "empty_val", "val_label"],
 )
 def test_bad_data(data, options, error, message):
     with pytest.raises(error, match=message):
