@@ -10,7 +10,7 @@ NEW_VENV := $(if $(UV),uv venv --quiet --python $(PYTHON),$(PYTHON) -m venv)
 WEIGHTS ?=
 MODEL ?= $(if $(WEIGHTS),squeezenet1_1,lensnet)
 OUT ?= jaxlens-out
-STEPS ?= $(if $(WEIGHTS),256,96)
+STEPS ?= $(if $(WEIGHTS),256,80)
 WORKERS ?= 2
 
 .PHONY: help demo test lint format bench clean

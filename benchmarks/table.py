@@ -25,6 +25,13 @@ def main() -> None:
     dead = sum(row["ratio"] is None for row in rows)
     print(f"\nActivation after {ran['steps']} steps, {len(rows)} neurons in 3 layers of SqueezeNet 1.1:")
     print(f"median {ran['median_ratio']:.2f} times Lucent's; {dead} neurons that Lucent leaves dead wake up.")
+    first = json.loads((RESULTS / "first_picture_cpu.json").read_text())
+    cold, warm = first["rows"]
+    print(
+        f"\nFirst picture of lensnet ({first['settings']['neuron']}, 128 px, {first['settings']['steps']} steps), new process: "
+        f"{cold['load_s'] + cold['render_s']:.1f} s with\ncompilation, {warm['load_s'] + warm['render_s']:.1f} s with JAX's "
+        f"compilation cache, besides {warm['import_s']:.1f} s for imports."
+    )
 
 
 if __name__ == "__main__":

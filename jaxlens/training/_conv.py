@@ -13,7 +13,7 @@ def conv_general_dilated(
     """`lax.conv_general_dilated` for `nnx.Conv`, with another weight gradient where it is a plain 2-D convolution.
 
     The gradient of one tap of the kernel is the product of two matrices: the input as that tap sees it, and what comes
-    back. XLA's own, a convolution with a window as large as the map, took up to five times longer on a CPU
+    back. XLA's own, a convolution with a window as large as the map, takes up to four times longer on a CPU
     (`python -m benchmarks.kernels`). Equal to it in value.
     """
     precision = options.pop("precision", None)

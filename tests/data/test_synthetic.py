@@ -187,7 +187,7 @@ def test_letters_differ():
 
 
 def test_figures_grow_with_the_picture():
-    small, large = (synthetic.generate(5, ["circle"], size).params["radius"][0] for size in (48, (96, 130)))
+    small, large = (synthetic.generate(5, ["circle"], size).params["radius"][0] for size in ((32, 40), SIZE))
     assert large == pytest.approx(2 * small, rel=1e-5)
     assert synthetic.stimuli("circle", 128)[1]["radius"][0] == 2 * synthetic.stimuli("circle", 64)[1]["radius"][0]
 

@@ -41,13 +41,13 @@ def loaders(folder):
 @pytest.fixture(scope="module")
 def trained(folder):
     network = modelzoo.simple_cnn(3)
-    return network, train_model(network, *loaders(folder), epochs=8, progress=False)
+    return network, train_model(network, *loaders(folder), epochs=6, progress=False)
 
 
 @pytest.mark.slow
 def test_simple_cnn_learns(trained, folder):
     network, history = trained
-    assert len(history) == 8 == len(history.val_loss) == len(history.seconds)
+    assert len(history) == 6 == len(history.val_loss) == len(history.seconds)
     assert history.val_accuracy[-1] >= 0.95
     assert history.train_loss[-1] < 0.5 * history.train_loss[0]
     loss, accuracy = evaluate(network, load_folder(folder / "val", SIZE, 7))  # other batches, the same images
@@ -72,7 +72,7 @@ from jaxlens.data import load_folder
 from jaxlens.training import train_model
 folder, state = sys.argv[1:]
 train, val = load_folder(folder + "/train", 32, 12, train=True), load_folder(folder + "/val", 32, 16)
-train_model(modelzoo.simple_cnn(3), train, val, epochs=8, checkpoint=state, progress=False)
+train_model(modelzoo.simple_cnn(3), train, val, epochs=6, checkpoint=state, progress=False)
 """
 
 
@@ -96,8 +96,8 @@ def test_a_killed_run_goes_on_to_the_same_history(trained, folder, tmp_path):
             seen.append(number)
             return train.epoch(number)
 
-    history = train_model(network, Watched(), val, epochs=8, checkpoint=tmp_path / "state", progress=False)
-    assert seen == list(range(done, 8)) and done >= 2
+    history = train_model(network, Watched(), val, epochs=6, checkpoint=tmp_path / "state", progress=False)
+    assert seen == list(range(done, 6)) and done >= 2
     want = trained[1]
     for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
         np.testing.assert_allclose(getattr(history, name), getattr(want, name), rtol=1e-4, atol=1e-6, err_msg=name)
@@ -107,8 +107,8 @@ def test_a_killed_run_goes_on_to_the_same_history(trained, folder, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     # a finished run returns at once, in any process
     fresh = modelzoo.simple_cnn(3)
-    again = train_model(fresh, Watched(), val, epochs=8, checkpoint=tmp_path / "state", progress=False)
-    assert again == history and seen == list(range(done, 8))
+    again = train_model(fresh, Watched(), val, epochs=6, checkpoint=tmp_path / "state", progress=False)
+    assert again == history and seen == list(range(done, 6))
     assert evaluate(fresh, val) == evaluate(network, val)
     with pytest.raises(ValueError, match="holds another run"):
         train_model(modelzoo.simple_cnn(3), train, val, epochs=9, checkpoint=tmp_path / "state", progress=False)
