@@ -1,12 +1,39 @@
 """The README's tables, from the records: `python -m benchmarks.table`."""
 
 import json
+from pathlib import Path
 
 from benchmarks.harness import RESULTS
+from jaxlens import modelzoo
+
+
+def lensnet() -> None:
+    """What `python -m jaxlens.training.lensnet` recorded."""
+    record = json.loads((Path(modelzoo.__file__).parent / "weights" / "lensnet.json").read_text())
+    trained, random = record["trained"], record["random weights"]
+    print("| | trained | random weights |\n|---|---|---|")
+    for title, key, show in (
+        ("accuracy on fresh pictures, 40 of each of 71 classes", "accuracy", lambda x: f"{100 * x:.1f} %"),
+        (
+            "median error of curves' orientation, linear probe at mixed4a (chance 90°)",
+            "curve_orientation_error",
+            "{:.1f}°".format,
+        ),
+        ("the same for bars (chance 45°)", "bar_orientation_error", "{:.1f}°".format),
+        ("curve units, whose tuning turns with the picture", "curve_units", len),
+        ("high-low frequency units, whose response halves or more when the sides swap", "high_low_units", len),
+    ):
+        print(f"| {title} | {show(trained[key])} | {show(random[key])} |")
+    parameters, minutes = modelzoo.info("lensnet").parameters, record["seconds"] / 60
+    print(
+        f"\n{parameters:,} parameters; {record['images']:,} pictures in "
+        f"{minutes:.0f} minutes on two cores that other work shared.\n"
+    )
 
 
 def main() -> None:
     """Prints the tables as Markdown."""
+    lensnet()
     record = json.loads((RESULTS / "render_vs_lucent_cpu.json").read_text())
     machine, versions, ran = record["machine"], record["versions"], record["settings"]
     print("Milliseconds per neuron and step; Lucent renders one neuron after another.")

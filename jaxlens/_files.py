@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def cache_dir() -> Path:
 
 @contextlib.contextmanager
 def temporary(path: Path) -> Iterator[Path]:
-    """The name of a hidden file beside `path`, which is gone after the `with` block.
+    """The name of a hidden file or folder beside `path`, which is gone after the `with` block.
 
     A process that is killed leaves its file behind; a later one removes it a day later.
     """
@@ -31,12 +32,19 @@ def temporary(path: Path) -> Iterator[Path]:
     for stale in path.parent.glob(f".{path.name}.*.part"):
         with contextlib.suppress(OSError):  # another process may have finished with it just now
             if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
-                stale.unlink()
+                _remove(stale)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield part
     finally:
-        part.unlink(missing_ok=True)
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

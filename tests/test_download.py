@@ -109,6 +109,7 @@ def test_an_atomic_write_that_fails_keeps_the_old_file_and_stale_parts_go(tmp_pa
         part.write_text("half")
         raise ZeroDivisionError
     assert final.read_text() == "old" and stale.exists()
+    (tmp_path / ".final.folder.part" / "inner").mkdir(parents=True)
     monkeypatch.setattr(_files, "_STALE_SECONDS", -1)
     with _files.atomic(final) as part:
         part.write_text("new")

@@ -67,11 +67,11 @@ def render(
     if weights.lower() == "none":
         click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
     result = render_objectives(network, wanted, size=size, steps=steps, batch=batch, seed=seed)
-    shown = [labelled(name, network.labels) for name in result.names]
-    write(result, shown, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
-    for name, row in zip(shown, result.scores, strict=True):
+    labels = [label_of(name, network.labels) for name in result.names]
+    write(result, labels, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
+    for name, label, row in zip(result.names, labels, result.scores, strict=True):
         last = row[np.isfinite(row)][-LAST:]  # interrupted tasks have fewer
-        click.echo(f"{name}\t{last.mean() if len(last) else np.nan:.3f}")
+        click.echo(f"{name}{f' {label}' if label else ''}\t{last.mean() if len(last) else np.nan:.3f}")
     click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")
     if not result.finished:
         raise click.ClickException("interrupted; the pictures show the neurons as they were.")
@@ -102,15 +102,16 @@ def default_neurons(network: Any) -> list[str]:
     return [f"{blocks[i]}:0-{CHANNELS - 1}" for i in chosen]
 
 
-def labelled(name: str, labels: tuple[str, ...] | None) -> str:
-    """A neuron's name, an output's with its label: `logits:65 letter-A`."""
+def label_of(name: str, labels: tuple[str, ...] | None) -> str:
+    """The label of an output, `letter-A` for `logits:65`; nothing for other neurons."""
     layer, _, number = name.partition(":")
-    return f"{name} {labels[int(number)]}" if labels and layer == "logits" and number.isdigit() else name
+    return labels[int(number)] if labels and layer == "logits" and number.isdigit() else ""
 
 
-def write(result: RenderResult, shown: list[str], out: Path, title: str) -> None:
-    """One PNG per neuron, and the contact sheet with the names to be shown."""
+def write(result: RenderResult, labels: list[str], out: Path, title: str) -> None:
+    """One PNG per neuron, and the contact sheet: outputs under their labels, which are worth the room, others under names."""
     for name, images in zip(result.names, result.images, strict=True):
         stem = re.sub(r"[^\w.-]+", "-", name)
         save_image(out / f"{stem}.png", np.concatenate(list(images), axis=1))
+    shown = [label or name for name, label in zip(result.names, labels, strict=True)]
     contact_sheet(result.images, shown, title=title).save(out / "contact-sheet.png")

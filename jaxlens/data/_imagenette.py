@@ -1,7 +1,6 @@
 """ImageNette: ten easy classes of ImageNet, as a first dataset to train on."""
 
 import dataclasses
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -103,10 +102,7 @@ def _fetch(archive: _Archive, home: Path, progress: bool) -> None:
     """Downloads and unpacks; the dataset's folder is whole or not there."""
     advice = f"Or unpack the archive by other means as {home}."
     with _download.fetched(archive, home, advice=advice, progress=progress) as (file, _), temporary(home) as part:
-        try:
-            with tarfile.open(file) as tar:
-                tar.extractall(part, filter="data")
-            (unpacked,) = part.iterdir()
-            unpacked.rename(home)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        with tarfile.open(file) as tar:
+            tar.extractall(part, filter="data")
+        (unpacked,) = part.iterdir()
+        unpacked.rename(home)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxlens import modelzoo
 from jaxlens.cli import main
-from jaxlens.cli._render import labelled
+from jaxlens.cli._render import label_of
 from jaxlens.data import load_image
 from jaxlens.optvis import objectives
 
@@ -139,8 +139,8 @@ def test_without_arguments_lensnets_best_neurons_are_shown(tmp_path, monkeypatch
 
 def test_outputs_are_shown_with_their_labels():
     labels = modelzoo.load("lensnet").labels
-    assert labelled("logits:65", labels) == "logits:65 letter-A"
-    assert labelled("logits:65", None) == "logits:65" and labelled("mixed4a:65", labels) == "mixed4a:65"
+    assert label_of("logits:65", labels) == "letter-A"
+    assert label_of("logits:65", None) == label_of("mixed4a:65", labels) == ""
 
 
 def test_the_program_keeps_compiled_programs(tmp_path):
