@@ -10,7 +10,7 @@ import torch
 from jax import lax
 
 from benchmarks import harness
-from jaxlens.modelzoo import _kernels
+from jaxlens import _kernels
 from jaxlens.training._conv import conv_general_dilated
 
 POOLED = ((1, 111, 111, 64), (8, 111, 111, 64), (8, 55, 55, 128))  # SqueezeNet's 3x3 pools of stride 2
@@ -27,7 +27,7 @@ def pool_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     """Value and gradient of a ReLU and a pool."""
     x, tensor = _inputs(shape)
     pools = {
-        "jaxlens": lambda x: _kernels.max_pool(x, window=3, stride=2, pads=((0, 0), (0, 0))),
+        "jaxlens": lambda x: _kernels.max_pool(x, window=(3, 3), stride=(2, 2), pads=((0, 0), (0, 0))),
         "xla": reduce_window,
     }
     gradients = {name: jax.jit(jax.grad(lambda x, f=f: (f(jax.nn.relu(x)) ** 2).sum())) for name, f in pools.items()}

@@ -1,5 +1,6 @@
 """State dicts to Flax parameters: one mechanical rule per layer type."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,26 +25,31 @@ BATCH_NORM: Rule = {
     "running_mean": ("mean", AS_IT_IS),
     "running_var": ("var", AS_IT_IS),
 }
+LAYER_NORM: Rule = {"weight": ("scale", AS_IT_IS), "bias": ("bias", AS_IT_IS)}
 RULES: dict[type, Rule] = {
     _layers.Conv: CONV,
     _layers.Linear: LINEAR,
     _layers.BatchNorm: BATCH_NORM,
+    _layers.LayerNorm: LAYER_NORM,
     nnx.Conv: CONV,
     nnx.Linear: LINEAR,
     nnx.BatchNorm: BATCH_NORM,
+    nnx.LayerNorm: LAYER_NORM,
+    nnx.GroupNorm: LAYER_NORM,
 }
 # A counter that only matters to training with momentum=None.
 IGNORED = ("num_batches_tracked",)
 
 
-def convert(state_dict: Mapping[str, Any], network: str | nnx.Module, *, source: str = "state_dict") -> Any:
+def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *, source: str = "state_dict") -> Any:
     """Parameters of a network from a PyTorch state dict.
 
-    Every tensor on both sides is accounted for.
+    Every tensor on both sides is accounted for. A network may declare what its files hold besides (`unused_tensors`, a regular
+    expression: constants, heads it was built without) and old names (`renamed_tensors`, a pattern and its replacement).
 
     Args:
         state_dict: arrays by name, as `read_state_dict` gives them.
-        network: a name of the zoo, or an NNX module, abstract or not, whose attribute paths are PyTorch's.
+        network: a name of the zoo, an NNX module, abstract or not, whose attribute paths are PyTorch's, or a Model of one.
         source: what errors call the state dict.
 
     Returns: what `Model.params` holds: `model.replace(params=convert(...))`.
@@ -51,15 +57,24 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module, *, source:
     Raises:
         ConversionError: listing every missing, unexpected and misshapen tensor, under PyTorch's names.
     """
-    module = architecture(network) if isinstance(network, str) else network
-    name = network if isinstance(network, str) else type(module).__name__
-    params = Model.from_nnx(module).params
-    wanted = _wanted(module, dict(_params.named(params)), name)
-    tensors = {key: np.asarray(value) for key, value in state_dict.items() if key.rpartition(".")[2] not in IGNORED}
+    model = network if isinstance(network, Model) else _model(network)
+    module = nnx.merge(model.forward.graphdef, model.params)  # type: ignore[attr-defined]
+    wanted = _wanted(module, dict(_params.named(model.params)), model.name)
+    old, new = getattr(module, "renamed_tensors", ("$^", ""))
+    tensors = {re.sub(old, new, key): np.asarray(value) for key, value in state_dict.items()}
+    unused = re.compile(getattr(module, "unused_tensors", "$^"))
+    ignored = {key for key in tensors if key.rpartition(".")[2] in IGNORED or (key not in wanted and unused.search(key))}
+    tensors = {key: tensor for key, tensor in tensors.items() if key not in ignored}
     expected, found = {key: w.shape for key, w in wanted.items()}, {key: t.shape for key, t in tensors.items()}
-    _params.account(expected, found, name, source)
+    _params.account(expected, found, model.name, source)
     arrays = {w.ours: tensors[key].transpose(w.axes) if w.axes else tensors[key] for key, w in wanted.items()}
-    return _params.fill(params, arrays, name, source)
+    return _params.fill(model.params, arrays, model.name, source)
+
+
+def _model(network: str | nnx.Module) -> Model:
+    if isinstance(network, str):
+        return Model.from_nnx(architecture(network), name=network)
+    return Model.from_nnx(network)
 
 
 class _Wanted(NamedTuple):

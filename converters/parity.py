@@ -31,13 +31,14 @@ class Row:
     error: float
 
 
-def reference(name: str, weights: str | Path | None = None, *, seed: int = 0) -> Any:
+def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> Any:
     """The PyTorch network of that name in evaluation mode: torchvision's, or Lucent's InceptionV1.
 
     Args:
         name: one of `modelzoo.names()`.
         weights: a state dict file; None for random weights and random batch-norm statistics, so that no mistake can hide.
         seed: of the random weights.
+        **options: of the network, as `modelzoo.load` takes them.
     """
     import torch
 
@@ -51,13 +52,23 @@ def reference(name: str, weights: str | Path | None = None, *, seed: int = 0) ->
         else:
             from torchvision.models import get_model
 
-            module = get_model(name, weights=None)
+            module = get_model(name, weights=None, **_torchvisions(name, options))
     module = module.to_empty(device="cpu").eval()
     if weights is None:
         _randomize(module, seed)
     else:
         module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in read_state_dict(weights).items()})
     return module
+
+
+def _torchvisions(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Our options under torchvision's names, with the defaults that its builders change along with the weights."""
+    if name in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "aux_logits": False, "init_weights": False} | options
+    if name == "maxvit_t" and "image_size" in options:
+        size = options.pop("image_size")
+        return {"input_size": (size, size)} | options
+    return options
 
 
 def _randomize(module: Any, seed: int) -> None:
@@ -69,11 +80,17 @@ def _randomize(module: Any, seed: int) -> None:
             kind = key.rpartition(".")[2]
             if kind == "num_batches_tracked":
                 tensor.zero_()
+            elif not tensor.is_floating_point() or kind == "relative_coords_table":
+                continue  # constants, computed below
             elif kind == "running_var" or (kind == "weight" and tensor.ndim == 1):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             else:  # weights of He's variance; biases and running means of about 0.1
                 bound = (6 / tensor[0].numel()) ** 0.5 if kind == "weight" else 0.2
                 tensor.uniform_(-bound, bound, generator=generator)
+    for child in module.modules():  # `to_empty` has lost the constants of Swin and MaxViT
+        for define in ("define_relative_position_index", "define_relative_position_bias_table"):
+            if hasattr(child, define) and (define.endswith("index") or "relative_coords_table" in child.state_dict()):
+                getattr(child, define)()
 
 
 def compare(module: Any, model: Model, images: jax.Array) -> list[Row]:
@@ -95,6 +112,8 @@ def compare(module: Any, model: Model, images: jax.Array) -> list[Row]:
     rows = []
     for name, want in theirs.items():
         got = np.asarray(ours[name]) if name in ours else np.empty(0)
+        if want.ndim >= 4 and want.shape != got.shape:  # most maps have channels first in PyTorch, Swin's have them last
+            want = np.moveaxis(want, 1, -1)
         kind = model.layers[name].kind if name in model.layers else "missing"
         rows.append(Row(name, kind, got.shape[1:], _error(got, want)))
     return rows
@@ -108,15 +127,15 @@ def _error(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def _run_torch(module: Any, inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """What every named module of a PyTorch network outputs, channels last; `name@k` where one is called several times."""
+    """What every named module of a PyTorch network outputs; `name@k` where one is called several times."""
     import torch
 
     calls: dict[str, list[np.ndarray]] = {}
 
     def hook(name: str) -> Any:
         def record(_module: Any, _inputs: Any, output: Any) -> None:
-            value = output.numpy().copy()  # torchvision's ReLUs work in place
-            calls.setdefault(name, []).append(np.moveaxis(value, 1, -1) if value.ndim == 4 else value)
+            value = output[0] if isinstance(output, tuple) else output  # attention returns its weights too, or None
+            calls.setdefault(name, []).append(value.numpy().copy())  # torchvision's ReLUs work in place
 
         return record
 
@@ -141,17 +160,26 @@ def _pooling_any_size() -> Iterator[None]:
         yield
 
 
-def report(name: str, weights: str | Path | None = None, *, size: tuple[int, int] = (64, 96), seed: int = 0) -> list[Row]:
+def report(
+    name: str, weights: str | Path | None = None, *, size: tuple[int, int] = (64, 96), seed: int = 0, **options: Any
+) -> list[Row]:
     """`compare` for a network of the zoo, with the same weights on both sides.
 
     InceptionV1 is given Lucent's constants of the local response normalisation, since its own differ on purpose
     (see `jaxlens.modelzoo.inceptionv1`); `size` should be a multiple of 32 for it, as Lucent's padding is for even sizes.
+    A network for images of one size takes `image_size` (224 by default) and not `size`; Inception v3 needs 75 pixels.
     """
-    module = reference(name, weights, seed=seed)
-    network = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN) if name == "inceptionv1" else modelzoo.architecture(name)
+    if "image_size" in find(name).options:
+        options.setdefault("image_size", 224)
+        size = (options["image_size"],) * 2
+    elif name == "inception_v3":
+        size = (max(size[0], 75), max(size[1], 75))
+    module = reference(name, weights, seed=seed, **options)
+    lucents = name == "inceptionv1"
+    network = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN) if lucents else modelzoo.architecture(name, **options)
     state_dict = {key: value.numpy() for key, value in module.state_dict().items()}
-    options = {"name": name, "preprocess": find(name).weights[0].preprocess}
-    model = Model.from_nnx(network, **options).replace(params=convert(state_dict, network))
+    model = Model.from_nnx(network, name=name, preprocess=find(name).weights[0].preprocess, input_size=size)
+    model = model.replace(params=convert(state_dict, model))
     images = jax.random.uniform(jax.random.key(seed), (2, *size, 3))
     return compare(module, model, images)
 

@@ -10,87 +10,98 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
-from jaxlens.modelzoo import _kernels
+from jaxlens import _kernels
+
+Size = int | tuple[int, int]
 
 
-def _abstract(*shape: int) -> Any:
+def abstract(*shape: int) -> Any:
+    """The shape of a parameter to be."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def _per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
-    """One value per channel, with the axes of `x`."""
-    return values.reshape((1,) * (x.ndim - 1) + (-1,))
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 class Conv(nnx.Module):
-    """PyTorch's `Conv2d`, square; `padding="SAME"` is TensorFlow's, asymmetric."""
+    """PyTorch's `Conv2d`; `padding="SAME"` is TensorFlow's, asymmetric."""
 
-    def __init__(self, cin: int, cout: int, size: int, stride: int = 1, padding: int | str = 0, *, bias: bool = True):
-        self.kernel = nnx.Param(_abstract(size, size, cin, cout))
-        self.bias = nnx.Param(_abstract(cout)) if bias else None
-        self.stride = stride
-        self.padding = padding if isinstance(padding, str) else ((padding, padding),) * 2
+    def __init__(
+        self, cin: int, cout: int, size: Size, stride: int = 1, padding: Size | str = 0, *, bias: bool = True, groups: int = 1
+    ):
+        self.kernel = nnx.Param(abstract(*_pair(size), cin // groups, cout))
+        self.bias = nnx.Param(abstract(cout)) if bias else None
+        self.stride, self.groups = stride, groups
+        self.padding = padding if isinstance(padding, str) else tuple((p, p) for p in _pair(padding))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.kernel[...]
         x = x.astype(kernel.dtype)
-        if kernel.shape[:2] == (1, 1) and self.stride == 1 and self.padding in ("SAME", ((0, 0), (0, 0))):
-            y = _kernels.conv1x1(x, kernel)
-        else:
-            y = lax.conv_general_dilated(
-                x, kernel, (self.stride,) * 2, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-        return y if self.bias is None else y + _per_channel(self.bias[...], y)
+        y = _kernels.conv(x, kernel, stride=(self.stride,) * 2, pads=self.padding, groups=self.groups)
+        return y if self.bias is None else y + _kernels.per_channel(self.bias[...], y)
 
 
 class Linear(nnx.Module):
     """PyTorch's `Linear`."""
 
-    def __init__(self, cin: int, cout: int):
-        self.kernel = nnx.Param(_abstract(cin, cout))
-        self.bias = nnx.Param(_abstract(cout))
+    def __init__(self, cin: int, cout: int, *, bias: bool = True):
+        self.kernel = nnx.Param(abstract(cin, cout))
+        self.bias = nnx.Param(abstract(cout)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = x.astype(self.kernel.dtype) @ self.kernel[...]
-        return y + _per_channel(self.bias[...], y)
+        return _kernels.linear(x, self.kernel[...], None if self.bias is None else self.bias[...])
 
 
 class BatchNorm(nnx.Module):
     """PyTorch's `BatchNorm2d` at inference: with its running statistics."""
 
     def __init__(self, features: int, *, epsilon: float = 1e-5):
-        self.scale, self.bias = nnx.Param(_abstract(features)), nnx.Param(_abstract(features))
-        self.mean, self.var = nnx.BatchStat(_abstract(features)), nnx.BatchStat(_abstract(features))
+        self.scale, self.bias = nnx.Param(abstract(features)), nnx.Param(abstract(features))
+        self.mean, self.var = nnx.BatchStat(abstract(features)), nnx.BatchStat(abstract(features))
         self.epsilon = epsilon
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        gain = self.scale[...] * lax.rsqrt(self.var[...] + self.epsilon)
-        x = x.astype(gain.dtype) - _per_channel(self.mean[...], x)
-        return x * _per_channel(gain, x) + _per_channel(self.bias[...], x)
+        scale, bias, mean, var = (v[...] for v in (self.scale, self.bias, self.mean, self.var))
+        return _kernels.batch_norm(x, scale, bias, mean, var, epsilon=self.epsilon)
 
 
-class ReLU(nnx.Module):
-    """`max(x, 0)`."""
+class LayerNorm(nnx.Module):
+    """PyTorch's `LayerNorm` over the last axis; on maps, torchvision's `LayerNorm2d` too, as channels are last."""
+
+    def __init__(self, features: int, *, epsilon: float = 1e-5):
+        self.scale, self.bias = nnx.Param(abstract(features)), nnx.Param(abstract(features))
+        self.epsilon = epsilon
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jax.nn.relu(x)
+        return _kernels.layer_norm(x, self.scale[...], self.bias[...], epsilon=self.epsilon)
 
 
 class MaxPool(nnx.Module):
     """PyTorch's `MaxPool2d`; `padding="SAME"` is TensorFlow's, asymmetric."""
 
     def __init__(self, window: int, stride: int, padding: int | str = 0, *, ceil_mode: bool = False):
-        self.window, self.stride, self.padding, self.ceil_mode = window, stride, padding, ceil_mode
+        self.window, self.stride, self.padding, self.ceil_mode = (window,) * 2, (stride,) * 2, padding, ceil_mode
 
     def __call__(self, x: jax.Array) -> jax.Array:
         size = (x.shape[1], x.shape[2])
         if isinstance(self.padding, str):
             pads = _kernels.same_pads(size, self.window, self.stride)
         else:
-            pads = _kernels.pooled_pads(size, self.window, self.stride, self.padding, self.ceil_mode)
+            pads = _kernels.pooled_pads(size, self.window, self.stride, (self.padding,) * 2, self.ceil_mode)
         return _kernels.max_pool(x, window=self.window, stride=self.stride, pads=pads)
+
+
+class AvgPool(nnx.Module):
+    """PyTorch's `AvgPool2d`, padding counted as zeros."""
+
+    def __init__(self, window: int, stride: int, padding: int = 0):
+        self.window, self.stride, self.padding = (window,) * 2, (stride,) * 2, (padding,) * 2
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        pads = _kernels.pooled_pads((x.shape[1], x.shape[2]), self.window, self.stride, self.padding, False)
+        return _kernels.avg_pool(x, window=self.window, stride=self.stride, pads=pads)
 
 
 class AdaptiveAvgPool(nnx.Module):
@@ -120,18 +131,26 @@ class Concat(nnx.Module):
         return jnp.concatenate(branches, axis=-1)
 
 
-class Dropout(nnx.Module):
-    """The identity, as dropout is at inference; kept because PyTorch gives it a name."""
+class Identity(nnx.Module):
+    """What PyTorch names although it does nothing at inference, or nothing to maps with channels last."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x
 
 
-class Softmax(nnx.Module):
-    """Logits to probabilities."""
+class Dropout(Identity):
+    """The identity, as dropout is at inference."""
+
+
+class StochasticDepth(Identity):
+    """The identity, as stochastic depth is at inference."""
+
+
+class Flatten(nnx.Module):
+    """PyTorch's `Flatten`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return _kernels.softmax(x)
+        return flatten(x)
 
 
 class Sequential(nnx.Module):

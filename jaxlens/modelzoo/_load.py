@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.util
 import warnings
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from jaxlens.model import Model
 from jaxlens.modelzoo import _params
 from jaxlens.modelzoo._registry import Network, Weights, find
 
+_WITHOUT_TORCH = (".safetensors", ".npz", ".h5", ".hdf5")
 
-def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True) -> Model:
+
+def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True, **options: Any) -> Model:
     """A network of the zoo, with its weights, as a `Model`.
 
     "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
@@ -34,12 +38,16 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
             He-normal kernels, zero biases, batch norms that do nothing.
         seed: of the random weights.
         progress: show a bar while downloading.
+        **options: what the network's class takes: `num_classes` for weights fine-tuned to other classes (the labels are
+            then None), `aux_logits` and `transform_input` of the Inceptions, `image_size` of the vision transformers.
 
-    Returns: a Model with its preprocessing, labels and input size: (224, 224), lensnet's (64, 64). Its layers carry
-        PyTorch's dotted names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier: their logits are NaN, as in torchvision.
+    Returns: a Model with its preprocessing, labels and input size, those of its weights (with None or a file of your own: of
+        the default weights). Its layers carry PyTorch's dotted names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier:
+        their logits are NaN, as in torchvision.
 
     Raises:
         LookupError: for an unknown name or set of weights, with the nearest and all the legal ones.
+        TypeError: for an option that the network does not have.
         WeightsError: if a file cannot be had, is damaged, is not the published one, or (`ConversionError`) does not
             fit the network; the message lists every missing, unexpected and misshapen tensor.
         ImportError: if torch is needed and absent.
@@ -51,17 +59,18 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
     """
     network = find(name)
     source = network.find(weights)
-    if isinstance(source, Weights):
-        params = _published(network, source, progress)
-    elif source is None:
-        drawn = _params.random(_template(name).params, check_int(seed, "seed", low=0))
-        params = _params.fill(_template(name).params, drawn, name, "random")
-    else:
-        params = _from_file(network, source)
     # a file downloaded by hand keeps the value range of the weights it holds
     file = source.name if isinstance(source, Path) else None
     about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.weights[0])
-    return _template(name).replace(params=params, preprocess=about.preprocess, labels=_labels(about.labels, network.outputs))
+    template = _template(network, about, options)
+    if isinstance(source, Weights):
+        params = _published(network, source, template, progress)
+    elif source is None:
+        drawn = _params.random(template.params, check_int(seed, "seed", low=0))
+        params = _params.fill(template.params, drawn, name, "random")
+    else:
+        params = _from_file(template, source)
+    return template.replace(params=params)
 
 
 def save(model: Model, path: str | Path, **metadata: str) -> Path:
@@ -104,36 +113,63 @@ class Info:
 def info(name: str) -> Info:
     """Size, weights, source and licence of a network, and which of its weights are in the cache."""
     network = find(name)
-    cached = tuple(w.name for w in network.weights if w.bundled or _entry(name, w).is_file())
-    weights = tuple(w.name for w in network.weights)
-    return Info(name, network.parameters, network.outputs, network.input_size, weights, cached, network.source, network.show)
+    cached = tuple(w.name for w in network.weights if w.bundled or _entries(name, w))
+    weights, size = tuple(w.name for w in network.weights), network.weights[0].input_size
+    return Info(name, network.parameters, network.outputs, size, weights, cached, network.source, network.show)
 
 
-def architecture(name: str) -> nnx.Module:
-    """A network of the zoo as an abstract NNX module: shapes where its weights will be."""
-    return find(name).build()
+def architecture(name: str, **options: Any) -> nnx.Module:
+    """A network of the zoo as an abstract NNX module: shapes where its weights will be. Options as in `load`."""
+    return _build(find(name), options)
+
+
+def _build(network: Network, options: Mapping[str, Any]) -> nnx.Module:
+    legal = network.options
+    if unknown := sorted(options.keys() - legal):
+        raise TypeError(f"{network.name} has no option {', '.join(unknown)}. It takes: {', '.join(sorted(legal)) or 'none'}.")
+    return network.build(**options)
+
+
+def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> Model:
+    """The Model with shapes for weights, and all that a Model knows besides."""
+    options = dict(options)
+    if "image_size" in network.options:
+        options.setdefault("image_size", about.input_size[0])
+    size = (options["image_size"],) * 2 if "image_size" in options else about.input_size
+    labels = _labels(about.labels, network.outputs) if options.get("num_classes") in (None, network.outputs) else None
+    body = _body(network, tuple(sorted(options.items())))
+    return body.replace(preprocess=about.preprocess, input_size=size, labels=labels)
 
 
 @functools.cache
-def _template(name: str) -> Model:
-    """The Model with shapes for weights; made once, so that two loads of a network share their compiled programs."""
-    network = find(name)
-    return Model.from_nnx(network.build(), name=name, input_size=network.input_size)
+def _body(network: Network, options: tuple[tuple[str, Any], ...]) -> Model:
+    """Made once, so that two loads of a network share their compiled programs."""
+    return Model.from_nnx(_build(network, dict(options)), name=network.name)
 
 
-def _entry(network: str, source: Weights) -> Path:
-    """The cache file of a published set of weights; another source file is another entry."""
-    return cache_dir() / f"{network}-{source.name}-{source.digest.partition(':')[2][:8]}.safetensors"
+def _entry(network: str, source: Weights, template: Model) -> Path:
+    """The cache file of a published set of weights; another source file or other tensors are another entry."""
+    shapes = sorted((name, leaf.shape) for name, leaf in _params.named(template.params))
+    tensors = hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
+    return cache_dir() / f"{network}-{source.name}-{_short(source)}-{tensors}.safetensors"
 
 
-def _published(network: Network, source: Weights, progress: bool) -> Any:
+def _entries(network: str, source: Weights) -> list[Path]:
+    return list(cache_dir().glob(f"{network}-{source.name}-{_short(source)}-*.safetensors"))
+
+
+def _short(source: Weights) -> str:
+    return source.digest.partition(":")[2][:8]
+
+
+def _published(network: Network, source: Weights, template: Model, progress: bool) -> Any:
     """Published weights, from the package, from the cache or through it."""
     if source.bundled is not None:
-        return _from_file(network, source.bundled)
-    entry = _entry(network.name, source)
+        return _from_file(template, source.bundled)
+    entry = _entry(network.name, source, template)
     if entry.is_file():
         try:
-            return _from_file(network, entry)
+            return _from_file(template, entry)
         except WeightsError as error:
             warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=3)
             entry.unlink(missing_ok=True)
@@ -141,25 +177,24 @@ def _published(network: Network, source: Weights, progress: bool) -> Any:
     advice = f"Or download it by other means and pass weights='path/to/{source.file}'; weights=None gives random weights."
     try:
         with _download.fetched(source, entry, advice=advice, progress=progress) as (file, digest):
-            params = _from_file(network, file)
+            params = _from_file(template, file)
         _params.write(entry, params, {"model": network.name, "weights": source.name, "source": source.url, "digest": digest})
     except OSError as error:
         raise OSError(f"The cache {entry.parent} cannot be written ({error}). Set JAXLENS_CACHE to another folder.") from error
     return params
 
 
-def _from_file(network: Network, path: Path) -> Any:
+def _from_file(template: Model, path: Path) -> Any:
     """Parameters from a file of ours, or from PyTorch's through `converters`."""
-    template = _template(network.name)
     if path.suffix == ".safetensors":
         arrays, metadata = _params.read(path)
         if _params.is_ours(metadata):
-            return _params.fill(template.params, arrays, network.name, f"{path} ({metadata.get('model', 'unknown')})")
-    elif path.is_file():
+            return _params.fill(template.params, arrays, template.name, f"{path} ({metadata.get('model', 'unknown')})")
+    elif path.is_file() and path.suffix not in _WITHOUT_TORCH:
         _require_torch(f"{path} is a PyTorch file")
     import converters  # the only place: what is converted once needs neither converters nor torch
 
-    return converters.convert(converters.read_state_dict(path), network.name, source=str(path))
+    return converters.convert(converters.read_state_dict(path), template, source=str(path))
 
 
 def _require_torch(reason: str) -> None:

@@ -13,6 +13,9 @@ import safetensors.numpy
 from jaxlens._files import atomic
 from jaxlens.errors import ConversionError, WeightsError
 
+# Of random parameters that are not kernels, by the last part of their names: 1 where they scale, else 0.
+_START = {"scale": 1.0, "var": 1.0, "layer_scale": 1.0, "logit_scale": 2.3}
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 FORMAT = {"format": "jaxlens", "format_version": "1"}
@@ -80,7 +83,7 @@ def random(params: Any, seed: int) -> dict[str, np.ndarray]:
             arrays[name] = drawn[: leaf.size].reshape(leaf.shape) * np.float32((2 / fan_in) ** 0.5)
             drawn = drawn[leaf.size :]
         else:
-            arrays[name] = np.full(leaf.shape, {"scale": 1, "var": 1, "bias": 0, "mean": 0}[kind], np.float32)
+            arrays[name] = np.full(leaf.shape, _START.get(kind, 0), np.float32)
     return arrays
 
 

@@ -3,13 +3,14 @@
 import jax
 from flax import nnx
 
-from jaxlens.modelzoo._layers import AdaptiveAvgPool, Conv, Dropout, Linear, MaxPool, ReLU, Sequential, flatten
+from jaxlens.modelzoo._activations import ReLU
+from jaxlens.modelzoo._layers import AdaptiveAvgPool, Conv, Dropout, Linear, MaxPool, Sequential, flatten
 
 
 class AlexNet(nnx.Module):
     """AlexNet without groups or response normalisation, as in torchvision."""
 
-    def __init__(self, *, classes: int = 1000):
+    def __init__(self, *, num_classes: int = 1000):
         self.features = Sequential(
             Conv(3, 64, 11, stride=4, padding=2),
             ReLU(),
@@ -27,8 +28,11 @@ class AlexNet(nnx.Module):
         )
         self.avgpool = AdaptiveAvgPool(6, 6)
         self.classifier = Sequential(
-            Dropout(), Linear(256 * 6 * 6, 4096), ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Linear(4096, classes)
+            Dropout(), Linear(256 * 6 * 6, 4096), ReLU(), Dropout(), Linear(4096, 4096), ReLU(), Linear(4096, num_classes)
         )
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.classifier(flatten(self.avgpool(self.features(x))))
+
+
+NETWORKS = {"alexnet": AlexNet}

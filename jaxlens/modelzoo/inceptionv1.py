@@ -19,7 +19,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxlens.modelzoo._layers import AdaptiveAvgPool, Concat, Conv, Linear, LocalResponseNorm, MaxPool, ReLU, Softmax, flatten
+from jaxlens.modelzoo._activations import ReLU, Softmax
+from jaxlens.modelzoo._layers import AdaptiveAvgPool, Concat, Conv, Linear, LocalResponseNorm, MaxPool, flatten
 
 # `(channels in, channels out, size, stride=1, padding="SAME") -> layer`
 MakeConv = Callable[..., Any]
@@ -55,7 +56,13 @@ class Inception(nnx.Module):
         setattr(self, name, ReLU())
 
     def _body(
-        self, cin: int, mixed: Mapping[str, tuple[int, ...]], pools: Mapping[str, str], classes: int, *, make: MakeConv = Conv
+        self,
+        cin: int,
+        mixed: Mapping[str, tuple[int, ...]],
+        pools: Mapping[str, str],
+        num_classes: int,
+        *,
+        make: MakeConv = Conv,
     ) -> None:
         """The mixed blocks, the pools before some of them, and the head."""
         self.blocks = tuple((name, pools.get(name)) for name in mixed)
@@ -73,7 +80,7 @@ class Inception(nnx.Module):
             setattr(self, name, Concat())
             cin = c1 + c3 + c5 + pool
         self.avgpool = AdaptiveAvgPool(1, 1)
-        self.softmax2_pre_activation_matmul = Linear(cin, classes)
+        self.softmax2_pre_activation_matmul = Linear(cin, num_classes)
         self.softmax2 = Softmax()
 
     def _run(self, name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -108,7 +115,7 @@ class InceptionV1(Inception):
         lrn: radius, bias, alpha and beta of the local response normalisation.
     """
 
-    def __init__(self, *, classes: int = 1008, lrn: tuple[int, float, float, float] = TENSORFLOW_LRN):
+    def __init__(self, *, num_classes: int = 1008, lrn: tuple[int, float, float, float] = TENSORFLOW_LRN):
         self._conv("conv2d0", 3, 64, 7, stride=2)
         self.maxpool0 = MaxPool(3, 2, "SAME")
         self.localresponsenorm0 = _lrn(lrn)
@@ -116,7 +123,7 @@ class InceptionV1(Inception):
         self._conv("conv2d2", 64, 192, 3)
         self.localresponsenorm1 = _lrn(lrn)
         self.maxpool1 = MaxPool(3, 2, "SAME")
-        self._body(192, MIXED, POOL_BEFORE, classes)
+        self._body(192, MIXED, POOL_BEFORE, num_classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.localresponsenorm0(self.maxpool0(self._run("conv2d0", x)[1]))

@@ -32,12 +32,12 @@ class LensNet(Inception):
         make: what makes a convolution; training puts a batch norm into it.
     """
 
-    def __init__(self, *, classes: int = CLASSES, make: MakeConv = Conv):
+    def __init__(self, *, num_classes: int = CLASSES, make: MakeConv = Conv):
         self._conv("conv2d0", 3, 24, 5, stride=2, make=make)
         self._conv("conv2d1", 24, 16, 1, make=make)
         self._conv("conv2d2", 16, 48, 3, make=make)
         self.maxpool1 = MaxPool(3, 2, "SAME")
-        self._body(48, MIXED, POOL_BEFORE, classes, make=make)
+        self._body(48, MIXED, POOL_BEFORE, num_classes, make=make)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self._run("conv2d2", self._run("conv2d1", self._run("conv2d0", x)[1])[1])[1]

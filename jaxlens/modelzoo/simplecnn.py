@@ -6,7 +6,8 @@ import jax
 from flax import nnx
 
 from jaxlens._checks import check_int
-from jaxlens.modelzoo._layers import AdaptiveAvgPool, MaxPool, ReLU, flatten
+from jaxlens.modelzoo._activations import ReLU
+from jaxlens.modelzoo._layers import AdaptiveAvgPool, MaxPool, flatten
 
 
 class SimpleCNN(nnx.Module):

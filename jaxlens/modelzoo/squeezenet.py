@@ -1,10 +1,13 @@
 """SqueezeNet 1.0 and 1.1 (Iandola et al. 2016, arXiv:1602.07360), with torchvision's layer names."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxlens.modelzoo._layers import AdaptiveAvgPool, Conv, Dropout, MaxPool, ReLU, Sequential, flatten
+from jaxlens.modelzoo._activations import ReLU
+from jaxlens.modelzoo._layers import AdaptiveAvgPool, Conv, Dropout, MaxPool, Sequential, flatten
 
 # Per fire module: squeeze width, width of each expand branch; "M" is a pool.
 FIRES = {
@@ -33,7 +36,7 @@ class Fire(nnx.Module):
 class SqueezeNet(nnx.Module):
     """SqueezeNet `version` "1_0" or "1_1"."""
 
-    def __init__(self, version: str, *, classes: int = 1000):
+    def __init__(self, version: str, *, num_classes: int = 1000):
         cin, size = (96, 7) if version == "1_0" else (64, 3)
         layers: list[nnx.Module] = [Conv(3, cin, size, 2), ReLU(), MaxPool(3, 2, ceil_mode=True)]
         for fire in FIRES[version]:
@@ -43,7 +46,10 @@ class SqueezeNet(nnx.Module):
                 layers.append(Fire(cin, *fire))
                 cin = 2 * fire[1]
         self.features = Sequential(*layers)
-        self.classifier = Sequential(Dropout(), Conv(cin, classes, 1), ReLU(), AdaptiveAvgPool(1, 1))
+        self.classifier = Sequential(Dropout(), Conv(cin, num_classes, 1), ReLU(), AdaptiveAvgPool(1, 1))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return flatten(self.classifier(self.features(x)))
+
+
+NETWORKS = {f"squeezenet{version}": functools.partial(SqueezeNet, version) for version in FIRES}

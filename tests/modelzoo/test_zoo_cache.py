@@ -36,8 +36,8 @@ def published(server, state_dict, tmp_path, monkeypatch):
     """SqueezeNet's registry entry, with our server in the place of PyTorch's."""
     torch.save(state_dict, tmp_path / "source.pth")
     source = server.put("squeezenet1_1-local.pth", (tmp_path / "source.pth").read_bytes())
-    network = dataclasses.replace(_registry.NETWORKS["squeezenet1_1"], weights=(source,))
-    monkeypatch.setitem(_registry.NETWORKS, "squeezenet1_1", network)
+    network = dataclasses.replace(_registry.networks()["squeezenet1_1"], weights=(source,))
+    monkeypatch.setitem(_registry.networks(), "squeezenet1_1", network)
     return server
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_entry_without_a_network(published):
 
 def test_a_published_file_that_is_not_a_state_dict(published, server, monkeypatch):
     network = dataclasses.replace(_registry.find("squeezenet1_1"), weights=(server.put("rubbish.pth", b"rubbish"),))
-    monkeypatch.setitem(_registry.NETWORKS, "squeezenet1_1", network)
+    monkeypatch.setitem(_registry.networks(), "squeezenet1_1", network)
     with pytest.raises(WeightsError, match="not a readable PyTorch state dict"):
         modelzoo.load("squeezenet1_1", progress=False)
     assert list(modelzoo.cache_dir().iterdir()) == []

@@ -5,15 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlens import _kernels
 from jaxlens.model import Model, rules
-from jaxlens.modelzoo import _kernels
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 # window, stride, padding, ceil_mode
-FLOOR = [(2, 2, 0, False), (3, 2, 0, False), (3, 2, 1, False), (3, 1, 1, False)]
-CEIL = [(3, 2, 0, True), (3, 2, 1, True), (2, 3, 0, True)]
+FLOOR = [((2, 2), (2, 2), (0, 0), False), ((3, 3), (2, 2), (0, 0), False), ((3, 3), (2, 2), (1, 1), False)]
+FLOOR += [((3, 3), (1, 1), (1, 1), False), ((3, 2), (1, 2), (1, 0), False)]
+CEIL = [
+    ((3, 3), (2, 2), (0, 0), True),
+    ((3, 3), (2, 2), (1, 1), True),
+    ((2, 2), (3, 3), (0, 0), True),
+    ((2, 3), (3, 2), (1, 0), True),
+]
 
 
 def images(shape, seed=0):
@@ -52,30 +58,43 @@ def test_max_pool(pool, size):
     )
 
 
-@pytest.mark.parametrize("pool", FLOOR)
-def test_avg_pool(pool):
-    window, stride, padding, _ = pool
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("pool", FLOOR + CEIL)
+def test_avg_pool(pool, include):
+    window, stride, padding, ceil_mode = pool
     pads = _kernels.pooled_pads((9, 14), *pool)
+    count = tuple((p, p) if include else (0, 0) for p in padding)
     assert_same(
-        lambda x: _kernels.avg_pool(x, window=window, stride=stride, pads=pads),
-        lambda x: F.avg_pool2d(x, window, stride, padding),
+        lambda x: _kernels.avg_pool(x, window=window, stride=stride, pads=pads, count=count),
+        lambda x: F.avg_pool2d(x, window, stride, padding, ceil_mode, include),
+        images((2, 9, 14, 3)),
+    )
+
+
+def test_a_dilated_max_pool():
+    pads = _kernels.pooled_pads((9, 14), (3, 2), (2, 1), (1, 1), False, (2, 3))
+    assert_same(
+        lambda x: _kernels.max_pool(x, window=(3, 2), stride=(2, 1), pads=pads, dilation=(2, 3)),
+        lambda x: F.max_pool2d(x, (3, 2), (2, 1), (1, 1), (2, 3)),
         images((2, 9, 14, 3)),
     )
 
 
 def test_max_pool_gives_ties_to_the_first():
     x = np.random.default_rng(0).integers(0, 3, (2, 9, 14, 3)).astype(np.float32)  # ties in most windows
-    pads = _kernels.pooled_pads((9, 14), 3, 2, 1, True)
+    pads = _kernels.pooled_pads((9, 14), (3, 3), (2, 2), (1, 1), True)
     assert_same(
-        lambda x: _kernels.max_pool(x, window=3, stride=2, pads=pads), lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), x
+        lambda x: _kernels.max_pool(x, window=(3, 3), stride=(2, 2), pads=pads),
+        lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
+        x,
     )
 
 
 def test_max_pool_shows_nan():
     x = images((1, 8, 10, 2))
     x[0, 3, 4, 0] = x[0, 0, 9, 1] = np.nan
-    pads = _kernels.pooled_pads((8, 10), 3, 2, 1, False)
-    got = _kernels.max_pool(jnp.asarray(x), window=3, stride=2, pads=pads)
+    pads = _kernels.pooled_pads((8, 10), (3, 3), (2, 2), (1, 1), False)
+    got = _kernels.max_pool(jnp.asarray(x), window=(3, 3), stride=(2, 2), pads=pads)
     want = from_torch(F.max_pool2d(to_torch(x), 3, 2, 1))
     assert np.isnan(want).any()
     np.testing.assert_array_equal(got, want)
@@ -85,7 +104,7 @@ def test_max_pool_in_half_precision_and_under_vmap():
     x = jnp.asarray(images((2, 9, 14, 3)))
 
     def pool(x):
-        return _kernels.max_pool(x, window=3, stride=2, pads=((0, 0), (0, 1)))
+        return _kernels.max_pool(x, window=(3, 3), stride=(2, 2), pads=((0, 0), (0, 1)))
 
     assert pool(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
     np.testing.assert_array_equal(jax.vmap(lambda one: pool(one[None])[0])(x), pool(x))
@@ -94,7 +113,7 @@ def test_max_pool_in_half_precision_and_under_vmap():
 @pytest.mark.parametrize("size", [(8, 12), (9, 12), (7, 11)])
 @pytest.mark.parametrize(("window", "stride"), [(3, 2), (3, 1), (2, 2), (7, 2), (5, 1)])
 def test_same_padding_is_xlas(size, window, stride):
-    pads = _kernels.same_pads(size, window, stride)
+    pads = _kernels.same_pads(size, (window,) * 2, (stride,) * 2)
     want = jax.lax.padtype_to_pads(size, (window, window), (stride, stride), "SAME")
     assert pads == tuple(tuple(pair) for pair in want)
 
@@ -133,12 +152,16 @@ def test_conv1x1():
     kernel = images((1, 1, 5, 7), seed=2)
     weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
     with jax.default_matmul_precision("highest"):
-        assert_same(lambda x: _kernels.conv1x1(x, jnp.asarray(kernel)), lambda x: F.conv2d(x, weight), images((2, 4, 6, 5)))
+        assert_same(
+            lambda x: _kernels.conv(x, jnp.asarray(kernel), stride=(1, 1), pads="SAME"),
+            lambda x: F.conv2d(x, weight),
+            images((2, 4, 6, 5)),
+        )
 
 
 def test_gradient_rules_leave_the_kernels_alone():
     def forward(params, x):
-        y = _kernels.max_pool(jax.nn.relu(x), window=3, stride=2, pads=((0, 0), (0, 0)))
+        y = _kernels.max_pool(jax.nn.relu(x), window=(3, 3), stride=(2, 2), pads=((0, 0), (0, 0)))
         return _kernels.softmax(_kernels.local_response_norm(y, radius=2, bias=1.0, alpha=0.1, beta=0.5).mean((1, 2)))
 
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 9, 13, 4)).astype(np.float32))  # positive: ReLUs are idle

@@ -1,0 +1,26 @@
+"""Activations that JAX has under another name, with another default, or in another form than PyTorch."""
+
+import jax
+
+from jaxlens.model.rules import plain_gradient
+
+
+def gelu(x: jax.Array, *, approximate: bool = False) -> jax.Array:
+    """`x * Phi(x)`, exact unless told otherwise (`jax.nn.gelu` approximates unless told otherwise)."""
+    return jax.nn.gelu(x, approximate=approximate)
+
+
+def hardsigmoid(x: jax.Array) -> jax.Array:
+    """`relu6(x + 3) / 6`."""
+    return jax.nn.relu6(x + 3) / 6
+
+
+def hardswish(x: jax.Array) -> jax.Array:
+    """`x * relu6(x + 3) / 6`."""
+    return x * hardsigmoid(x)
+
+
+@plain_gradient
+def softmax(x: jax.Array) -> jax.Array:
+    """Probabilities along the last axis."""
+    return jax.nn.softmax(x, axis=-1)

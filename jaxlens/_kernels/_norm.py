@@ -1,0 +1,62 @@
+"""Normalisations, channels last. Those that look at the image keep their own gradient under every gradient rule."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxlens.model.rules import plain_gradient
+
+
+def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
+    """One value per channel, with the axes of `x`."""
+    return values.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def batch_norm(
+    x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, mean: jax.Array, var: jax.Array, *, epsilon: float
+) -> jax.Array:
+    """`(x - mean) / sqrt(var + epsilon) * scale + bias`, with running statistics."""
+    gain = lax.rsqrt(var + epsilon)
+    gain = gain if scale is None else scale * gain
+    y = (x.astype(gain.dtype) - per_channel(mean, x)) * per_channel(gain, x)
+    return y if bias is None else y + per_channel(bias, x)
+
+
+@functools.partial(plain_gradient, static_argnames=("epsilon", "axes"))
+def layer_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, epsilon: float, axes: int = 1) -> jax.Array:
+    """Mean 0 and variance 1 over the last `axes` axes, then `scale` and `bias` of those axes."""
+    over = tuple(range(-axes, 0))
+    y = _standardised(x, over, epsilon)
+    if scale is not None:
+        y = y * scale.reshape((1,) * (x.ndim - axes) + scale.shape)
+    return y if bias is None else y + bias.reshape((1,) * (x.ndim - axes) + bias.shape)
+
+
+@functools.partial(plain_gradient, static_argnames=("epsilon", "groups"))
+def group_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, groups: int, epsilon: float) -> jax.Array:
+    """Mean 0 and variance 1 over space and the channels of a group; with a group per channel, instance norm."""
+    grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
+    y = _standardised(grouped, (1, 3), epsilon).reshape(x.shape)
+    y = y if scale is None else y * per_channel(scale, x)
+    return y if bias is None else y + per_channel(bias, x)
+
+
+def _standardised(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Array:
+    centred = x - x.mean(axes, keepdims=True)
+    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)
+
+
+@functools.partial(plain_gradient, static_argnames=("radius", "bias", "alpha", "beta"))
+def local_response_norm(x: jax.Array, *, radius: int, bias: float, alpha: float, beta: float) -> jax.Array:
+    """TensorFlow's `lrn`: `x / (bias + alpha * sum over |c' - c| <= radius of x[c']**2) ** beta`.
+
+    PyTorch divides alpha by the window: its `size=2r+1, alpha=a` is `alpha=a/(2r+1)` here.
+    """
+    c = np.arange(x.shape[-1])
+    band = jnp.asarray(np.abs(c[:, None] - c) <= radius, x.dtype)
+    energy = jnp.einsum("...c,cd->...d", jnp.square(x), band, precision=lax.Precision.HIGHEST)
+    denominator = bias + alpha * energy
+    return x * (lax.rsqrt(denominator) if beta == 0.5 else denominator**-beta)
