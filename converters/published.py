@@ -16,7 +16,7 @@ def published() -> dict[str, Any]:
 
     table = {}
     for name in models.list_models(module=models):
-        sets = models.get_model_weights(name)
+        sets: Any = models.get_model_weights(name)
         default = sets.DEFAULT
         ordered = [default, *(each for each in sets if each is not default)]
         table[name] = {"parameters": default.meta["num_params"], "weights": {each.name: _entry(each) for each in ordered}}

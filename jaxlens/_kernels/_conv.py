@@ -44,7 +44,7 @@ def conv_transpose(
 ) -> jax.Array:
     """PyTorch's transposed convolution: the gradient of a convolution with respect to its input.
 
-    The kernel is `[*size, channels in / groups, channels out]`, with `channels out` in order of the groups, and is flipped here.
+    The kernel is `[*size, channels in / groups, channels out]`, its outputs in order of the groups, and is flipped here.
     """
     axes = kernel.ndim - 2
     reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[:axes], strict=True)]

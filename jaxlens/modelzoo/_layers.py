@@ -82,14 +82,14 @@ class MaxPool(nnx.Module):
     """PyTorch's `MaxPool2d`; `padding="SAME"` is TensorFlow's, asymmetric."""
 
     def __init__(self, window: int, stride: int, padding: int | str = 0, *, ceil_mode: bool = False):
-        self.window, self.stride, self.padding, self.ceil_mode = (window,) * 2, (stride,) * 2, padding, ceil_mode
+        self.window, self.stride, self.padding, self.ceil_mode = _pair(window), _pair(stride), padding, ceil_mode
 
     def __call__(self, x: jax.Array) -> jax.Array:
         size = (x.shape[1], x.shape[2])
         if isinstance(self.padding, str):
             pads = _kernels.same_pads(size, self.window, self.stride)
         else:
-            pads = _kernels.pooled_pads(size, self.window, self.stride, (self.padding,) * 2, self.ceil_mode)
+            pads = _kernels.pooled_pads(size, self.window, self.stride, _pair(self.padding), self.ceil_mode)
         return _kernels.max_pool(x, window=self.window, stride=self.stride, pads=pads)
 
 
@@ -97,7 +97,7 @@ class AvgPool(nnx.Module):
     """PyTorch's `AvgPool2d`, padding counted as zeros."""
 
     def __init__(self, window: int, stride: int, padding: int = 0):
-        self.window, self.stride, self.padding = (window,) * 2, (stride,) * 2, (padding,) * 2
+        self.window, self.stride, self.padding = _pair(window), _pair(stride), _pair(padding)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         pads = _kernels.pooled_pads((x.shape[1], x.shape[2]), self.window, self.stride, self.padding, False)

@@ -45,7 +45,7 @@ class BasicBlock(_Residual):
 
 
 class Bottleneck(_Residual):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut. The 3x3 one has `groups` groups of `width_per_group / 64` times the width."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut; the 3x3 one has `groups` groups of `width * width_per_group / 64`."""
 
     expansion = 4
 
