@@ -9,14 +9,21 @@ from flax import nnx
 
 from jaxlens.errors import ConversionError
 from jaxlens.model import Model
-from jaxlens.modelzoo import _layers, _params, architecture
+from jaxlens.modelzoo import _layers, _params, architecture, convnext, maxvit, swin, vit
 
 OIHW_TO_HWIO = (2, 3, 1, 0)
 OI_TO_IO = (1, 0)
+C11_TO_11C = (1, 2, 0)
 AS_IT_IS = ()
 
 # Per layer type: PyTorch's tensor -> our parameter, and the order of axes. The path of the module is the same on both sides.
 Rule = dict[str, tuple[str, tuple[int, ...]]]
+
+
+def _same(name: str) -> Rule:
+    return {name: (name, AS_IT_IS)}
+
+
 CONV: Rule = {"weight": ("kernel", OIHW_TO_HWIO), "bias": ("bias", AS_IT_IS)}
 LINEAR: Rule = {"weight": ("kernel", OI_TO_IO), "bias": ("bias", AS_IT_IS)}
 BATCH_NORM: Rule = {
@@ -31,6 +38,13 @@ RULES: dict[type, Rule] = {
     _layers.Linear: LINEAR,
     _layers.BatchNorm: BATCH_NORM,
     _layers.LayerNorm: LAYER_NORM,
+    convnext.CNBlock: {"layer_scale": ("layer_scale", C11_TO_11C)},
+    vit.VisionTransformer: _same("class_token"),
+    vit.Encoder: _same("pos_embedding"),
+    vit.MultiheadAttention: {"in_proj_weight": ("kernel", OI_TO_IO), "in_proj_bias": ("bias", AS_IT_IS)},
+    swin.ShiftedWindowAttention: _same("relative_position_bias_table"),
+    swin.ShiftedWindowAttentionV2: _same("logit_scale"),
+    maxvit.RelativePositionalMultiHeadAttention: _same("relative_position_bias_table"),
     nnx.Conv: CONV,
     nnx.Linear: LINEAR,
     nnx.BatchNorm: BATCH_NORM,

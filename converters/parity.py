@@ -1,9 +1,10 @@
 """Layer by layer, against PyTorch in the same process: `python -m converters.parity NAME`."""
 
-import dataclasses
+import contextlib
+import time
 import unittest.mock
 from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,12 @@ import jax
 import numpy as np
 
 from converters import convert, read_state_dict
+from converters._compare import TOLERANCE, Row, compare
 from jaxlens import modelzoo
+from jaxlens._files import atomic
 from jaxlens.model import Model
-from jaxlens.model._model import run
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
-
-TOLERANCE = 1e-4
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One layer: what it outputs for one image, and the largest difference, relative to the largest value in PyTorch."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    error: float
 
 
 def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> Any:
@@ -44,7 +34,8 @@ def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **
 
     if find(name).weights[0].bundled:
         raise LookupError(f"{name} is not from PyTorch: there is nothing to compare it with.")
-    with torch.device("meta"):  # no memory and no time for an initialisation that is replaced
+    # no memory and no time for an initialisation that is replaced; but RegNet computes its widths with tensors
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
         if name == "inceptionv1":
             from lucent.modelzoo import inceptionv1 as build
 
@@ -52,10 +43,11 @@ def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **
         else:
             from torchvision.models import get_model
 
-            module = get_model(name, weights=None, **_torchvisions(name, options))
+            module = get_model(name, weights=None, **_torchvisions(name, dict(options)))
     module = module.to_empty(device="cpu").eval()
     if weights is None:
         _randomize(module, seed)
+        _calibrate(module, options.get("image_size", 224 if "image_size" in find(name).options else 96))
     else:
         module.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in read_state_dict(weights).items()})
     return module
@@ -75,6 +67,8 @@ def _randomize(module: Any, seed: int) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
+    # He's variance; half of it for MaxViT, whose shortcuts no norm holds: maps would grow until rounding flips a sigmoid
+    gain = 3 if type(module).__name__ == "MaxVit" else 6
     with torch.no_grad():
         for key, tensor in module.state_dict().items():
             kind = key.rpartition(".")[2]
@@ -84,80 +78,37 @@ def _randomize(module: Any, seed: int) -> None:
                 continue  # constants, computed below
             elif kind == "running_var" or (kind == "weight" and tensor.ndim == 1):
                 tensor.uniform_(0.5, 1.5, generator=generator)
-            else:  # weights of He's variance; biases and running means of about 0.1
-                bound = (6 / tensor[0].numel()) ** 0.5 if kind == "weight" else 0.2
+            else:  # weights of about He's variance; biases and running means of about 0.1
+                bound = (gain / tensor[0].numel()) ** 0.5 if kind.endswith("weight") else 0.2
                 tensor.uniform_(-bound, bound, generator=generator)
     for child in module.modules():  # `to_empty` has lost the constants of Swin and MaxViT
         for define in ("define_relative_position_index", "define_relative_position_bias_table"):
             if hasattr(child, define) and (define.endswith("index") or "relative_coords_table" in child.state_dict()):
                 getattr(child, define)()
+        if type(child).__name__ == "RelativePositionalMultiHeadAttention":
+            from torchvision.models import maxvit
+
+            child.relative_position_index = maxvit._get_relative_position_index(child.size, child.size)
 
 
-def compare(module: Any, model: Model, images: jax.Array) -> list[Row]:
-    """Runs both networks on the same images and compares every layer that PyTorch names.
-
-    Args:
-        module: the PyTorch network.
-        model: ours, with the same weights.
-        images: float32 `[B, H, W, 3]` in [0, 1]; the model's own preprocessing is applied for both.
-
-    Returns: a row per layer in the order PyTorch runs them; the error of a layer that one side lacks, or that has
-        another shape, is infinite.
+def _calibrate(module: Any, size: int) -> None:
+    """Scales the random statistics of each batch norm to what it is given. Otherwise the values of deep networks grow without
+    bound, and sigmoids and ReLU6s, which are steep by comparison, turn rounding errors into large ones.
     """
-    theirs = _run_torch(module, np.asarray(model.preprocess(images)))
-    names = tuple(name for name in theirs if name in model.layers)
-    with jax.default_matmul_precision("highest"):
-        # not jitted: one program with the 500 layers of a ResNet as outputs takes longer to compile than its operations do
-        ours = run(model, images, names)
-    rows = []
-    for name, want in theirs.items():
-        got = np.asarray(ours[name]) if name in ours else np.empty(0)
-        if want.ndim >= 4 and want.shape != got.shape:  # most maps have channels first in PyTorch, Swin's have them last
-            want = np.moveaxis(want, 1, -1)
-        kind = model.layers[name].kind if name in model.layers else "missing"
-        rows.append(Row(name, kind, got.shape[1:], _error(got, want)))
-    return rows
-
-
-def _error(got: np.ndarray, want: np.ndarray) -> float:
-    if got.shape != want.shape:
-        return float("inf")
-    error = float(np.abs(got - want).max() / np.abs(want).max())
-    return error if np.isfinite(error) else float("inf")
-
-
-def _run_torch(module: Any, inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """What every named module of a PyTorch network outputs; `name@k` where one is called several times."""
     import torch
 
-    calls: dict[str, list[np.ndarray]] = {}
+    def scale(norm: Any, inputs: Any) -> None:
+        deviation = inputs[0].std()
+        norm.running_mean *= deviation
+        norm.running_var *= deviation**2
 
-    def hook(name: str) -> Any:
-        def record(_module: Any, _inputs: Any, output: Any) -> None:
-            value = output[0] if isinstance(output, tuple) else output  # attention returns its weights too, or None
-            calls.setdefault(name, []).append(value.numpy().copy())  # torchvision's ReLUs work in place
-
-        return record
-
-    handles = [child.register_forward_hook(hook(name)) for name, child in module.named_modules() if name]
-    try:
-        with torch.no_grad(), _pooling_any_size():
-            module(torch.from_numpy(np.ascontiguousarray(np.moveaxis(inputs, -1, 1))))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {
-        name if len(values) == 1 else f"{name}@{i}": value for name, values in calls.items() for i, value in enumerate(values)
-    }
-
-
-@contextmanager
-def _pooling_any_size() -> Iterator[None]:
-    """Lucent's head takes 7x7 maps only: whole maps are averaged instead, the same there. No other network has this call."""
-    import torch.nn.functional as F
-
-    with unittest.mock.patch.object(F, "avg_pool2d", lambda x, **_: x.mean((2, 3), keepdim=True)):
-        yield
+    norms = [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
+    handles = [norm.register_forward_pre_hook(scale) for norm in norms]
+    if norms:
+        with torch.no_grad():
+            module(4.5 * torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) - 2)
+    for handle in handles:
+        handle.remove()
 
 
 def report(
@@ -181,7 +132,17 @@ def report(
     model = Model.from_nnx(network, name=name, preprocess=find(name).weights[0].preprocess, input_size=size)
     model = model.replace(params=convert(state_dict, model))
     images = jax.random.uniform(jax.random.key(seed), (2, *size, 3))
-    return compare(module, model, images)
+    with _pooling_any_size() if lucents else contextlib.nullcontext():
+        return compare(module, model.forward, model.params, model.preprocess(images))
+
+
+@contextlib.contextmanager
+def _pooling_any_size() -> Iterator[None]:
+    """Lucent's head takes 7x7 maps only: whole maps are averaged instead, the same there."""
+    import torch.nn.functional as F
+
+    with unittest.mock.patch.object(F, "avg_pool2d", lambda x, **_: x.mean((2, 3), keepdim=True)):
+        yield
 
 
 def _size(_context: click.Context, _option: click.Option, value: str) -> tuple[int, int]:
@@ -192,28 +153,76 @@ def _size(_context: click.Context, _option: click.Option, value: str) -> tuple[i
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option(
+    "--all", "every", is_flag=True, help="All of torchvision's networks and InceptionV1; one line for each, and a table."
+)
+@click.option("--out", default="docs/parity.md", show_default=True, type=click.Path(path_type=Path), help="The table of --all.")
 @click.option("--weights", type=click.Path(path_type=Path), help="A torch state dict; random weights and statistics otherwise.")
 @click.option("--size", default="64x96", show_default=True, callback=_size, help="HEIGHTxWIDTH of the images.")
 @click.option("--seed", default=0, show_default=True, help="Of the images and the random weights.")
-def main(name: str, weights: Path | None, size: tuple[int, int], seed: int) -> None:
+def main(name: str | None, every: bool, out: Path, weights: Path | None, size: tuple[int, int], seed: int) -> None:
     """Compares every layer of NAME with the PyTorch network, and prints a line for each.
 
     The error of a layer is the largest difference over the largest value in PyTorch. Exits with 1 if any is above 1e-4.
     """
+    if every == (name is not None) or (every and weights is not None):
+        raise click.UsageError("Give the NAME of a network, or --all (without --weights).")
     try:
-        rows = report(name, weights, size=size, seed=seed)
+        good = _table(out, size, seed) if every else _network(str(name), weights, size, seed)
     except (ValueError, LookupError, OSError, ImportError) as error:
         raise click.ClickException(str(error)) from error
+    raise SystemExit(not good)
+
+
+def _network(name: str, weights: Path | None, size: tuple[int, int], seed: int) -> bool:
+    rows = report(name, weights, size=size, seed=seed)
     wide = max(len(row.name) for row in rows)
     for row in rows:
         flag = "" if row.error <= TOLERANCE else "  <-- differs"
         click.echo(f"{row.name:{wide}}  {row.kind:16}  {'x'.join(map(str, row.shape)):>16}  {row.error:.1e}{flag}")
-    worst = max(rows, key=lambda row: row.error)
-    bad = sum(row.error > TOLERANCE for row in rows)
+    worst, bad = _worst(rows)
     note = " (with Lucent's response normalisation)" if name == "inceptionv1" else ""
     click.echo(f"{name}: {len(rows)} layers{note}, {bad} above {TOLERANCE:.0e}; worst: {worst.name}, {worst.error:.1e}")
-    raise SystemExit(bool(bad))
+    return not bad
+
+
+def _worst(rows: list[Row]) -> tuple[Row, int]:
+    return max(rows, key=lambda row: row.error), sum(row.error > TOLERANCE for row in rows)
+
+
+def _table(out: Path, size: tuple[int, int], seed: int) -> bool:
+    """Every network; what is done is in the file, whenever the command is stopped."""
+    names = [name for name in modelzoo.names() if not find(name).weights[0].bundled]
+    lines = [
+        "# Parity with PyTorch",
+        "",
+        f"Written by `python -m converters.parity --all`: jax {jax.__version__}, torch {metadata.version('torch')}, torchvision "
+        f"{metadata.version('torchvision')}, on a CPU, float32 in `highest` precision. Every module that PyTorch runs is compared, "
+        f"and the logits, on two random images of {size[0]}x{size[1]} pixels (Inception v3: 75x96; vision transformers and MaxViT: "
+        "224x224), with random weights and random batch-norm statistics. The error is the largest difference in the worst layer, "
+        "relative to the layer's largest value. inceptionv1 is Lucent's, and given its response normalisation.",
+        "",
+        "| model | layers compared | worst layer | relative error | parameters | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    good = True
+    for number, name in enumerate(names, 1):
+        start = time.perf_counter()
+        rows = report(name, size=size, seed=seed)
+        worst, bad = _worst(rows)
+        good &= not bad
+        seconds = time.perf_counter() - start
+        parameters = f"{modelzoo.info(name).parameters:,}"
+        lines.append(f"| {name} | {len(rows)} | {worst.name} | {worst.error:.1e} | {parameters} | {seconds:.0f} |")
+        with atomic(out) as part:
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        click.echo(
+            f"{number}/{len(names)} {name}: {len(rows)} layers, {bad} above {TOLERANCE:.0e}; {worst.name} {worst.error:.1e}"
+        )
+        jax.clear_caches()  # programs for shapes that will not come again
+    click.echo(f"{out}: {len(names)} networks, {'all' if good else 'NOT all'} layers within {TOLERANCE:.0e}")
+    return good
 
 
 if __name__ == "__main__":

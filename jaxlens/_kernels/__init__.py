@@ -6,9 +6,11 @@ from jaxlens._kernels._activation import hardswish as hardswish
 from jaxlens._kernels._activation import softmax as softmax
 from jaxlens._kernels._attention import Windows as Windows
 from jaxlens._kernels._attention import attention_weights as attention_weights
+from jaxlens._kernels._attention import join_heads as join_heads
 from jaxlens._kernels._attention import linear as linear
 from jaxlens._kernels._attention import multihead_attention as multihead_attention
 from jaxlens._kernels._attention import relative_positions as relative_positions
+from jaxlens._kernels._attention import split_heads as split_heads
 from jaxlens._kernels._attention import window_attention as window_attention
 from jaxlens._kernels._attention import window_weights as window_weights
 from jaxlens._kernels._conv import conv as conv

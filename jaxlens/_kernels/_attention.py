@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -20,13 +21,13 @@ def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> ja
 
 
 def split_heads(x: jax.Array, heads: int) -> jax.Array:
-    """`[B, tokens, heads * d]` to `[B, heads, tokens, d]`."""
-    return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
+    """`[..., tokens, heads * d]` to `[..., heads, tokens, d]`."""
+    return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
 
 
 def join_heads(x: jax.Array) -> jax.Array:
-    """`[B, heads, tokens, d]` to `[B, tokens, heads * d]`."""
-    return x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
+    """`[..., heads, tokens, d]` to `[..., tokens, heads * d]`."""
+    return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)
 
 
 def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None, *, scale: float | None = None) -> jax.Array:
@@ -40,7 +41,7 @@ def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None,
     if mask.dtype == bool:
         mask = jnp.where(mask, 0, -jnp.inf).astype(scores.dtype)
     scores = scores + mask.reshape((1,) * (scores.ndim - mask.ndim) + mask.shape)
-    alive = jnp.any(scores > -jnp.inf, axis=-1, keepdims=True)
+    alive = jnp.any(scores != -jnp.inf, axis=-1, keepdims=True)  # NaN stays NaN
     return jnp.where(alive, softmax(jnp.where(alive, scores, 0)), 0)
 
 
@@ -91,12 +92,12 @@ class Windows:
         return tuple(0 if w >= n else s for n, w, s in zip(self.padded, self.window, self.shift, strict=True))  # type: ignore
 
     def cut(self, x: jax.Array) -> jax.Array:
-        """`[B, H, W, C]` to `[B * windows, pixels of a window, C]`."""
+        """`[B, H, W, C]` to `[B, windows, pixels of a window, C]`."""
         (high, wide), (h, w), b = self.padded, self.window, x.shape[0]
         x = jnp.pad(x, ((0, 0), (0, high - self.size[0]), (0, wide - self.size[1]), (0, 0)))
         if any(self.shifts):
             x = jnp.roll(x, [-s for s in self.shifts], (1, 2))
-        return x.reshape(b, high // h, h, wide // w, w, -1).swapaxes(2, 3).reshape(-1, h * w, x.shape[-1])
+        return x.reshape(b, high // h, h, wide // w, w, -1).swapaxes(2, 3).reshape(b, -1, h * w, x.shape[-1])
 
     def join(self, x: jax.Array) -> jax.Array:
         """The inverse of `cut`."""
@@ -122,10 +123,10 @@ class Windows:
 def window_weights(
     q: jax.Array, k: jax.Array, bias: jax.Array, mask: np.ndarray | None, logit_scale: jax.Array | None = None
 ) -> jax.Array:
-    """Attention weights `[B * windows, heads, pixels, pixels]` within windows.
+    """Attention weights `[B, windows, heads, pixels, pixels]` within windows.
 
     Args:
-        q: queries `[B * windows, heads, pixels, d]`.
+        q: queries `[B, windows, heads, pixels, d]`.
         k: keys, the same.
         bias: `[heads, pixels, pixels]`, by relative position.
         mask: see `Windows.mask`.
@@ -133,14 +134,12 @@ def window_weights(
     """
     if logit_scale is not None:
         q, k = (x * lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1e-24)) for x in (q, k))
-        q = q * jnp.exp(jnp.minimum(logit_scale, np.log(100.0)))[None]
+        q = q * jnp.exp(jnp.minimum(logit_scale, math.log(100)))[None]
     else:
         q = q * q.shape[-1] ** -0.5
-    scores = q @ k.swapaxes(-1, -2) + bias[None]
+    scores = q @ k.swapaxes(-1, -2) + bias[None, None]
     if mask is not None:
-        shape = scores.shape
-        scores = scores.reshape(-1, len(mask), *shape[1:]) + jnp.asarray(mask, scores.dtype)[None, :, None]
-        scores = scores.reshape(shape)
+        scores = scores + jnp.asarray(mask, scores.dtype)[None, :, None]
     return softmax(scores)
 
 

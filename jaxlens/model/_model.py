@@ -94,7 +94,9 @@ class Model:
                 return True
             return False
 
-        if fails(size) and not fails(self.input_size):
+        # a network that takes one size only, and fails at twice its size too, has an error of its own
+        twice = (2 * self.input_size[0], 2 * self.input_size[1])
+        if fails(size) and not fails(self.input_size) and not fails(twice):
             raise _layer.too_small(fails, size, self.input_size, layers[-1], self.name)
         return dict(_shapes(self._architecture, self.input_size, names, size))
 

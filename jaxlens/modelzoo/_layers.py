@@ -138,6 +138,10 @@ class Identity(nnx.Module):
         return x
 
 
+class Permute(Identity):
+    """The identity: PyTorch moves the channels to the end and back, here they are last throughout."""
+
+
 class Dropout(Identity):
     """The identity, as dropout is at inference."""
 
@@ -154,16 +158,17 @@ class Flatten(nnx.Module):
 
 
 class Sequential(nnx.Module):
-    """Layers in a row, named "0", "1", ... as in PyTorch's `Sequential`."""
+    """Layers in a row, named "0", "1", ... as in PyTorch's `Sequential`, or as given."""
 
-    def __init__(self, *layers: nnx.Module):
-        self.length = len(layers)
-        for i, layer in enumerate(layers):
-            setattr(self, str(i), layer)
+    def __init__(self, *layers: nnx.Module, **named: nnx.Module):
+        layers_by_name = {str(i): layer for i, layer in enumerate(layers)} | named
+        self.names = tuple(layers_by_name)
+        for name, layer in layers_by_name.items():
+            setattr(self, name, layer)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        for i in range(self.length):
-            x = getattr(self, str(i))(x)
+        for name in self.names:
+            x = getattr(self, name)(x)
         return x
 
 

@@ -17,13 +17,15 @@ from jaxlens._checks import check_int
 from jaxlens._files import cache_dir
 from jaxlens.errors import WeightsError
 from jaxlens.model import Model
-from jaxlens.modelzoo import _params
-from jaxlens.modelzoo._registry import Network, Weights, find
+from jaxlens.modelzoo import _imported, _params
+from jaxlens.modelzoo._registry import Network, Weights, find, names
 
 _WITHOUT_TORCH = (".safetensors", ".npz", ".h5", ".hdf5")
 
 
-def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True, **options: Any) -> Model:
+def load(
+    name: str | Path, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True, **options: Any
+) -> Model:
     """A network of the zoo, with its weights, as a `Model`.
 
     "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
@@ -32,7 +34,8 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
 
     Args:
         name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid and Lucent, or
-            "lensnet", our small one whose training images are `jaxlens.data.synthetic`.
+            "lensnet", our small one whose training images are `jaxlens.data.synthetic`; or the path of a `.safetensors` file
+            that `modelzoo.save` wrote, of a network of the zoo or of one that `converters.from_torch` imported.
         weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a torch state
             dict in `.pth`, `.pt` or `.safetensors`, or what `modelzoo.save` wrote); or None for random weights:
             He-normal kernels, zero biases, batch norms that do nothing.
@@ -57,6 +60,8 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
         >>> model(jnp.zeros((1, 224, 224, 3))).shape
         (1, 1000)
     """
+    if isinstance(name, Path) or name.endswith(".safetensors"):
+        return _saved(Path(name).expanduser(), weights, options)
     network = find(name)
     source = network.find(weights)
     # a file downloaded by hand keeps the value range of the weights it holds
@@ -73,10 +78,23 @@ def load(name: str, weights: str | Path | None = "DEFAULT", *, seed: int = 0, pr
     return template.replace(params=params)
 
 
-def save(model: Model, path: str | Path, **metadata: str) -> Path:
-    """Writes a model's parameters as safetensors, in Flax's layout; `load(name, path)` reads them back without torch.
+def _saved(path: Path, weights: object, options: Mapping[str, Any]) -> Model:
+    """The model in a file of ours."""
+    arrays, metadata = _params.read(path)
+    name = metadata.get("model", "")
+    if not _params.is_ours(metadata) or not ("graph" in metadata or name in names()):
+        raise WeightsError(f"{path} does not say which network it holds: modelzoo.load(NAME, {str(path)!r}).")
+    if "graph" not in metadata:
+        return load(name, path, **options)
+    if weights != "DEFAULT" or options:
+        raise TypeError(f"{path} holds an imported network whole: it takes neither weights nor options.")
+    return _imported.model(path, arrays, metadata)
 
-    The file is written whole or not at all.
+
+def save(model: Model, path: str | Path, **metadata: str) -> Path:
+    """Writes a model's parameters as safetensors, in Flax's layout; `load(path)` reads them back without torch.
+
+    Of a model that `converters.from_torch` imported the file holds the graph too, as data. It is written whole or not at all.
 
     Args:
         model: any Model; its parameters are stored under their dotted names.
@@ -88,7 +106,7 @@ def save(model: Model, path: str | Path, **metadata: str) -> Path:
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must end in .safetensors.")
-    _params.write(path, model.params, {"model": model.name, **metadata})
+    _params.write(path, model.params, {"model": model.name, **_imported.metadata(model), **metadata})
     return path
 
 

@@ -91,7 +91,8 @@ def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
     """The parameters as a safetensors file in Flax's layout; the file is whole or not there."""
     # safetensors writes the bytes of an array as they lie in memory: they must lie in order
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params)}
-    metadata = {**FORMAT, **metadata, "jaxlens": _version(), "checksum": _checksum(arrays)}
+    metadata = {**FORMAT, **metadata, "jaxlens": _version()}
+    metadata["checksum"] = _checksum(arrays, metadata)
     with atomic(path) as part:
         safetensors.numpy.save_file(arrays, part, metadata)
 
@@ -110,7 +111,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:  # the parser of an untrusted file may fail in any way
         raise WeightsError(f"{path} is not a readable safetensors file ({error}). It is damaged or of another kind.") from error
-    if is_ours(metadata) and metadata.get("checksum") != _checksum(arrays):
+    if is_ours(metadata) and metadata.get("checksum") != _checksum(arrays, metadata):
         raise WeightsError(f"{path} is damaged: its contents do not match its checksum. Delete it and fetch it again.")
     return arrays, metadata
 
@@ -120,8 +121,8 @@ def is_ours(metadata: Mapping[str, str]) -> bool:
     return metadata.get("format") == FORMAT["format"]
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256((metadata.get("graph", "") + metadata.get("about", "")).encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].reshape(-1).view(np.uint8).data)

@@ -12,12 +12,46 @@ from flax import nnx
 
 from jaxlens._checks import suggest
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess
-from jaxlens.modelzoo import alexnet, resnet, squeezenet, vgg
+from jaxlens.modelzoo import (
+    alexnet,
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    inceptionv3,
+    maxvit,
+    mnasnet,
+    mobilenet,
+    regnet,
+    resnet,
+    shufflenet,
+    squeezenet,
+    swin,
+    vgg,
+    vit,
+)
 from jaxlens.modelzoo.inceptionv1 import InceptionV1
 from jaxlens.modelzoo.lensnet import CLASSES, PREPROCESS, LensNet
 
 # torchvision's families; each module lists its networks by name in NETWORKS.
-FAMILIES = (alexnet, resnet, squeezenet, vgg)
+FAMILIES = (
+    alexnet,
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    inceptionv3,
+    maxvit,
+    mnasnet,
+    mobilenet,
+    regnet,
+    resnet,
+    shufflenet,
+    squeezenet,
+    swin,
+    vgg,
+    vit,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +95,10 @@ class Network:
     @property
     def options(self) -> frozenset[str]:
         """What `build` may be told."""
-        parameters = inspect.signature(self.build).parameters.values()
-        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _bound(self.build))
+        build, bound = (self.build.func, self.build.keywords) if isinstance(self.build, functools.partial) else (self.build, {})
+        # a module class itself shows the signature of Flax's metaclass
+        parameters = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in bound)
 
     def find(self, weights: str | Path | None) -> Weights | Path | None:
         """What `modelzoo.load` takes: a published file, a path, or None."""
@@ -152,8 +188,8 @@ def networks() -> Mapping[str, Network]:
 def find(name: str) -> Network:
     """The network of that name, or an error that lists them."""
     if name not in networks():
-        closest, all_names = suggest(str(name), networks()), ", ".join(networks())
-        raise LookupError(f"name={name!r} is not in the model zoo. Closest: {closest}. There are: {all_names}.")
+        closest, how = suggest(str(name), networks()), f"`modelzoo.names()` (or `jaxlens models`) lists all {len(networks())}"
+        raise LookupError(f"name={name!r} is not in the model zoo. Closest: {closest}. {how}.")
     return networks()[name]
 
 
@@ -165,10 +201,6 @@ def names() -> tuple[str, ...]:
 def weights(name: str) -> tuple[str, ...]:
     """The names of the published weights of a network, the default first."""
     return tuple(known.name for known in find(name).weights)
-
-
-def _bound(build: Callable[..., nnx.Module]) -> frozenset[str]:
-    return frozenset(build.keywords) if isinstance(build, functools.partial) else frozenset()
 
 
 def _listed(weights: tuple[Weights, ...]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from converters import convert, parity
+from converters import _compare, convert, parity
 from jaxlens import activations, modelzoo
 from jaxlens.model import INCEPTION, Model
 from jaxlens.modelzoo import inceptionv1
@@ -61,7 +61,7 @@ def ours(module, **options):
 
 def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
     images = jax.random.uniform(jax.random.key(0), (1, 64, 96, 3))
-    want = parity._run_torch(lucent, np.asarray(INCEPTION(images)))["conv2d1_pre_relu_conv"]
+    want = _compare.run_torch(lucent, np.asarray(INCEPTION(images)))["conv2d1_pre_relu_conv"]
     errors = []
     for options in ({}, {"lrn": inceptionv1.LUCENT_LRN}):
         with jax.default_matmul_precision("highest"):

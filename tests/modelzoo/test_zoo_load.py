@@ -123,7 +123,7 @@ def test_saved_weights_come_back(squeezenet, tmp_path):
 @pytest.mark.parametrize(
     ("name", "weights", "error", "message"),
     [
-        ("resnet5", None, LookupError, r"name='resnet5' is not in the model zoo. Closest: \['resnet50'.*There are: lensnet, "),
+        ("resnet5", None, LookupError, r"name='resnet5' is not in the model zoo. Closest: \['resnet50'.*lists all \d+"),
         ("resnet50", "IMAGENET1K_V3", LookupError, "Closest: 'IMAGENET1K_V2'. There are: 'DEFAULT', .*V1'; or pass a path"),
         ("resnet50", "no/such.pth", FileNotFoundError, "There is no weights file no/such.pth"),
         ("resnet50", "such.safetensors", FileNotFoundError, "There is no weights file such.safetensors"),

@@ -1,0 +1,230 @@
+"""Builds the graph of an imported network, module by module, and lays out its parameters as Flax does."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from jaxlens.graph._ir import DType, FrozenDict, Graph, Module, Node, Op, Param, Ref, Slice, references
+
+Layouts = dict[int | str, tuple[str, str, tuple[int, ...] | None]]
+# Where an operator takes a parameter: PyTorch's last name -> ours, and in which order ours has PyTorch's axes.
+_LINEAR: Layouts = {1: ("weight", "kernel", (1, 0))}
+_NORM = {"weight": "scale", "running_mean": "mean", "running_var": "var"}
+_LAYOUTS: dict[str, Layouts] = {
+    "conv1d": {1: ("weight", "kernel", (2, 1, 0))},
+    "conv2d": {1: ("weight", "kernel", (2, 3, 1, 0))},
+    "conv3d": {1: ("weight", "kernel", (2, 3, 4, 1, 0))},
+    "conv_transpose1d": {1: ("weight", "kernel", (2, 0, 1))},
+    "conv_transpose2d": {1: ("weight", "kernel", (2, 3, 0, 1))},
+    "linear": _LINEAR,
+    "batch_norm": {i: (name, _NORM[name], None) for i, name in ((1, "running_mean"), (2, "running_var"), (3, "weight"))},
+    "_native_batch_norm_legit_no_training": {
+        i: (name, _NORM[name], None) for i, name in ((1, "weight"), (3, "running_mean"), (4, "running_var"))
+    },
+    "layer_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},
+    "group_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},
+    "multi_head_attention": {
+        "in_proj": ("in_proj_weight", "kernel", (1, 0)),
+        "in_proj_bias": ("in_proj_bias", "bias", None),
+        "out_proj": ("weight", "kernel", (1, 0)),
+    },
+    "shifted_window_attention": {1: ("weight", "kernel", (1, 0)), 2: ("weight", "kernel", (1, 0))},
+}
+# Arguments about devices and memory, which have no meaning here.
+_PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "requires_grad")
+
+
+@dataclasses.dataclass
+class _Open:
+    """A module that is being built."""
+
+    path: str
+    kind: str
+    inputs: list[Ref] | None
+    nodes: list[Node]
+
+
+class Builder:
+    """Nodes one after another; modules nest."""
+
+    def __init__(self) -> None:
+        self.frames = [_Open("", "", [], [])]
+        self.inputs: list[str] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.count = 0
+
+    @property
+    def path(self) -> str:
+        """Of the module that is being built."""
+        return self.frames[-1].path
+
+    def input(self, name: str) -> Ref:
+        """An input of the network."""
+        self.inputs.append(name)
+        return Ref(name)
+
+    def parameter(self, name: str, value: torch.Tensor) -> Param:
+        """A parameter, buffer or constant under PyTorch's name."""
+        if name not in self.arrays:
+            self.arrays[name] = as_numpy(value)
+        return Param(name)
+
+    def op(self, name: str, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...] = ()) -> Ref:
+        """A call of an operator."""
+        kept = tuple((key, value) for key, value in kwargs if key not in _PLACEMENT and not (key == "out" and value is None))
+        self.frames[-1].nodes.append(Op(self._new(), name, args, kept))
+        return Ref(self.frames[-1].nodes[-1].out)
+
+    def enter(self, path: str, kind: str, inputs: list[Any] | None = None) -> None:
+        """A module begins; without `inputs` they are what it reads from outside."""
+        refs = None if inputs is None else list(dict.fromkeys(x for x in inputs if isinstance(x, Ref)))
+        self.frames.append(_Open(path, kind, refs, []))
+
+    def leave(self, result: Any) -> Ref:
+        """The module that began last ends, and returns this."""
+        frame = self.frames.pop()
+        out = self._new()
+        inputs = frame.inputs if frame.inputs is not None else _outer(frame.nodes, result)
+        module = Module(out, frame.path, frame.kind, tuple(inputs), tuple(frame.nodes), result)
+        self.frames[-1].nodes.append(module)
+        return Ref(out)
+
+    def finish(self, output: Any) -> tuple[Graph, dict[str, np.ndarray]]:
+        """The graph without what nothing needs, and its parameters by our names."""
+        (frame,) = self.frames
+        nodes = _needed(tuple(frame.nodes), {ref.name for ref in references(output) if isinstance(ref, Ref)})
+        used = set(_uses(nodes, []))
+        renamed = _layouts(nodes)
+        arrays, orders = {}, []
+        for name, array in self.arrays.items():
+            if name not in used:
+                continue
+            ours, order = renamed.get(name, (name, None))
+            arrays[ours] = np.ascontiguousarray(array if order is None else array.transpose(order))
+            if order is not None:
+                orders.append((ours, order))
+        names = {theirs: ours for theirs, (ours, _) in renamed.items()}
+        return Graph(tuple(self.inputs), _renamed(nodes, names), output, tuple(orders)), arrays
+
+    def convert(self, value: Any, node: Callable[[Any], Any]) -> Any:
+        """An argument as a graph holds it; `node` gives the name of a traced value."""
+        if isinstance(value, torch.fx.Node):
+            return node(value)
+        if isinstance(value, torch.Tensor):
+            return self.parameter(f"constant_{len(self.arrays)}", value)
+        if isinstance(value, tuple | list):
+            return tuple(self.convert(part, node) for part in value)
+        if isinstance(value, dict):
+            return FrozenDict(tuple((str(key), self.convert(part, node)) for key, part in value.items()))
+        if isinstance(value, slice):
+            parts = (value.start, value.stop, value.step)
+            return Slice(tuple(self.convert(part, node) for part in parts))  # type: ignore[arg-type]
+        if isinstance(value, torch.dtype):
+            return DType(_dtype(value))
+        if isinstance(value, torch.device | torch.layout | torch.memory_format):
+            return None
+        if isinstance(value, np.generic):
+            return value.item()
+        if value is Ellipsis or value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TypeError(f"{value!r} ({type(value).__name__}) cannot be an argument of an operator in a graph")
+
+    def _new(self) -> str:
+        self.count += 1
+        return f"v{self.count}"
+
+
+def _outer(nodes: list[Node], result: Any) -> list[Ref]:
+    """What a module reads that was computed before it."""
+    made = set(_made(nodes))
+    read: list[Any] = []
+    for node in nodes:
+        read += node.inputs if isinstance(node, Module) else references((node.args, tuple(value for _, value in node.kwargs)))
+    read += references(result)
+    return list(dict.fromkeys(ref for ref in read if isinstance(ref, Ref) and ref.name not in made))
+
+
+def _made(nodes: Iterable[Node]) -> Iterator[str]:
+    for node in nodes:
+        yield node.out
+        yield from _made(node.body if isinstance(node, Module) else ())
+
+
+def as_numpy(value: torch.Tensor) -> np.ndarray:
+    """On the host; floats as float32 and integers as int32, JAX's own."""
+    value = value.detach().cpu()
+    if value.is_floating_point():
+        return value.float().numpy()
+    return (
+        value.numpy().astype(np.int32) if value.dtype in (torch.int64, torch.int16, torch.uint8, torch.int8) else value.numpy()
+    )
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    name = str(dtype).removeprefix("torch.")
+    return {"float64": "float32", "int64": "int32"}.get(name, name)
+
+
+def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> tuple[Node, ...]:
+    """Drops operators whose results nothing reads; modules stay, because PyTorch ran them."""
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if isinstance(node, Module):
+            wanted |= {ref.name for ref in references((node.inputs, node.result)) if isinstance(ref, Ref)}
+            node = dataclasses.replace(node, body=_needed(node.body, wanted))
+        elif node.out not in wanted:
+            continue
+        else:
+            trees = (node.args, tuple(value for _, value in node.kwargs))
+            wanted |= {ref.name for ref in references(trees) if isinstance(ref, Ref)}
+        kept.append(node)
+    return tuple(reversed(kept))
+
+
+def _uses(nodes: tuple[Node, ...], found: list[str]) -> list[str]:
+    for node in nodes:
+        if isinstance(node, Module):
+            found.extend(ref.name for ref in references(node.result) if isinstance(ref, Param))
+            _uses(node.body, found)
+        else:
+            trees = (node.args, tuple(value for _, value in node.kwargs))
+            found.extend(ref.name for ref in references(trees) if isinstance(ref, Param))
+    return found
+
+
+def _layouts(nodes: tuple[Node, ...]) -> dict[str, tuple[str, tuple[int, ...] | None]]:
+    """Flax's name and layout for the parameters that are used as one kind of weight only."""
+    found: dict[str, set[tuple[str, tuple[int, ...] | None] | None]] = {}
+
+    def visit(nodes: tuple[Node, ...]) -> None:
+        for node in nodes:
+            if isinstance(node, Module):
+                visit(node.body)
+                continue
+            rules = _LAYOUTS.get(node.op, {})
+            for place, value in (*enumerate(node.args), *node.kwargs):
+                for param in references(value):
+                    if isinstance(param, Param):
+                        stem, dot, leaf = param.name.rpartition(".")
+                        theirs, ours, order = rules.get(place, (None, "", None)) if param is value else (None, "", None)
+                        layout = (f"{stem}{dot}{ours}", order) if leaf == theirs else None
+                        found.setdefault(param.name, set()).add(layout)
+
+    visit(nodes)
+    single = {name: layouts.pop() for name, layouts in found.items() if len(layouts) == 1}
+    return {name: layout for name, layout in single.items() if layout is not None and layout[0] not in found}
+
+
+def _renamed(tree: Any, names: dict[str, str]) -> Any:
+    """The nodes, or any part of them, with parameters under their new names."""
+    if isinstance(tree, Param):
+        return Param(names.get(tree.name, tree.name))
+    if isinstance(tree, tuple):
+        return tuple(_renamed(part, names) for part in tree)
+    if isinstance(tree, Op | Module | FrozenDict | Slice):
+        parts = {field.name: _renamed(getattr(tree, field.name), names) for field in dataclasses.fields(tree)}
+        return type(tree)(**parts)
+    return tree

@@ -1,0 +1,268 @@
+"""Any PyTorch module to a graph, by `torch.fx`: sizes stay symbolic, so the result takes images of any size."""
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.fx
+from torch import nn
+
+from converters._build import Builder
+from converters._names import ALIASES, IN_PLACE_OPERATORS, NUMBERS, VIEWS, operator_name, writes_in_place
+from jaxlens.graph._ir import Slice
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+# Modules whose own code looks at values that tracing does not have.
+_LEAVES = (*_NORMS, *_INSTANCE_NORMS, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+
+
+class Untraceable(Exception):
+    """What this way cannot follow; the other one may."""
+
+
+def trace(module: nn.Module, name: str) -> Any:
+    """The graph and the parameters of a module in evaluation mode.
+
+    Raises:
+        Untraceable: if its code depends on the values or sizes it is given, or writes through views.
+    """
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(module)
+    except Exception as error:  # whatever the module's own code makes of a proxy
+        reason = str(error).split("\n")[0]
+        raise Untraceable(f"torch.fx cannot follow {name} ({type(error).__name__}: {reason})") from error
+    try:
+        return _Lowering(module, tracer, graph).run()
+    except TypeError as error:
+        raise Untraceable(f"{name}: {error}") from error
+
+
+def _enter(path: str, kind: str, inputs: Any) -> None: ...
+
+
+def _exit(result: Any) -> None: ...
+
+
+class _Proxy(torch.fx.Proxy):
+    """A proxy that notices writing: without this `x += 1` would pass for `x = x + 1`."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
+
+
+def _in_place(function: Any) -> Any:
+    return lambda self, other: self.tracer.create_proxy("call_function", function, (self, other), {})
+
+
+for _function in IN_PLACE_OPERATORS:
+    setattr(_Proxy, f"__{_function.__name__}__", _in_place(_function))
+
+
+class _Tracer(torch.fx.Tracer):
+    proxy_buffer_attributes = True
+
+    def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
+        return _Proxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in _LEAVES
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Marks where the module begins and ends, and puts what it returns in the place of its insides."""
+        path = self.path_of_module(m)
+        inputs = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Proxy)]
+        self.create_proxy("call_function", _enter, (path, type(m).__name__, inputs), {})
+        out = super().call_module(m, forward, args, kwargs)
+        try:
+            whole = self.create_proxy("call_function", _exit, (out,), {})
+        except NotImplementedError:  # an object that is neither tensor, list nor dict
+            self.create_proxy("call_function", _exit, (None,), {})
+            return out
+        return _outside(out, whole)
+
+
+def _flat(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        for part in tree:
+            yield from _flat(part)
+    else:
+        yield tree
+
+
+def _outside(out: Any, whole: Any) -> Any:
+    """What a module returned, taken from its exit: `out` with the parts of `whole` for proxies."""
+    if isinstance(out, torch.fx.Proxy):
+        return whole
+    if isinstance(out, dict):
+        return type(out)({key: _outside(part, whole[key]) for key, part in out.items()})
+    if isinstance(out, tuple | list):
+        parts = [_outside(part, whole[i]) for i, part in enumerate(out)]
+        return type(out)(*parts) if hasattr(out, "_fields") else type(out)(parts)
+    return out
+
+
+class _Lowering:
+    """A traced graph, node by node. In-place operators become new values, which all names of the old one then mean."""
+
+    def __init__(self, module: nn.Module, tracer: _Tracer, graph: torch.fx.Graph):
+        self.module, self.tracer, self.graph = module, tracer, graph
+        self.builder = Builder()
+        self.names: dict[torch.fx.Node, Any] = {}  # what a node is called now
+        self.storage: dict[torch.fx.Node, int] = {}  # nodes of one number may share memory
+        self.exact: dict[torch.fx.Node, int] = {}  # nodes of one number are the same tensor
+        self.numbers: set[torch.fx.Node] = set()
+        self.results: dict[torch.fx.Node, Any] = {}  # of the exit of a module: what it returned
+        self.last_use = {}
+        for position, node in enumerate(graph.nodes):
+            for used in node.all_input_nodes:
+                self.last_use[used] = position
+
+    def run(self) -> Any:
+        output: Any = None
+        for position, node in enumerate(self.graph.nodes):
+            if node.op == "placeholder":
+                if node.args:  # a default value
+                    self.names[node] = self.convert(node.args[0])
+                else:
+                    self.names[node] = self.builder.input(node.name)
+                self.fresh(node)
+            elif node.op == "get_attr":
+                self.names[node] = self.builder.parameter(str(node.target), _attribute(self.module, str(node.target)))
+                self.fresh(node)
+            elif node.op == "output":
+                output = self.convert(node.args[0])
+            elif node.op == "call_module":
+                self.leaf(node)
+            elif node.target is _enter:
+                path, kind, inputs = node.args
+                self.builder.enter(path, kind, [self.names[x] for x in inputs])
+            elif node.target is _exit:
+                self.results[node] = node.args[0]
+                result = self.convert(node.args[0])
+                self.names[node] = self.builder.leave(self.grid(result) if self.in_vit_block() else result)
+                if isinstance(node.args[0], torch.fx.Node):
+                    self.alias(node, node.args[0], exact=True)
+                else:
+                    self.fresh(node)
+            else:
+                self.operator(node, position)
+        return self.builder.finish(output)
+
+    def in_vit_block(self) -> bool:
+        """Whether the module that ends is a block of torchvision's ViT, whose patches the zoo shows as maps too."""
+        block = self.module.get_submodule(self.builder.path)
+        return type(block).__module__ == "torchvision.models.vision_transformer" and type(block).__name__ == "EncoderBlock"
+
+    def grid(self, tokens: Any) -> Any:
+        """The tokens after a layer `.grid`, as in `jaxlens.modelzoo.vit`."""
+        build, whole = self.builder, Slice((None, None, None))
+        first, patches = (build.op("getitem", (tokens, (whole, Slice(ends)))) for ends in ((None, 1, None), (1, None, None)))
+        square = build.op("square_grid", (patches,))
+        build.enter(f"{build.path}.grid", "Grid", [square])
+        back = build.op("flatten", (build.leave(square), 1, 2))
+        return build.op("cat", ((first, back), 1))
+
+    def operator(self, node: torch.fx.Node, position: int) -> None:
+        name = operator_name(node.target)
+        args, kwargs = list(node.args), dict(node.kwargs)
+        if name in ("_assert", "requires_grad", "_assert_async", "check"):
+            return
+        writes = kwargs.pop("inplace", False) or writes_in_place(node.target)
+        tensors = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Node)]
+        first = args[0] if args and isinstance(args[0], torch.fx.Node) else None
+        self.names[node] = self.builder.op(name, self.convert(tuple(args)), self.kwargs(kwargs))
+        if name in NUMBERS or (name == "getattr" and args[1] in ("shape", "ndim", "dtype", "device")):
+            self.numbers.add(node)
+        elif tensors and all(x in self.numbers for x in tensors):
+            self.numbers.add(node)
+            return
+        if writes and first is not None and first not in self.numbers:
+            self.write(node, first, position)
+        elif first is not None and name == "getitem" and isinstance(self.results.get(first), tuple | list | dict):
+            part = self.results[first][args[1]]
+            self.results[node] = part
+            if isinstance(part, torch.fx.Node):
+                self.alias(node, part, exact=True)
+            else:
+                self.fresh(node)
+        elif first is not None and (name in ALIASES or name in VIEWS):
+            self.alias(node, first, exact=name in ALIASES)
+        else:
+            self.fresh(node)
+
+    def write(self, node: torch.fx.Node, target: torch.fx.Node, position: int) -> None:
+        """`target` was written to: every name of it means the result from now on."""
+        if target.op == "get_attr":
+            raise Untraceable(f"it writes to its own parameter or buffer {target.target!r}")
+        for other, storage in list(self.storage.items()):
+            used = self.last_use.get(other, -1) > position
+            if storage != self.storage[target] or not used or other is node:
+                continue
+            if self.exact[other] != self.exact[target]:
+                raise Untraceable(f"it writes in place ({operator_name(node.target)}) to memory that a view shares")
+        for other, exact in self.exact.items():
+            if exact == self.exact[target]:
+                self.names[other] = self.names[node]
+        self.alias(node, target, exact=True)
+
+    def leaf(self, node: torch.fx.Node) -> None:
+        path = str(node.target)
+        module = self.module.get_submodule(path)
+        args = [self.convert(arg) for arg in node.args]
+
+        def parameter(name: str) -> Any:
+            value = getattr(module, name)
+            return None if value is None else self.builder.parameter(f"{path}.{name}", value)
+
+        if isinstance(module, _NORMS) or (isinstance(module, _INSTANCE_NORMS) and module.track_running_stats):
+            statistics = [parameter(name) for name in ("running_mean", "running_var", "weight", "bias")]
+            eps = (("eps", module.eps),)
+            self.names[node] = self.builder.op("batch_norm", (*args, *statistics), eps)
+        elif isinstance(module, _INSTANCE_NORMS):
+            weights = (None, None, parameter("weight"), parameter("bias"))
+            self.names[node] = self.builder.op("instance_norm", (*args, *weights), (("eps", module.eps),))
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None and module.bias_k is None:
+            kwargs = dict(self.kwargs(dict(node.kwargs))) | {
+                "in_proj": parameter("in_proj_weight"),
+                "in_proj_bias": parameter("in_proj_bias"),
+                "out_proj": self.builder.parameter(f"{path}.out_proj.weight", module.out_proj.weight),
+                "out_proj_bias": None
+                if module.out_proj.bias is None
+                else self.builder.parameter(f"{path}.out_proj.bias", module.out_proj.bias),
+                "heads": module.num_heads,
+                "batch_first": module.batch_first,
+            }
+            if module.add_zero_attn:
+                raise Untraceable("MultiheadAttention with add_zero_attn")
+            self.names[node] = self.builder.op("multi_head_attention", tuple(args), tuple(kwargs.items()))
+        elif isinstance(module, nn.MultiheadAttention):
+            raise Untraceable("MultiheadAttention with separate widths of keys or values, or with bias_kv")
+        else:
+            self.names[node] = self.builder.op(type(module).__name__, tuple(args))
+        self.fresh(node)
+
+    def fresh(self, node: torch.fx.Node) -> None:
+        self.storage[node] = self.exact[node] = len(self.storage)
+
+    def alias(self, node: torch.fx.Node, of: torch.fx.Node, *, exact: bool) -> None:
+        self.fresh(node)
+        if of in self.storage:
+            self.storage[node] = self.storage[of]
+            self.exact[node] = self.exact[of] if exact else self.exact[node]
+
+    def kwargs(self, kwargs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+        return tuple((name, self.convert(value)) for name, value in kwargs.items())
+
+    def convert(self, value: Any) -> Any:
+        return self.builder.convert(value, lambda node: self.names[node])
+
+
+def _attribute(module: nn.Module, path: str) -> torch.Tensor:
+    for part in path.split("."):
+        module = getattr(module, part)
+    return module  # type: ignore[return-value]

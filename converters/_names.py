@@ -1,0 +1,59 @@
+"""What PyTorch's functions, methods and ATen operators are called in the table of operators, and what they do to memory."""
+
+import functools
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+IN_PLACE_OPERATORS = (
+    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
+    operator.iand, operator.ior, operator.imatmul,
+)  # fmt: skip
+_PLAIN = {function.__name__: function.__name__[1:] for function in IN_PLACE_OPERATORS}
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+# Operators that return the tensor they were given, and those whose result shares its memory, always or at times.
+ALIASES = _set(
+    "detach alias dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout stochastic_depth"
+)
+VIEWS = _set("""
+    view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t movedim moveaxis squeeze unsqueeze
+    expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr diagonal
+    unfold contiguous to float type_as numpy_T real ravel unsafe_chunk unsafe_split
+""")
+# Operators that give sizes.
+NUMBERS = _set("size dim ndimension numel nelement len is_floating_point get_device stride sym_size sym_numel")
+
+
+def writes_in_place(target: Any) -> bool:
+    """Whether a function or method changes its first argument."""
+    if target is operator.setitem or target in IN_PLACE_OPERATORS:
+        return True
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name.endswith("_") and not name.endswith("__") and name not in ("and_", "or_", "requires_grad_")
+
+
+def operator_name(target: Any) -> str:
+    """The name in the table: PyTorch's, without the underscore of in-place variants."""
+    if isinstance(target, str):
+        name = target
+    elif isinstance(target, torch._ops.OpOverload):
+        name = target._schema.name.partition("::")[2]
+    else:
+        name = _functional().get(id(target)) or getattr(target, "__name__", str(target))
+    name = _PLAIN.get(name, name)
+    if name in ("and_", "or_"):
+        return name
+    return name if name.startswith("__") else name.rstrip("_")
+
+
+@functools.cache
+def _functional() -> dict[int, str]:
+    """Functions of torch.nn.functional that are called otherwise inside."""
+    return {id(getattr(F, name)): name for name in dir(F) if callable(getattr(F, name)) and not name.startswith("_")}

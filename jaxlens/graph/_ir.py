@@ -1,0 +1,269 @@
+"""A network as data: operators by name, modules around them, and where each value comes from. Hashable, and JSON."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from jaxlens.errors import WeightsError
+
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Ref:
+    """The value that a node, or an input of the network, has given under this name."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Param:
+    """A parameter by its dotted name."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Op:
+    """One call of an operator: `out = op(*args, **kwargs)`."""
+
+    out: str
+    op: str
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """One call of a PyTorch module: a site. `body` computes `result` from `inputs`; both may be nested tuples and dicts."""
+
+    out: str
+    path: str
+    kind: str
+    inputs: tuple[Ref, ...]
+    body: tuple["Node", ...]
+    result: Any
+
+
+Node = Op | Module
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A whole network.
+
+    Attributes:
+        inputs: the names its inputs have.
+        nodes: in the order of execution.
+        output: what it returns: references in nested tuples and dicts.
+        orders: of the parameters that are stored in another order of axes than PyTorch's, that order.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    output: Any
+    orders: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def walk(self) -> Iterator[tuple[str, Op]]:
+        """Every operator with the path of the module it is in."""
+        return _walk(self.nodes, "")
+
+    def parameters(self) -> set[str]:
+        """The names of the parameters that it reads."""
+        trees = [(op.args, tuple(value for _, value in op.kwargs)) for _, op in self.walk()]
+        results = [module.result for module in _modules(self.nodes)]
+        return {ref.name for ref in references((*trees, *results, self.output)) if isinstance(ref, Param)}
+
+    def to_json(self) -> str:
+        """The graph as text; `Graph.from_json` reads it."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "inputs": self.inputs,
+                "nodes": [_write_node(node) for node in self.nodes],
+                "output": _write(self.output),
+                "orders": dict(self.orders),
+            },
+            separators=(",", ":"),
+            allow_nan=False,
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "Graph":
+        """The graph of a text that nobody vouches for: it can name operators, and nothing else in it is ever called.
+
+        Raises:
+            WeightsError: if it is not a graph.
+        """
+        try:
+            found = json.loads(text)
+            version = found["version"]
+            if version != VERSION:
+                raise WeightsError(
+                    f"The graph has version {version!r}; this jaxlens reads version {VERSION}. Convert it again."
+                )
+            graph = Graph(
+                inputs=tuple(map(_name, found["inputs"])),
+                nodes=tuple(_read_node(node) for node in found["nodes"]),
+                output=_read(found["output"]),
+                orders=tuple((_name(name), tuple(map(int, order))) for name, order in found["orders"].items()),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(f"The graph in the file is damaged ({type(error).__name__}: {error}).") from error
+        _check(graph)
+        return graph
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenDict:
+    """A dict in a graph, which must be hashable."""
+
+    items: tuple[tuple[str, Any], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """A slice in a graph, which must be hashable."""
+
+    parts: tuple[Any, Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class DType:
+    """A dtype by JAX's name."""
+
+    name: str
+
+
+def _walk(nodes: tuple[Node, ...], path: str) -> Iterator[tuple[str, Op]]:
+    for node in nodes:
+        if isinstance(node, Op):
+            yield path, node
+        else:
+            yield from _walk(node.body, node.path)
+
+
+def _modules(nodes: tuple[Node, ...]) -> Iterator[Module]:
+    for node in nodes:
+        if isinstance(node, Module):
+            yield node
+            yield from _modules(node.body)
+
+
+def _write_node(node: Node) -> dict[str, Any]:
+    if isinstance(node, Op):
+        kwargs = {name: _write(value) for name, value in node.kwargs}
+        return {"out": node.out, "op": node.op, "args": _write(node.args)} | ({"kwargs": kwargs} if kwargs else {})
+    return {
+        "out": node.out,
+        "module": node.path,
+        "kind": node.kind,
+        "inputs": [ref.name for ref in node.inputs],
+        "body": [_write_node(inner) for inner in node.body],
+        "result": _write(node.result),
+    }
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return {"ref": value.name}
+    if isinstance(value, Param):
+        return {"param": value.name}
+    if isinstance(value, DType):
+        return {"dtype": value.name}
+    if isinstance(value, Slice):
+        return {"slice": [_write(part) for part in value.parts]}
+    if isinstance(value, FrozenDict):
+        return {"dict": [[key, _write(part)] for key, part in value.items]}
+    if isinstance(value, tuple):
+        return [_write(part) for part in value]
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} cannot be part of a graph")
+
+
+def _read_node(node: Any) -> Node:
+    if "op" in node:
+        kwargs = tuple((_name(name), _read(value)) for name, value in node.get("kwargs", {}).items())
+        return Op(_name(node["out"]), _name(node["op"]), _tuple(_read(node["args"])), kwargs)
+    inputs = tuple(Ref(_name(name)) for name in node["inputs"])
+    body = tuple(_read_node(inner) for inner in node["body"])
+    return Module(_name(node["out"]), _name(node["module"]), _name(node["kind"]), inputs, body, _read(node["result"]))
+
+
+_READERS = {
+    "ref": lambda value: Ref(_name(value)),
+    "param": lambda value: Param(_name(value)),
+    "dtype": lambda value: DType(_name(value)),
+    "slice": lambda value: Slice(tuple(_read(part) for part in value)),  # type: ignore[arg-type]
+    "dict": lambda value: FrozenDict(tuple((_name(key), _read(part)) for key, part in value)),
+    "ellipsis": lambda value: Ellipsis,
+    "float": float,
+}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_read, value))
+    if isinstance(value, dict):
+        ((kind, inner),) = value.items()
+        return _READERS[kind](inner)
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a name")
+    return value
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def references(tree: Any) -> Iterator[Ref | Param]:
+    """The values and parameters that a tree of arguments refers to."""
+    if isinstance(tree, Ref | Param):
+        yield tree
+    elif isinstance(tree, tuple):
+        for part in tree:
+            yield from references(part)
+    elif isinstance(tree, Slice):
+        yield from references(tree.parts)
+    elif isinstance(tree, FrozenDict):
+        for _, part in tree.items:
+            yield from references(part)
+
+
+def _check(graph: Graph) -> None:
+    """Every reference is to something computed before."""
+    known = set(graph.inputs)
+
+    def visit(nodes: tuple[Node, ...]) -> None:
+        for node in nodes:
+            if isinstance(node, Op):
+                require(node.op, node.args)
+                require(node.op, tuple(value for _, value in node.kwargs))
+            else:
+                require(node.path, node.inputs)
+                visit(node.body)
+                require(node.path, node.result)
+            known.add(node.out)
+
+    def require(where: str, tree: Any) -> None:
+        for each in references(tree):
+            if isinstance(each, Ref) and each.name not in known:
+                raise WeightsError(f"The graph in the file is damaged: {where!r} reads {each.name!r}, which nothing computes.")
+
+    visit(graph.nodes)
+    require("output", graph.output)

@@ -1,0 +1,181 @@
+"""Runs a graph in JAX: its modules are sites, its operators come from one table."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlens.errors import ConversionError
+from jaxlens.graph._ir import DType, FrozenDict, Graph, Module, Node, Op, Param, Ref, Slice
+from jaxlens.graph._tensor import Tensor, maps, tensor
+from jaxlens.graph.ops import OPS, shows_attention
+from jaxlens.model._sites import site
+
+Path = tuple[str | int, ...]  # where a tensor is in nested tuples and dicts
+
+
+class GraphForward:
+    """The forward function of an imported network, `(params, images) -> logits`; equal graphs are equal.
+
+    Attributes:
+        graph: the network.
+        output: which part of what the network returns are the logits: a key of a dict, a number of a tuple, several of them
+            for nested ones. The other parts are layers `output[...]`.
+    """
+
+    def __init__(self, graph: Graph, output: Path = ()):
+        self.graph, self.output = graph, output
+        self._orders = dict(graph.orders)
+        self._hash = hash((graph, output))  # of a deep graph: worth computing once
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, GraphForward)
+            and self._hash == other._hash
+            and (self.graph, self.output) == (other.graph, other.output)
+        )
+
+    def __call__(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
+        """Inputs channels last, as everything on the surface: `[B, H, W, C]` for what PyTorch takes as `[B, C, H, W]`."""
+        leaves = dict(_leaves(self.run(params, *inputs)))
+        if self.output not in leaves:
+            found = ", ".join(f"output={path} {leaf.shape}" for path, leaf in leaves.items())
+            raise ConversionError(
+                f"output={self.output} is not a tensor that the network returns. There are: {found or 'none'}."
+            )
+        for path, leaf in leaves.items():
+            if path != self.output:
+                site(f"output{_named(path)}", _identity, kind="Output")(leaf.surface)
+        return leaves[self.output].surface
+
+    def parts(self, params: Mapping[str, Any], *inputs: Any) -> dict[Path, tuple[int, ...]]:
+        """The tensors that the network returns, by where they are, with their shapes; nothing is computed."""
+        found: dict[Path, tuple[int, ...]] = {}
+
+        def probe(params: Any, *inputs: jax.Array) -> None:
+            found.update((path, leaf.shape) for path, leaf in _leaves(self.run(params, *inputs)))
+
+        jax.eval_shape(probe, params, *inputs)
+        return found
+
+    def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
+        """What the network returns, with Tensors for PyTorch's."""
+        if len(inputs) != len(self.graph.inputs):
+            raise TypeError(f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}.")
+        values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
+        frame = _Frame(params, self._orders, values)
+        frame.execute(self.graph.nodes, "", "")
+        return frame.value(self.graph.output)
+
+
+def _input(x: jax.Array) -> Tensor:
+    return maps(x) if x.ndim == 4 else tensor(x)
+
+
+class _Frame:
+    """The values of one run of a graph."""
+
+    def __init__(self, params: Mapping[str, jax.Array], orders: Mapping[str, tuple[int, ...]], values: dict[str, Any]):
+        self.params, self.orders, self.values = params, orders, values
+
+    def execute(self, nodes: tuple[Node, ...], path: str, kind: str) -> None:
+        for node in nodes:
+            self.values[node.out] = self.operator(node, path, kind) if isinstance(node, Op) else self.module(node)
+
+    def operator(self, node: Op, path: str, kind: str) -> Any:
+        args = [self.value(arg) for arg in node.args]
+        kwargs = {name: self.value(arg) for name, arg in node.kwargs}
+        function = OPS[node.op]
+        if shows_attention(function) and kind != "Softmax":  # a module, which has a name of its own
+            kwargs["weights_site"] = functools.partial(_attention_site, path)
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if not getattr(error, "__notes__", None):  # the innermost place says most
+                error.add_note(f"in operator {node.op!r} of module {path or 'the network itself'!r}")
+            raise
+
+    def module(self, node: Module) -> Any:
+        given = [self.values[ref.name] for ref in node.inputs]
+        shown = [x.surface if isinstance(x, Tensor) else x for x in given]
+        whole: list[Any] = []
+
+        def run(*args: Any) -> Any:
+            """The body, with changed inputs where an interceptor gives them; the first part of what it returns."""
+            changed = {
+                ref.name: old.from_surface(new)
+                for ref, old, before, new in zip(node.inputs, given, shown, args, strict=True)
+                if new is not before
+            }
+            kept = {name: self.values[name] for name in changed}
+            self.values |= changed
+            self.execute(node.body, node.path, node.kind)
+            result = self.value(node.result)
+            self.values |= kept
+            tensors = [leaf for _, leaf in _leaves(result)]
+            whole.append(result)
+            return tensors[0].surface if len(tensors) == 1 else tuple(leaf.surface for leaf in tensors)
+
+        shows = site(node.path, run, kind=node.kind)(*shown)
+        if not whole:  # an interceptor put something in its place without running it; what it would have been is dropped
+            run(*shown)
+        result = whole[-1]
+        paths = [path for path, _ in _leaves(result)]
+        if len(paths) == 1:
+            return _exchanged(result, {paths[0]: shows})
+        sites = [site(f"{node.path}{_named(path)}", _identity, kind=node.kind) for path in paths]
+        return _exchanged(result, {path: each(x) for path, each, x in zip(paths, sites, shows, strict=True)})
+
+    def value(self, tree: Any) -> Any:
+        if isinstance(tree, Ref):
+            return self.values[tree.name]
+        if isinstance(tree, Param):
+            data = self.params[tree.name]
+            return Tensor(data, self.orders.get(tree.name) or tuple(range(data.ndim)))
+        if isinstance(tree, tuple):
+            return tuple(self.value(part) for part in tree)
+        if isinstance(tree, Slice):
+            return slice(*(self.value(part) for part in tree.parts))
+        if isinstance(tree, FrozenDict):
+            return {key: self.value(part) for key, part in tree.items}
+        return jnp.dtype(tree.name) if isinstance(tree, DType) else tree
+
+
+def _attention_site(path: str, weights: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Attention weights under the name that the zoo gives them."""
+    return site(f"{path}.attention_weights".lstrip("."), weights, kind="AttentionWeights")
+
+
+def _identity(x: jax.Array) -> jax.Array:
+    return x
+
+
+def _leaves(tree: Any, path: Path = ()) -> list[tuple[Path, Tensor]]:
+    """The tensors in nested tuples and dicts, by where they are."""
+    if isinstance(tree, Tensor):
+        return [(path, tree)]
+    if isinstance(tree, dict):
+        parts = tree.items()
+    else:
+        parts = enumerate(tree) if isinstance(tree, tuple) else ()
+    return [leaf for key, part in parts for leaf in _leaves(part, (*path, key))]
+
+
+def _named(path: Path) -> str:
+    return "".join(f"[{key}]" for key in path)
+
+
+def _exchanged(tree: Any, shown: Mapping[Path, jax.Array], path: Path = ()) -> Any:
+    """The tree with what is shown of its tensors in their place; one that nobody changed keeps its order of axes."""
+    if isinstance(tree, Tensor):
+        return tree if shown[path] is tree.surface else tree.from_surface(shown[path])
+    if isinstance(tree, dict):
+        return {key: _exchanged(part, shown, (*path, key)) for key, part in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_exchanged(part, shown, (*path, key)) for key, part in enumerate(tree))
+    return tree

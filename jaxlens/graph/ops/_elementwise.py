@@ -1,0 +1,249 @@
+"""One number at a time: arithmetic, comparisons, activations."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxlens import _kernels
+from jaxlens.graph._tensor import Tensor
+from jaxlens.graph.ops._table import OPS, elementwise, op, refuse
+
+
+def _unary(function: Callable[..., Any], *names: str) -> None:
+    def apply(input: Any, *, inplace: bool = False, out: None = None) -> Any:
+        return elementwise(function, input)
+
+    op(*names)(apply)
+
+
+for _name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil", "sign", "expm1", "log1p", "log2", "log10"):
+    _unary(getattr(jnp, _name), _name)
+for _name in ("atan", "asin", "acos", "sinh", "cosh", "square", "reciprocal", "isnan", "isinf", "isfinite", "logical_not"):
+    _unary(getattr(jnp, {"atan": "arctan", "asin": "arcsin", "acos": "arccos"}.get(_name, _name)), _name)
+_unary(operator.neg, "neg", "negative")
+_unary(jnp.abs, "abs", "absolute")
+_unary(jnp.trunc, "trunc", "fix")
+_unary(lambda x: x - jnp.trunc(x), "frac")
+_unary(jnp.invert, "bitwise_not", "invert")
+_unary(lax.rsqrt, "rsqrt")
+_unary(lax.erf, "erf")
+_unary(jax.nn.relu, "relu")
+_unary(jax.nn.relu6, "relu6")
+_unary(jax.nn.sigmoid, "sigmoid")
+_unary(jax.nn.silu, "silu")
+_unary(jax.nn.mish, "mish")
+_unary(jax.nn.log_sigmoid, "logsigmoid", "log_sigmoid")
+_unary(jax.nn.soft_sign, "softsign")
+_unary(jax.nn.selu, "selu")
+_unary(_kernels.hardswish, "hardswish")
+_unary(_kernels.hardsigmoid, "hardsigmoid")
+_unary(lambda x: x - jnp.tanh(x), "tanhshrink")
+_unary(lax.stop_gradient, "detach")
+
+
+def _binary(function: Callable[..., Any], *names: str) -> None:
+    op(*names)(lambda input, other, *, out=None: elementwise(function, input, other))
+
+
+_binary(operator.mul, "mul", "multiply")
+_binary(operator.pow, "pow")
+_binary(operator.floordiv, "floordiv", "floor_divide")
+_binary(operator.mod, "mod", "remainder")
+_binary(operator.eq, "eq")
+_binary(operator.ne, "ne", "not_equal")
+_binary(operator.lt, "lt", "less")
+_binary(operator.le, "le", "less_equal")
+_binary(operator.gt, "gt", "greater")
+_binary(operator.ge, "ge", "greater_equal")
+_binary(operator.and_, "and_", "and", "bitwise_and")
+_binary(operator.or_, "or_", "or", "bitwise_or")
+_binary(jnp.logical_and, "logical_and")
+_binary(jnp.logical_or, "logical_or")
+_binary(jnp.maximum, "maximum")
+_binary(jnp.minimum, "minimum")
+_binary(jnp.arctan2, "atan2")
+
+
+@op("add")
+def _add(input: Any, other: Any, *, alpha: float = 1, out: None = None) -> Any:
+    if isinstance(input, tuple):  # sizes: x.shape[:2] + (3,)
+        return input + tuple(other)
+    return elementwise(lambda a, b: a + b if alpha == 1 else a + alpha * b, input, other)
+
+
+@op("sub", "subtract")
+def _sub(input: Any, other: Any, *, alpha: float = 1, out: None = None) -> Any:
+    return elementwise(lambda a, b: a - b if alpha == 1 else a - alpha * b, input, other)
+
+
+@op("rsub")
+def _rsub(input: Any, other: Any, alpha: float = 1) -> Any:
+    return _sub(other, input, alpha=alpha)
+
+
+@op("div", "truediv", "true_divide", "divide")
+def _div(input: Any, other: Any, *, rounding_mode: str | None = None, out: None = None) -> Any:
+    if rounding_mode is None:
+        return elementwise(operator.truediv, input, other)
+    rounding = {"floor": jnp.floor, "trunc": jnp.trunc}[rounding_mode]
+    return elementwise(lambda a, b: rounding(a / b).astype(jnp.result_type(a, b)), input, other)
+
+
+@op("addcmul")
+def _addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return elementwise(lambda x, a, b: x + value * a * b, input, tensor1, tensor2)
+
+
+@op("lerp")
+def _lerp(input: Any, end: Any, weight: Any) -> Any:
+    return elementwise(lambda a, b, w: a + w * (b - a), input, end, weight)
+
+
+@op("clamp", "clip")
+def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+    low, high = min, max
+    # relu6 and relu by their own names, so that gradient rules see them
+    if (low, high) == (0, 6):
+        return elementwise(jax.nn.relu6, input)
+    if low == 0 and high is None:
+        return elementwise(jax.nn.relu, input)
+    if low is not None:
+        input = elementwise(jnp.maximum, input, low)
+    return input if high is None else elementwise(jnp.minimum, input, high)
+
+
+@op("hardtanh")
+def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    return _clamp(input, min_val, max_val)
+
+
+@op("clamp_min")
+def _clamp_min(input: Any, min: Any) -> Any:
+    return _clamp(input, min)
+
+
+@op("clamp_max")
+def _clamp_max(input: Any, max: Any) -> Any:
+    return _clamp(input, None, max)
+
+
+@op("gelu")
+def _gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+    return elementwise(lambda x: _kernels.gelu(x, approximate=approximate == "tanh"), input)
+
+
+@op("glu")
+def _glu(input: Tensor, dim: int = -1) -> Tensor:
+    axis = input.axis(dim)
+    value, gate = jnp.split(input.data, 2, axis)
+    return input.with_data(value * jax.nn.sigmoid(gate))
+
+
+@op("leaky_relu")
+def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    return elementwise(lambda x: jnp.where(x > 0, x, negative_slope * x), input)
+
+
+@op("elu")
+def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, *, inplace: bool = False) -> Tensor:
+    refuse((scale, input_scale) != (1, 1), "elu with scales")
+    return elementwise(lambda x: jax.nn.elu(x, alpha), input)
+
+
+@op("celu")
+def _celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    return elementwise(lambda x: jax.nn.celu(x, alpha), input)
+
+
+@op("softplus")
+def _softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    def softplus(x: jax.Array) -> jax.Array:
+        return jnp.where(x * beta > threshold, x, jax.nn.softplus(beta * x) / beta)
+
+    return elementwise(softplus, input)
+
+
+@op("threshold")
+def _threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    return elementwise(lambda x: jax.nn.relu(x) if threshold == value == 0 else jnp.where(x > threshold, x, value), input)
+
+
+@op("hardshrink")
+def _hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    return elementwise(lambda x: jnp.where(jnp.abs(x) > lambd, x, 0), input)
+
+
+@op("softshrink")
+def _softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    return elementwise(lambda x: jnp.sign(x) * jnp.maximum(jnp.abs(x) - lambd, 0), input)
+
+
+@op("prelu")
+def _prelu(input: Tensor, weight: Tensor) -> Tensor:
+    per_channel = weight if weight.data.size == 1 else weight.reshaped((-1, *(1,) * max(input.ndim - 2, 0)))
+    return elementwise(lambda x, w: jnp.where(x > 0, x, w * x), input, per_channel)
+
+
+@op("where")
+def _where(condition: Any, input: Any, other: Any) -> Any:
+    return elementwise(jnp.where, condition, input, other)
+
+
+@op("masked_fill")
+def _masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    return elementwise(lambda x, m, v: jnp.where(m, jnp.asarray(v, x.dtype), x), input, mask, value)
+
+
+@op("round")
+def _round(input: Any, *, decimals: int = 0) -> Any:
+    return elementwise(lambda x: jnp.round(x, decimals), input)
+
+
+@op("nan_to_num")
+def _nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    return elementwise(lambda x: jnp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf), input)
+
+
+@op("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d")
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True) -> Tensor:
+    refuse(training and train and p > 0, "dropout in training mode: random numbers in the forward pass. Call module.eval()")
+    return input
+
+
+@op("stochastic_depth")  # torchvision.ops
+def _stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
+    return _dropout(input, p, training)
+
+
+@op("contiguous", "clone", "alias", "lift_fresh_copy", "view_as_real_copy")
+def _same(input: Any, *, memory_format: Any = None) -> Any:
+    return input
+
+
+@op("float")
+def _float(input: Tensor) -> Tensor:
+    return elementwise(lambda x: x.astype(jnp.float32), input)
+
+
+@op("long", "int")
+def _int(input: Any) -> Any:
+    return elementwise(lambda x: x.astype(jnp.int32), input) if isinstance(input, Tensor) else int(input)
+
+
+@op("bool")
+def _bool(input: Tensor) -> Tensor:
+    return elementwise(lambda x: x.astype(bool), input)
+
+
+@op("to", "_to_copy", "type_as", "type")
+def _to(input: Tensor, *what: Any, dtype: Any = None, **placement: Any) -> Tensor:
+    for each in what:
+        dtype = each.dtype if isinstance(each, Tensor) else each if isinstance(each, jnp.dtype) else dtype
+    return input if dtype is None else elementwise(lambda x: x.astype(dtype), input)
+
+
+OPS["sym_float"], OPS["sym_int"] = float, int

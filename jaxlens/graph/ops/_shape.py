@@ -1,0 +1,364 @@
+"""Axes: their sizes, order, splitting and joining."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxlens.graph._tensor import Tensor, maps, tensor
+from jaxlens.graph.ops._table import UnsupportedError, elementwise, numbers, op, refuse
+
+
+@op("size", "sym_size")
+def _size(input: Any, dim: int | None = None) -> Any:
+    return input.shape if dim is None else input.shape[dim]
+
+
+@op("dim", "ndimension")
+def _dim(input: Tensor) -> int:
+    return input.ndim
+
+
+@op("numel", "sym_numel", "nelement")
+def _numel(input: Tensor) -> int:
+    return math.prod(input.shape)
+
+
+@op("getattr")
+def _getattr(input: Any, name: str, default: Any = None) -> Any:
+    if isinstance(input, Tensor):
+        if name in ("shape", "ndim", "dtype"):
+            return getattr(input, name)
+        if name == "device":
+            return None
+        if name in ("T", "mT", "H"):
+            return _transpose(input, -2, -1) if name == "mT" or input.ndim == 2 else input.permuted(range(input.ndim)[::-1])
+        if name in ("data",):
+            return input.with_data(lax.stop_gradient(input.data))
+    elif name in getattr(input, "_fields", ()):  # .values and .indices of max
+        return getattr(input, name)
+    raise UnsupportedError(f"the attribute .{name} of {type(input).__name__}")
+
+
+@op("view", "reshape", "_unsafe_view", "unsafe_view", "_reshape_alias")
+def _reshape(input: Tensor, *shape: Any) -> Tensor:
+    if len(shape) == 1 and isinstance(shape[0], jnp.dtype):
+        raise UnsupportedError("view as another dtype")
+    return input.reshaped(numbers(shape))
+
+
+@op("view_as", "reshape_as")
+def _view_as(input: Tensor, other: Tensor) -> Tensor:
+    return input.reshaped(other.shape)
+
+
+@op("flatten")
+def _flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    if not input.ndim:
+        return input.reshaped((1,))
+    start, end = start_dim % input.ndim, end_dim % input.ndim
+    return input.reshaped((*input.shape[:start], math.prod(input.shape[start : end + 1]), *input.shape[end + 1 :]))
+
+
+@op("unflatten")
+def _unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    dim %= input.ndim
+    known = math.prod(n for n in sizes if n != -1)
+    sizes = [input.shape[dim] // known if n == -1 else n for n in sizes]
+    return input.reshaped((*input.shape[:dim], *sizes, *input.shape[dim + 1 :]))
+
+
+@op("permute")
+def _permute(input: Tensor, *dims: Any) -> Tensor:
+    return input.permuted(numbers(dims))
+
+
+@op("transpose", "swapaxes", "swapdims")
+def _transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    axes = list(range(input.ndim))
+    axes[dim0], axes[dim1] = axes[dim1], axes[dim0]
+    return input.permuted(axes)
+
+
+@op("t", "numpy_T")
+def _t(input: Tensor) -> Tensor:
+    return input.permuted(range(input.ndim)[::-1])
+
+
+@op("movedim", "moveaxis")
+def _movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    sources = [axis % input.ndim for axis in ([source] if isinstance(source, int) else source)]
+    places = [axis % input.ndim for axis in ([destination] if isinstance(destination, int) else destination)]
+    order = [axis for axis in range(input.ndim) if axis not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return input.permuted(order)
+
+
+@op("squeeze")
+def _squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    dims = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    gone = {axis % input.ndim for axis in dims if input.shape[axis] == 1}
+    stored = tuple(input.axis(axis) for axis in gone)
+    return input.without(lax.squeeze(input.data, stored), stored, False)
+
+
+@op("unsqueeze")
+def _unsqueeze(input: Tensor, dim: int) -> Tensor:
+    return _getitem(input, (*(slice(None),) * (dim % (input.ndim + 1)), None))
+
+
+@op("expand", "broadcast_to")
+def _expand(input: Tensor, *sizes: Any, implicit: bool = False, size: Any = None) -> Tensor:
+    sizes = numbers((size,) if size is not None else sizes)
+    wide = input.expanded(len(sizes))
+    shape = [have if want == -1 else want for have, want in zip(wide.shape, sizes, strict=True)]
+    return wide.with_data(jnp.broadcast_to(wide.data, [shape[axis] for axis in wide.order]))
+
+
+@op("expand_as")
+def _expand_as(input: Tensor, other: Tensor) -> Tensor:
+    return _expand(input, *other.shape)
+
+
+@op("repeat", "tile")
+def _repeat(input: Tensor, *repeats: Any) -> Tensor:
+    repeats = numbers(repeats)
+    wide = input.expanded(max(len(repeats), input.ndim))
+    repeats = (1,) * (wide.ndim - len(repeats)) + repeats
+    return wide.with_data(jnp.tile(wide.data, [repeats[axis] for axis in wide.order]))
+
+
+@op("repeat_interleave")
+def _repeat_interleave(input: Tensor, repeats: int, dim: int | None = None, *, output_size: Any = None) -> Tensor:
+    refuse(not isinstance(repeats, int), "repeat_interleave with a tensor of repeats: its size depends on the data")
+    if dim is None:
+        return tensor(jnp.repeat(input.logical.reshape(-1), repeats))
+    return input.with_data(jnp.repeat(input.data, repeats, input.axis(dim)))
+
+
+@op("cat", "concat", "concatenate")
+def _cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: None = None) -> Tensor:
+    dim = dim if axis is None else axis
+    tensors = [x for x in tensors if x.shape != (0,)]  # PyTorch lets an empty list take part
+    lead = max(tensors, key=lambda x: x.data.size)
+    channels = [x.channel for x in (lead, *tensors) if x.channel is not None]
+    data = jnp.concatenate([x.in_order(lead.order) for x in tensors], lead.axis(dim))
+    return Tensor(data, lead.order, channels[0] if channels else None)
+
+
+@op("stack")
+def _stack(tensors: Sequence[Tensor], dim: int = 0, *, out: None = None) -> Tensor:
+    return _cat([_unsqueeze(x, dim) for x in tensors], dim)
+
+
+@op("hstack", "vstack", "dstack", "column_stack")
+def _other_stacks(tensors: Sequence[Tensor]) -> Tensor:
+    raise UnsupportedError("hstack and its kin; use cat or stack")
+
+
+@op("split", "split_with_sizes", "unsafe_split", "tensor_split")
+def _split(input: Tensor, split_size_or_sections: Any, dim: int = 0, *, split_size: Any = None) -> tuple[Tensor, ...]:
+    sizes, n = split_size_or_sections if split_size is None else split_size, input.shape[dim]
+    if isinstance(sizes, int):
+        sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(_narrow(input, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+@op("chunk", "unsafe_chunk")
+def _chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    return _split(input, -(-input.shape[dim] // chunks), dim)
+
+
+@op("unbind")
+def _unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    return tuple(_select(input, dim, i) for i in range(input.shape[dim]))
+
+
+@op("narrow")
+def _narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    return input.with_data(lax.slice_in_dim(input.data, start, start + length, axis=input.axis(dim)))
+
+
+@op("select")
+def _select(input: Tensor, dim: int, index: int) -> Tensor:
+    return _getitem(input, (*(slice(None),) * (dim % input.ndim), index))
+
+
+@op("slice")
+def _slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    return _getitem(input, (*(slice(None),) * (dim % input.ndim), slice(start, end, step)))
+
+
+@op("select_scatter")
+def _select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    return tensor(input.logical.at[(*(slice(None),) * (dim % input.ndim), index)].set(src.logical), input.channel)
+
+
+@op("slice_scatter")
+def _slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    where = (*(slice(None),) * (dim % input.ndim), slice(start, end, step))
+    return tensor(input.logical.at[where].set(src.logical), input.channel)
+
+
+@op("copy")
+def _copy(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    return elementwise(lambda x, y: jnp.broadcast_to(y.astype(x.dtype), x.shape), input, src)
+
+
+@op("fill", "fill_")
+def _fill(input: Tensor, value: Any) -> Tensor:
+    return elementwise(lambda x, v: jnp.full_like(x, v), input, value)
+
+
+@op("zero")
+def _zero(input: Tensor) -> Tensor:
+    return input.with_data(jnp.zeros_like(input.data))
+
+
+@op("getitem")
+def _getitem(input: Any, index: Any) -> Any:
+    if not isinstance(input, Tensor):
+        return input[index]
+    index = index if isinstance(index, tuple) else (index,)
+    taken = sum(each is not None and each is not Ellipsis for each in index)
+    if Ellipsis not in [each for each in index if not isinstance(each, Tensor)]:
+        index = (*index, Ellipsis)
+    at = next(i for i, each in enumerate(index) if each is Ellipsis)
+    index = (*index[:at], *(slice(None),) * (input.ndim - taken), *index[at + 1 :])
+    if any(isinstance(each, Tensor | tuple | list) for each in index):
+        arrays = tuple(
+            each.logical if isinstance(each, Tensor) else jnp.asarray(each) if isinstance(each, tuple) else each
+            for each in index
+        )
+        return tensor(input.logical[arrays])
+    return _basic(input, index)
+
+
+def _basic(input: Tensor, index: tuple[Any, ...]) -> Tensor:
+    """Numbers, slices and new axes: where the data lies."""
+    per_axis = [each for each in index if each is not None]
+    for n, each in zip(input.shape, per_axis, strict=True):
+        refuse(isinstance(each, int) and not -n <= each < n, f"index {each} of an axis of size {n}")
+    result: list[Any] = []  # PyTorch's axes of what comes out: an axis that was there, or a new one
+    axis = 0
+    for number, each in enumerate(index):
+        if each is None:
+            result.append(("new", number))
+        else:
+            if not isinstance(each, int):
+                result.append(axis)
+            axis += 1
+    data = input.data[tuple(per_axis[axis] for axis in input.order)]
+    new = [axis for axis in result if isinstance(axis, tuple)]
+    stored = [*new, *(axis for axis in input.order if axis in result)]
+    channel = result.index(input.channel) if input.channel in result else None
+    return Tensor(data.reshape((1,) * len(new) + data.shape), tuple(result.index(axis) for axis in stored), channel)
+
+
+@op("index")
+def _index(input: Tensor, indices: Sequence[Any]) -> Tensor:
+    return _getitem(input, tuple(slice(None) if each is None else each for each in indices))
+
+
+@op("index_select")
+def _index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    return input.with_data(jnp.take(input.data, index.logical, input.axis(dim)))
+
+
+@op("gather")
+def _gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    data, places = input.logical, index.logical
+    data = data[tuple(slice(n) if axis != dim % data.ndim else slice(None) for axis, n in enumerate(places.shape))]
+    return tensor(jnp.take_along_axis(data, places, dim))
+
+
+@op("roll")
+def _roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    if dims == () or dims is None:
+        return tensor(jnp.roll(input.logical, shifts), input.channel)
+    return input.with_data(jnp.roll(input.data, shifts, input.axes(dims)))
+
+
+@op("flip")
+def _flip(input: Tensor, *dims: Any) -> Tensor:
+    return input.with_data(jnp.flip(input.data, input.axes(numbers(dims))))
+
+
+@op("pixel_shuffle")
+def _pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    *b, c, h, w = input.shape
+    r, n = upscale_factor, len(b)
+    split = input.reshaped((*b, c // r**2, r, r, h, w)).permuted((*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    out = split.reshaped((*b, c // r**2, h * r, w * r))
+    return Tensor(out.data, out.order, n)
+
+
+@op("pixel_unshuffle")
+def _pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    *b, c, h, w = input.shape
+    r, n = downscale_factor, len(b)
+    split = input.reshaped((*b, c, h // r, r, w // r, r)).permuted((*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    out = split.reshaped((*b, c * r**2, h // r, w // r))
+    return Tensor(out.data, out.order, n)
+
+
+@op("channel_shuffle", "native_channel_shuffle")
+def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    b, c, *space = input.shape
+    out = input.reshaped((b, groups, c // groups, *space)).permuted((0, 2, 1, *range(3, 3 + len(space)))).reshaped(input.shape)
+    return Tensor(out.data, out.order, 1)
+
+
+@op("unfold", "im2col")
+def _unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """`F.unfold`; the method `Tensor.unfold(dim, size, step)` takes three numbers and is another function."""
+    refuse(input.ndim != 4, "unfold of other than maps [B, C, H, W]")
+    (k1, k2), (d1, d2), (p1, p2), (s1, s2) = (
+        (n, n) if isinstance(n, int) else n for n in (kernel_size, dilation, padding, stride)
+    )
+    x = jnp.pad(input.channels_last, ((0, 0), (p1, p1), (p2, p2), (0, 0)))
+    high, wide = (x.shape[1] - d1 * (k1 - 1) - 1) // s1 + 1, (x.shape[2] - d2 * (k2 - 1) - 1) // s2 + 1
+    views = [
+        x[:, i * d1 : i * d1 + (high - 1) * s1 + 1 : s1, j * d2 : j * d2 + (wide - 1) * s2 + 1 : s2]
+        for i in range(k1)
+        for j in range(k2)
+    ]
+    patches = jnp.stack(views, -1).reshape(x.shape[0], high * wide, -1)  # channels outermost, as in PyTorch
+    return maps(patches)
+
+
+@op("pad", "constant_pad_nd")
+def _pad(input: Tensor, pad: Sequence[int], mode: Any = "constant", value: Any = None) -> Tensor:
+    if not isinstance(mode, str):  # constant_pad_nd(input, pad, value)
+        mode, value = "constant", mode
+    amounts = {input.ndim - 1 - i // 2: (pad[i], pad[i + 1]) for i in range(0, len(pad), 2)}
+    pads = [amounts.get(axis, (0, 0)) for axis in input.order]
+    if mode == "constant":
+        fill = jnp.asarray(0 if value is None else value, input.dtype)
+        return input.with_data(lax.pad(input.data, fill, [(low, high, 0) for low, high in pads]))
+    refuse(any(n < 0 for each in pads for n in each), f"negative padding in mode {mode!r}")
+    modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    refuse(mode not in modes, f"padding mode {mode!r}")
+    return input.with_data(jnp.pad(input.data, pads, modes[mode]))
+
+
+@op("reflection_pad1d", "reflection_pad2d")
+def _reflection_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
+    return _pad(input, padding, "reflect")
+
+
+@op("replication_pad1d", "replication_pad2d")
+def _replication_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
+    return _pad(input, padding, "replicate")
+
+
+@op("_patch_merging_pad")  # torchvision's Swin: the four pixels of a 2x2 square side by side
+def _patch_merging(x: Tensor) -> Tensor:
+    h, w, _ = x.shape[-3:]
+    x = _pad(x, (0, 0, 0, w % 2, 0, h % 2))
+    quarters = [(..., slice(i, None, 2), slice(j, None, 2), slice(None)) for j in (0, 1) for i in (0, 1)]
+    return _cat([_getitem(x, quarter) for quarter in quarters], -1)

@@ -1,0 +1,81 @@
+"""The table of operators: PyTorch's name -> a function of Tensors. Here is how to write one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxlens.graph._tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# PyTorch's name, without the underscore of in-place variants, of a function, a method and an ATen operator alike.
+OPS: dict[str, Callable[..., Any]] = {}
+
+
+class UnsupportedError(NotImplementedError):
+    """A use of an operator that has no equivalent here: an option, a shape, a data-dependent size."""
+
+
+def op(*names: str, attention: bool = False) -> Callable[[F], F]:
+    """Enters a function into the table.
+
+    It takes what PyTorch's takes, under the same names and with the same defaults, with `Tensor` for tensors, and returns
+    Tensors. An option that it does not honour must raise `UnsupportedError`, never be ignored.
+
+    Args:
+        names: the operator's names, one function for `torch.nn.functional`, `torch`, methods and ATen.
+        attention: give it `weights_site`, which makes a site of the function that computes attention weights.
+    """
+
+    def enter(function: F) -> F:
+        for name in names:
+            OPS[name] = function
+        if attention:
+            function.__attention__ = True  # type: ignore[attr-defined]
+        return function
+
+    return enter
+
+
+def shows_attention(function: Callable[..., Any]) -> bool:
+    """Whether an operator wants `weights_site`."""
+    return getattr(function, "__attention__", False)
+
+
+def elementwise(function: Callable[..., jax.Array], *operands: Any) -> Any:
+    """`function` of Tensors and numbers, broadcast as in PyTorch, in the order in which the largest of them is stored."""
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if not tensors:  # sizes: the arithmetic of numbers
+        return function(*operands)
+    ndim = max(x.ndim for x in tensors)
+    lead = max((x for x in tensors if x.ndim == ndim), key=lambda x: x.data.size).expanded(ndim)
+    arrays = [x.expanded(ndim).in_order(lead.order) if isinstance(x, Tensor) else x for x in operands]
+    channels = [x.expanded(ndim).channel for x in (lead, *tensors)]
+    return Tensor(function(*arrays), lead.order, next((c for c in channels if c is not None), None))
+
+
+def refuse(condition: Any, message: str) -> None:
+    """An error if an option is used that is not supported."""
+    if condition:
+        raise UnsupportedError(message)
+
+
+def pair(value: Any, axes: int = 2) -> tuple[int, ...]:
+    """PyTorch's number for all axes, or one for each."""
+    if isinstance(value, int):
+        return (value,) * axes
+    return tuple(value) * axes if len(value) == 1 else tuple(value)
+
+
+def float_dtype(x: jax.Array) -> jnp.dtype:
+    """The dtype of a mean or root of `x`: its own, or float32 for integers."""
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.dtype(jnp.float32)
+
+
+def numbers(sizes: Sequence[Any]) -> tuple[int, ...]:
+    """Sizes given one by one or as one list: `view(2, 3)`, `view((2, 3))`."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = sizes[0]
+    return tuple(int(n) for n in sizes)

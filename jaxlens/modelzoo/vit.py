@@ -1,0 +1,127 @@
+"""Vision transformers B, L and H (Dosovitskiy et al. 2020, arXiv:2010.11929), with torchvision's layer names.
+
+Two layers more than torchvision names, in each block `encoder.layers.encoder_layer_<i>`:
+
+- `.self_attention.attention_weights`, `[B, heads, tokens, tokens]`: how much each token (rows) takes from each other. Token 0
+  is the class token, the others are the patches row by row.
+- `.grid`, `[B, height, width, channels]`: the block's output for the patches as a map. It is in the path, so that it can be
+  changed as well as read.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxlens import _kernels
+from jaxlens.modelzoo._activations import GELU
+from jaxlens.modelzoo._layers import Conv, Dropout, Identity, LayerNorm, Linear, Sequential, abstract
+
+# Side of a patch, blocks, heads, channels.
+VARIANTS = {
+    "b_16": (16, 12, 12, 768),
+    "b_32": (32, 12, 12, 768),
+    "l_16": (16, 24, 16, 1024),
+    "l_32": (32, 24, 16, 1024),
+    "h_14": (14, 32, 16, 1280),
+}
+
+_norm = functools.partial(LayerNorm, epsilon=1e-6)
+
+
+class AttentionWeights(nnx.Module):
+    """From queries and keys `[B, heads, tokens, d]` to weights `[B, heads, tokens, tokens]`, rows that sum to 1."""
+
+    def __call__(self, q: jax.Array, k: jax.Array) -> jax.Array:
+        return _kernels.attention_weights(q, k)
+
+
+class MultiheadAttention(nnx.Module):
+    """PyTorch's `MultiheadAttention` of tokens to each other. As there, `out_proj` holds parameters and is not a layer."""
+
+    def __init__(self, width: int, heads: int):
+        self.kernel, self.bias = nnx.Param(abstract(width, 3 * width)), nnx.Param(abstract(3 * width))
+        self.attention_weights = AttentionWeights()
+        self.out_proj = Linear(width, width)
+        self.heads = heads
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel, bias, out = self.kernel[...], self.bias[...], self.out_proj
+        y = _kernels.multihead_attention((x, x, x), kernel, bias, heads=self.heads, weights=self.attention_weights)
+        return _kernels.linear(y, out.kernel[...], None if out.bias is None else out.bias[...])
+
+
+class MLP(Sequential):
+    """Two layers at each token or pixel, the first with four times the channels."""
+
+    def __init__(self, width: int):
+        super().__init__(Linear(width, 4 * width), GELU(), Dropout(), Linear(4 * width, width), Dropout())
+
+
+class Grid(Identity):
+    """Patch tokens as a map `[B, height, width, channels]`."""
+
+
+class EncoderBlock(nnx.Module):
+    """Attention and MLP, each after a norm and with a shortcut, on a class token and `side * side` patches."""
+
+    def __init__(self, width: int, heads: int, side: int):
+        self.ln_1, self.self_attention, self.dropout = _norm(width), MultiheadAttention(width, heads), Dropout()
+        self.ln_2, self.mlp = _norm(width), MLP(width)
+        self.grid, self.side = Grid(), side
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x + self.dropout(self.self_attention(self.ln_1(x)))
+        x = x + self.mlp(self.ln_2(x))
+        patches = self.grid(x[:, 1:].reshape(-1, self.side, self.side, x.shape[-1]))
+        return jnp.concatenate([x[:, :1], patches.reshape(-1, self.side**2, x.shape[-1])], axis=1)
+
+
+class Encoder(nnx.Module):
+    """Positions, then all blocks."""
+
+    def __init__(self, depth: int, width: int, heads: int, side: int):
+        self.pos_embedding = nnx.Param(abstract(1, 1 + side**2, width))
+        self.dropout = Dropout()
+        self.layers = Sequential(**{f"encoder_layer_{i}": EncoderBlock(width, heads, side) for i in range(depth)})
+        self.ln = _norm(width)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.ln(self.layers(self.dropout(x + self.pos_embedding[...])))
+
+
+class VisionTransformer(nnx.Module):
+    """A transformer on patches of `patch` pixels, for square images of one size, a multiple of it."""
+
+    # published files have the MLPs under the names they had in torchvision 0.12
+    renamed_tensors = (r"mlp\.linear_([12])\.", lambda match: {"1": "mlp.0.", "2": "mlp.3."}[match[1]])
+
+    def __init__(self, patch: int, depth: int, heads: int, width: int, *, image_size: int = 224, num_classes: int = 1000):
+        if image_size < patch or image_size % patch:
+            raise ValueError(f"image_size={image_size} must be a multiple of {patch}, the side of a patch.")
+        self.image_size = image_size
+        self.conv_proj = Conv(3, width, patch, patch)
+        self.class_token = nnx.Param(abstract(1, 1, width))
+        self.encoder = Encoder(depth, width, heads, image_size // patch)
+        self.heads = Sequential(head=Linear(width, num_classes))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        check_size(x, self.image_size)
+        patches = self.conv_proj(x)
+        patches = patches.reshape(x.shape[0], -1, patches.shape[-1])
+        token = jnp.broadcast_to(self.class_token[...], (x.shape[0], 1, patches.shape[-1]))
+        return self.heads(self.encoder(jnp.concatenate([token, patches], axis=1))[:, 0])
+
+
+def check_size(images: jax.Array, image_size: int) -> None:
+    """Refuses images of another size than the network was built for."""
+    height, width = images.shape[1:3]
+    if (height, width) != (image_size, image_size):
+        raise ValueError(
+            f"The images are {height}x{width}, but this network takes {image_size}x{image_size} only. Resize them, or pass "
+            "image_size= to modelzoo.load for a network of another size (square; its weights must be for that size too)."
+        )
+
+
+NETWORKS = {f"vit_{name}": functools.partial(VisionTransformer, *variant) for name, variant in VARIANTS.items()}
