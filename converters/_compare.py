@@ -117,7 +117,7 @@ def run_torch(module: Any, *inputs: np.ndarray) -> dict[str, np.ndarray]:
     handles = [child.register_forward_hook(hook(name)) for name, child in module.named_modules() if name]
     try:
         with torch.no_grad():
-            out = module(*(torch.from_numpy(np.array(np.moveaxis(x, -1, 1) if x.ndim == 4 else x)) for x in inputs))
+            out = module(*(torch.from_numpy(np.array(np.moveaxis(x, -1, 1) if x.ndim == 4 else x, order="C")) for x in inputs))
     finally:
         for handle in handles:
             handle.remove()

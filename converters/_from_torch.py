@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from converters._build import as_numpy
 from converters._compare import TOLERANCE, compare
 from jaxlens.errors import ConversionError
 from jaxlens.graph import Graph, GraphForward
@@ -92,7 +91,7 @@ def _convert(
     from converters import _export, _fx
 
     name, reasons = options["name"], []
-    for trace in (lambda: _fx.trace(module, name), lambda: _export.trace(module, inputs, name)):
+    for trace in (lambda: _fx.trace(module, len(inputs), name), lambda: _export.trace(module, inputs, name)):
         try:
             graph, arrays = trace()
             model = _model(graph, arrays, inputs, output, options)
@@ -190,6 +189,8 @@ def _inputs(example: Any, input_size: tuple[int, int]) -> tuple[Any, ...]:
 
 def _ours(x: Any) -> np.ndarray:
     """An input as we take it."""
+    from converters._build import as_numpy
+
     array = as_numpy(x)
     return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
 

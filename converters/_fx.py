@@ -1,5 +1,6 @@
 """Any PyTorch module to a graph, by `torch.fx`: sizes stay symbolic, so the result takes images of any size."""
 
+import inspect
 import operator
 from collections.abc import Iterator
 from typing import Any
@@ -22,21 +23,22 @@ class Untraceable(Exception):
     """What this way cannot follow; the other one may."""
 
 
-def trace(module: nn.Module, name: str) -> Any:
-    """The graph and the parameters of a module in evaluation mode.
+def trace(module: nn.Module, inputs: int, name: str) -> Any:
+    """The graph and the parameters of a module in evaluation mode, called with so many inputs and else its defaults.
 
     Raises:
         Untraceable: if its code depends on the values or sizes it is given, or writes through views.
     """
     tracer = _Tracer()
     try:
-        graph = tracer.trace(module)
+        more = list(inspect.signature(module.forward).parameters.values())[inputs:]
+        graph = tracer.trace(module, {each.name: each.default for each in more if each.default is not each.empty})
     except Exception as error:  # whatever the module's own code makes of a proxy
         reason = str(error).split("\n")[0]
         raise Untraceable(f"torch.fx cannot follow {name} ({type(error).__name__}: {reason})") from error
     try:
-        return _Lowering(module, tracer, graph).run()
-    except TypeError as error:
+        return _Lowering(module, tracer, graph).run(inputs)
+    except (TypeError, KeyError) as error:  # an argument that no graph can hold, or one that was not given
         raise Untraceable(f"{name}: {error}") from error
 
 
@@ -122,13 +124,11 @@ class _Lowering:
             for used in node.all_input_nodes:
                 self.last_use[used] = position
 
-    def run(self) -> Any:
+    def run(self, inputs: int) -> Any:
         output: Any = None
         for position, node in enumerate(self.graph.nodes):
             if node.op == "placeholder":
-                if node.args:  # a default value
-                    self.names[node] = self.convert(node.args[0])
-                else:
+                if len(self.builder.inputs) < inputs:  # else an argument with its default, which is in the graph already
                     self.names[node] = self.builder.input(node.name)
                 self.fresh(node)
             elif node.op == "get_attr":
@@ -170,7 +170,7 @@ class _Lowering:
     def operator(self, node: torch.fx.Node, position: int) -> None:
         name = operator_name(node.target)
         args, kwargs = list(node.args), dict(node.kwargs)
-        if name in ("_assert", "requires_grad", "_assert_async", "check"):
+        if name in ("_assert", "requires_grad", "_assert_async", "check", "_assert_is_none"):
             return
         writes = kwargs.pop("inplace", False) or writes_in_place(node.target)
         tensors = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Node)]

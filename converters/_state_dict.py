@@ -1,54 +1,120 @@
 """PyTorch state dicts from files that nobody vouches for."""
 
-from collections.abc import Mapping
+import contextlib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from jaxlens.errors import WeightsError
 from jaxlens.modelzoo import _params
+from jaxlens.modelzoo._params import brief
 
 # Where training scripts put the state dict inside a checkpoint.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 # What DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
+# A file may hold this many times its own size, and 64 MiB more: compressed zeros and tied weights are honest, bombs are not.
+_EXPANSION = 20
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a PyTorch state dict as NumPy arrays, by name; half precision becomes float32.
+    """The tensors of a PyTorch state dict as NumPy arrays, by name; every float becomes float32.
 
-    Reads `.safetensors`, and files of `torch.save` without running any code in them (`weights_only=True`). A checkpoint
-    that wraps the state dict is unwrapped, and the prefixes of `DataParallel` and `torch.compile` are taken off.
+    Reads `.safetensors`, NumPy's `.npz`, HDF5 (`.h5`, `.hdf5`; groups give dotted names, as `/` in names does), and files
+    of `torch.save`; only the last need torch. No code in a file is run, and no other file that one refers to is read. A
+    checkpoint that wraps the state dict is unwrapped, and the prefixes of `DataParallel` and `torch.compile` are taken off.
 
     Raises:
         FileNotFoundError: if there is no such file.
         WeightsError: if it is damaged, or holds anything but tensors.
-        ImportError: if it needs torch and torch is absent.
+        ImportError: if it needs torch or h5py and that is absent.
     """
     path = Path(path).expanduser()
-    if path.suffix == ".safetensors":
-        arrays, metadata = _params.read(path)
-        if _params.is_ours(metadata):
-            raise WeightsError(f"{path} holds Flax's layout already: pass it to jaxlens.modelzoo.load as it is.")
-        return {name: _as_float32(array) for name, array in _unprefixed(arrays).items()}
-    return {name: _to_numpy(tensor) for name, tensor in _unprefixed(_torch_load(path)).items()}
-
-
-def _torch_load(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}.")
+    arrays = _READERS.get(path.suffix, _torch)(path)
+    return {name: _plain(array, name, path) for name, array in _unprefixed(arrays).items()}
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    arrays, metadata = _params.read(path)
+    if _params.is_ours(metadata):
+        raise WeightsError(f"{path} holds Flax's layout already: pass it to jaxlens.modelzoo.load as it is.")
+    return arrays
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with _parsing(path, "NumPy archive"):
+        _require_room(path, _unzipped(path))
+        with np.load(path, allow_pickle=False) as file:
+            return _dotted(path, [(name, file[name]) for name in file.files])
+
+
+def _hdf5(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs h5py: pip install 'jaxlens[hdf5]'.") from error
+    with _parsing(path, "HDF5 file"), h5py.File(path, "r") as file:
+        datasets = _datasets(path, file)
+        _require_room(path, sum(dataset.nbytes for _, dataset in datasets))
+        return _dotted(path, [(name, np.asarray(dataset[()])) for name, dataset in datasets])
+
+
+def _datasets(path: Path, file: Any) -> list[tuple[str, Any]]:
+    """The datasets of an HDF5 file by their paths. What leads elsewhere is refused before it is followed: links, data that
+    lies in other files, and groups inside themselves."""
+    import h5py
+
+    found, groups, seen = [], [("", file)], set()
+    while groups:
+        prefix, group = groups.pop()
+        if group in seen:  # h5py compares groups by where they are stored
+            raise WeightsError(f"{path}: its group {brief(prefix, 100)!r} has another name too.")
+        seen.add(group)
+        for key in group:
+            name = f"{prefix}{key}"
+            if not isinstance(link := group.get(key, getlink=True), h5py.HardLink):
+                raise WeightsError(f"{path}: {brief(name, 100)!r} is a link ({type(link).__name__}), which is not followed.")
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                groups.append((f"{name}/", item))
+            elif not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufV":
+                kind = getattr(item, "dtype", type(item).__name__)
+                raise WeightsError(f"{path}: {brief(name, 100)!r} holds no numbers ({brief(kind, 100)}).")
+            elif item.is_virtual or item.external:
+                raise WeightsError(f"{path}: the numbers of {brief(name, 100)!r} lie in another file, which is not read.")
+            else:
+                found.append((name, item))
+    return found
+
+
+def _dotted(path: Path, entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    arrays = {name.replace("/", "."): array for name, array in entries}
+    if not arrays or len(arrays) < len(entries):
+        raise WeightsError(f"{path} holds {'several arrays of one name' if arrays else 'no arrays'}.")
+    return arrays
+
+
+def _torch(path: Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError as error:
         raise ImportError(f"Reading {path} needs torch: pip install 'jaxlens[torch]'.") from error
     try:
+        if zipfile.is_zipfile(path):
+            _require_room(path, _unzipped(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # the parser of an untrusted file may fail in any way
-        reason = str(error).strip().split("\n")[0]
         raise WeightsError(
-            f"{path} is not a readable PyTorch state dict: it is cut short, damaged, or holds more than tensors. "
-            f"Nothing in it was executed. Save the weights alone: torch.save(model.state_dict(), path). (torch: {reason})"
+            f"{path} is not a readable PyTorch state dict: it is cut short, damaged, or holds more than tensors. Nothing in it "
+            f"was executed. Save the weights alone: torch.save(model.state_dict(), path). (torch: {_reason(error)})"
         ) from error
     for wrapper in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
@@ -56,11 +122,52 @@ def _torch_load(path: Path) -> Mapping[str, Any]:
             break
     if not isinstance(found, Mapping) or not found:
         raise WeightsError(f"{path} holds {type(found).__name__}, where a state dict (names to tensors) is needed.")
-    others = [f"{name!r} ({type(value).__name__})" for name, value in found.items() if not isinstance(value, torch.Tensor)]
+    named = {name: isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()}
+    others = [f"{brief(repr(name), 50)} ({type(found[name]).__name__})" for name, good in named.items() if not good]
     if others:
         listed = ", ".join(others[:5])
         raise WeightsError(f"{path} is not a state dict: {len(others)} of its {len(found)} entries are not tensors: {listed}.")
-    return found
+    with _parsing(path, "PyTorch state dict"):
+        _require_room(path, sum(4 * tensor.numel() for tensor in found.values()))  # a few numbers may be shown as many
+        return {name: _to_numpy(tensor) for name, tensor in found.items()}
+
+
+_READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".safetensors": _safetensors,
+    ".npz": _npz,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+}
+
+
+@contextlib.contextmanager
+def _parsing(path: Path, kind: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the fault of the file."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is not a readable {kind}: it is cut short, damaged, or holds more than arrays of numbers. "
+            f"Nothing in it was executed. ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error."""
+    return brief(str(error).strip().partition("\n")[0] or type(error).__name__)
+
+
+def _unzipped(path: Path) -> int:
+    with zipfile.ZipFile(path) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
+
+
+def _require_room(path: Path, size: int) -> None:
+    """Refuses a small file that claims to hold gigabytes, before they are allocated."""
+    if size > (1 << 26) + _EXPANSION * path.stat().st_size:
+        raise WeightsError(f"{path} claims to hold {size:,} bytes of numbers, which a file of its size does not.")
 
 
 def _unprefixed(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,9 +179,20 @@ def _unprefixed(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 def _to_numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
-    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return (tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor).numpy()
 
 
-def _as_float32(array: np.ndarray) -> np.ndarray:
-    # ml_dtypes' bfloat16 is no subtype of np.floating
-    return array if np.issubdtype(array.dtype, np.integer) or array.dtype == bool else array.astype(np.float32)
+def _plain(array: Any, name: str, path: Path) -> np.ndarray:
+    """Floats of any precision as float32, integers as they are."""
+    dtype = getattr(array, "dtype", None)
+    if dtype == np.dtype("V2"):  # what NumPy makes of bfloat16 in a file
+        array = array.view(ml_dtypes.bfloat16)
+    elif dtype is None or (dtype.kind not in "biuf" and dtype != ml_dtypes.bfloat16):
+        raise WeightsError(f"{path}: {brief(name, 100)!r} holds no real numbers ({brief(dtype or type(array).__name__, 100)}).")
+    if array.dtype.kind in "biu":
+        return array
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            return array.astype(np.float32, copy=False)
+    except FloatingPointError as error:
+        raise WeightsError(f"{path}: {brief(name, 100)!r} has numbers that are too large for float32.") from error

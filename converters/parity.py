@@ -111,10 +111,10 @@ def _calibrate(module: Any, size: int) -> None:
         handle.remove()
 
 
-def report(
+def pair(
     name: str, weights: str | Path | None = None, *, size: tuple[int, int] = (64, 96), seed: int = 0, **options: Any
-) -> list[Row]:
-    """`compare` for a network of the zoo, with the same weights on both sides.
+) -> tuple[Any, Model]:
+    """PyTorch's network and ours with the same weights, for images of `Model.input_size`.
 
     InceptionV1 is given Lucent's constants of the local response normalisation, since its own differ on purpose
     (see `jaxlens.modelzoo.inceptionv1`); `size` should be a multiple of 32 for it, as Lucent's padding is for even sizes.
@@ -126,14 +126,24 @@ def report(
     elif name == "inception_v3":
         size = (max(size[0], 75), max(size[1], 75))
     module = reference(name, weights, seed=seed, **options)
-    lucents = name == "inceptionv1"
-    network = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN) if lucents else modelzoo.architecture(name, **options)
-    state_dict = {key: value.numpy() for key, value in module.state_dict().items()}
+    if name == "inceptionv1":
+        network = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN)
+    else:
+        network = modelzoo.architecture(name, **options)
     model = Model.from_nnx(network, name=name, preprocess=find(name).weights[0].preprocess, input_size=size)
-    model = model.replace(params=convert(state_dict, model))
-    images = jax.random.uniform(jax.random.key(seed), (2, *size, 3))
-    with _pooling_any_size() if lucents else contextlib.nullcontext():
+    state_dict = {key: value.numpy() for key, value in module.state_dict().items()}
+    return module, model.replace(params=convert(state_dict, model))
+
+
+def report(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> list[Row]:
+    """`compare` for a network of the zoo, on two random images; options as in `pair`."""
+    module, model = pair(name, weights, seed=seed, **options)
+    images = jax.random.uniform(jax.random.key(seed), (2, *model.input_size, 3))
+    if name != "inceptionv1":
         return compare(module, model.forward, model.params, model.preprocess(images))
+    with _pooling_any_size():
+        rows = compare(module, model.forward, model.params, model.preprocess(images))
+    return [row for row in rows if row.name != "logits"]  # Lucent returns probabilities: softmax2, which is a layer
 
 
 @contextlib.contextmanager
@@ -191,21 +201,24 @@ def _worst(rows: list[Row]) -> tuple[Row, int]:
     return max(rows, key=lambda row: row.error), sum(row.error > TOLERANCE for row in rows)
 
 
+_HEAD = """# Parity with PyTorch
+
+Written by `python -m converters.parity --all`: jax {jax}, torch {torch}, torchvision {torchvision}, on a CPU, float32
+in `highest` precision. Every module that PyTorch runs is compared, and the logits, on two random images of {size} pixels
+(Inception v3: 75x96; vision transformers and MaxViT: 224x224), with random weights and random batch-norm statistics. The
+error is the largest difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and given
+its response normalisation.
+
+| model | layers compared | worst layer | relative error | parameters | seconds |
+|---|---|---|---|---|---|
+"""
+
+
 def _table(out: Path, size: tuple[int, int], seed: int) -> bool:
     """Every network; what is done is in the file, whenever the command is stopped."""
     names = [name for name in modelzoo.names() if not find(name).weights[0].bundled]
-    lines = [
-        "# Parity with PyTorch",
-        "",
-        f"Written by `python -m converters.parity --all`: jax {jax.__version__}, torch {metadata.version('torch')}, torchvision "
-        f"{metadata.version('torchvision')}, on a CPU, float32 in `highest` precision. Every module that PyTorch runs is compared, "
-        f"and the logits, on two random images of {size[0]}x{size[1]} pixels (Inception v3: 75x96; vision transformers and MaxViT: "
-        "224x224), with random weights and random batch-norm statistics. The error is the largest difference in the worst layer, "
-        "relative to the layer's largest value. inceptionv1 is Lucent's, and given its response normalisation.",
-        "",
-        "| model | layers compared | worst layer | relative error | parameters | seconds |",
-        "|---|---|---|---|---|---|",
-    ]
+    torch, torchvision = metadata.version("torch"), metadata.version("torchvision")
+    lines = _HEAD.format(jax=jax.__version__, torch=torch, torchvision=torchvision, size=f"{size[0]}x{size[1]}").splitlines()
     good = True
     for number, name in enumerate(names, 1):
         start = time.perf_counter()

@@ -3,12 +3,17 @@
 import dataclasses
 import json
 import math
+import re
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
 from jaxlens.errors import WeightsError
 
 VERSION = 1
+# What the graph of a network stays below, however large it is: of lists in lists, of the numbers and of the parts of a list
+# that an operator is given.
+_DEPTH, _NUMBER, _LENGTH = 100, 1 << 63, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +107,16 @@ class Graph:
             version = found["version"]
             if version != VERSION:
                 raise WeightsError(
-                    f"The graph has version {version!r}; this jaxlens reads version {VERSION}. Convert it again."
+                    f"The graph has version {reprlib.repr(version)}; this jaxlens reads version {VERSION}. Convert it again."
                 )
+            _require_shallow(found)
             graph = Graph(
-                inputs=tuple(map(_name, found["inputs"])),
-                nodes=tuple(_read_node(node) for node in found["nodes"]),
+                inputs=tuple(map(_name, _list(found["inputs"]))),
+                nodes=tuple(_read_node(node) for node in _list(found["nodes"])),
                 output=_read(found["output"]),
-                orders=tuple((_name(name), tuple(map(int, order))) for name, order in found["orders"].items()),
+                orders=tuple((_name(name), _order(order)) for name, order in found["orders"].items()),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             if isinstance(error, WeightsError):
                 raise
             raise WeightsError(f"The graph in the file is damaged ({type(error).__name__}: {error}).") from error
@@ -190,45 +196,76 @@ def _write(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot be part of a graph")
 
 
+def _require_shallow(tree: Any) -> None:
+    """An error for a text whose walks would end at Python's limit of recursion, here or on every later run."""
+    level = [tree]
+    for _ in range(_DEPTH):
+        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+        level = [part for part in level if isinstance(part, dict | list)]
+    if level:
+        raise ValueError(f"it is nested more than {_DEPTH} deep")
+
+
 def _read_node(node: Any) -> Node:
     if "op" in node:
         kwargs = tuple((_name(name), _read(value)) for name, value in node.get("kwargs", {}).items())
-        return Op(_name(node["out"]), _name(node["op"]), _tuple(_read(node["args"])), kwargs)
-    inputs = tuple(Ref(_name(name)) for name in node["inputs"])
-    body = tuple(_read_node(inner) for inner in node["body"])
+        return Op(_name(node["out"]), _name(node["op"]), tuple(map(_read, _list(node["args"]))), kwargs)
+    inputs = tuple(Ref(_name(name)) for name in _list(node["inputs"]))
+    body = tuple(_read_node(inner) for inner in _list(node["body"]))
     return Module(_name(node["out"]), _name(node["module"]), _name(node["kind"]), inputs, body, _read(node["result"]))
 
 
 _READERS = {
     "ref": lambda value: Ref(_name(value)),
     "param": lambda value: Param(_name(value)),
-    "dtype": lambda value: DType(_name(value)),
-    "slice": lambda value: Slice(tuple(_read(part) for part in value)),  # type: ignore[arg-type]
+    "dtype": lambda value: DType(_dtype(value)),
+    "slice": lambda value: Slice(_three(tuple(_read(part) for part in _list(value)))),
     "dict": lambda value: FrozenDict(tuple((_name(key), _read(part)) for key, part in value)),
     "ellipsis": lambda value: Ellipsis,
-    "float": float,
+    "float": lambda value: float(_name(value)),
 }
 
 
 def _read(value: Any) -> Any:
     if isinstance(value, list):
+        if len(value) > _LENGTH:
+            raise ValueError(f"a list of {len(value)} parts")
         return tuple(map(_read, value))
     if isinstance(value, dict):
         ((kind, inner),) = value.items()
         return _READERS[kind](inner)
+    if isinstance(value, int) and abs(value) >= _NUMBER:
+        raise ValueError(f"{reprlib.repr(value)} is too large a number")
     return value
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a name")
+        raise TypeError(f"{reprlib.repr(value)} is not a name")
     return value
 
 
-def _tuple(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, tuple):
-        raise TypeError(f"{value!r} is not a list")
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{reprlib.repr(value)} is not a list")
     return value
+
+
+def _three(parts: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    start, stop, step = parts
+    return start, stop, step
+
+
+def _dtype(value: Any) -> str:
+    if not re.fullmatch(r"bool|u?int\d+|b?float\d+(_\w+)?|complex\d+", _name(value)):
+        raise ValueError(f"{reprlib.repr(value)} is no dtype")
+    return value
+
+
+def _order(value: Any) -> tuple[int, ...]:
+    if sorted(_list(value)) != list(range(len(value))):
+        raise ValueError(f"{reprlib.repr(value)} is no order of axes")
+    return tuple(map(int, value))
 
 
 def references(tree: Any) -> Iterator[Ref | Param]:

@@ -12,7 +12,7 @@ from jaxlens._checks import suggest
 from jaxlens.errors import ImageTooSmallError, UnknownLayerError
 from jaxlens.model._sites import Site, intercepting, site
 
-Size = tuple[int, int]
+Size = tuple[int, ...]  # of an image: height and width
 Avals = tuple[tuple[tuple[int, ...], Any], ...]
 
 

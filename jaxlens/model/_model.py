@@ -44,7 +44,7 @@ class Model:
     params: Any
     forward: Callable[[Any, jax.Array], Any] = field(static=True)
     preprocess: Callable[[jax.Array], jax.Array] = field(static=True, default=IMAGENET)
-    input_size: tuple[int, int] = field(static=True, default=(224, 224))
+    input_size: tuple[int, ...] = field(static=True, default=(224, 224))
     labels: tuple[str, ...] | None = field(static=True, default=None)
     name: str = field(static=True, default="model")
     channels: int = field(static=True, default=3)
@@ -87,7 +87,7 @@ class Model:
         """
         names = tuple(self.resolve(layer) for layer in layers)
 
-        def fails(where: tuple[int, int]) -> bool:
+        def fails(where: _layer.Size) -> bool:
             try:
                 _shapes(self._architecture, self.input_size, names, where)
             except (TypeError, ValueError, ZeroDivisionError):
@@ -202,7 +202,7 @@ _run_jit = jax.jit(run, static_argnames=("names",))
 
 @functools.lru_cache(maxsize=1024)
 def _shapes(
-    architecture: _layer.Architecture, input_size: tuple[int, int], names: tuple[str, ...], size: tuple[int, int]
+    architecture: _layer.Architecture, input_size: _layer.Size, names: tuple[str, ...], size: _layer.Size
 ) -> tuple[tuple[str, tuple[int, ...]], ...]:
     jaxpr, out = _abstract_run(architecture, input_size, names, size, None)
     # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
@@ -214,7 +214,7 @@ def _shapes(
 @functools.lru_cache(maxsize=1024)
 def _accepts(
     architecture: _layer.Architecture,
-    input_size: tuple[int, int],
+    input_size: _layer.Size,
     names: tuple[str, ...],
     rule: Any,
     leaves: _layer.Avals,
@@ -228,9 +228,9 @@ def _accepts(
 
 def _abstract_run(
     architecture: _layer.Architecture,
-    input_size: tuple[int, int],
+    input_size: _layer.Size,
     names: tuple[str, ...],
-    size: tuple[int, int],
+    size: _layer.Size,
     rule: Any,
 ) -> Any:
     """The jaxpr of `run` and the shapes of what it returns, for one image."""

@@ -17,7 +17,7 @@ class Preprocess:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
 
-    def __call__(self, images: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+    def __call__(self, images: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
         scale, offset = (jnp.asarray(v, images.dtype) for v in (self.scale, self.offset))
         return images * scale.reshape((1,) * (images.ndim - 1) + (-1,)) + offset.reshape((1,) * (images.ndim - 1) + (-1,))
 

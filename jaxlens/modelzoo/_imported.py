@@ -1,7 +1,8 @@
 """Imported networks in one safetensors file: weights as tensors, the graph as text beside them."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ import numpy as np
 
 from jaxlens.errors import WeightsError
 from jaxlens.graph import Graph, GraphForward
-from jaxlens.graph.ops import OPS
+from jaxlens.graph._ir import Op
+from jaxlens.graph._run import _Frame, _input
+from jaxlens.graph._tensor import Tensor
+from jaxlens.graph.ops import OPS, _elementwise
 from jaxlens.model import Model, Preprocess
 from jaxlens.modelzoo import _params
+from jaxlens.modelzoo._params import brief
+
+# What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
+# of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.
+_ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 36, 4096, 1 << 16, 1 << 14
 
 
 def metadata(model: Model) -> dict[str, str]:
@@ -41,33 +50,126 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         WeightsError: if the graph is damaged, or does not run with these weights.
     """
     name = metadata.get("model", "model")
-    graph = Graph.from_json(metadata["graph"])
-    if missing := sorted({op.op for _, op in graph.walk()} - OPS.keys()):
-        raise WeightsError(f"{path} needs operators that this jaxlens does not have: {', '.join(missing)}.")
     try:
-        about = json.loads(metadata["about"])
-        options: dict[str, Any] = {
-            "forward": GraphForward(graph, tuple(about["output"])),
-            "preprocess": Preprocess(*(tuple(map(float, about[key])) for key in ("scale", "offset"))),
-            "input_size": tuple(map(int, about["input_size"])),
-            "channels": int(about["channels"]),
-            "labels": None if about["labels"] is None else tuple(map(str, about["labels"])),
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({error}).") from error
+        graph = Graph.from_json(metadata["graph"])
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {brief(error)}") from error
+    if missing := sorted({op.op for _, op in graph.walk()} - OPS.keys()):
+        raise WeightsError(f"{path} needs operators that this jaxlens does not have: {brief(', '.join(missing))}.")
+    if not graph.inputs:
+        raise WeightsError(f"{path} is damaged: its graph has no inputs.")
+    try:
+        options = _options(graph, json.loads(metadata["about"]))
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({brief(error)}).") from error
     expected = {name: arrays[name].shape if name in arrays else () for name in graph.parameters()}
     _params.account(expected, {key: tuple(array.shape) for key, array in arrays.items()}, name, str(path))
+    for key, order in graph.orders:
+        if key not in arrays or len(order) != arrays[key].ndim:
+            raise WeightsError(f"{path} is damaged: its graph gives {brief(repr(key), 100)} an order of {len(order)} axes.")
     loaded = Model(params={key: jax.device_put(array) for key, array in arrays.items()}, name=name, **options)
     if len(graph.inputs) == 1:
-        _try(loaded, path)
+        _try(loaded, options["forward"], path)
     return loaded
 
 
-def _try(model: Model, path: Path) -> None:
+def _options(graph: Graph, about: Any) -> dict[str, Any]:
+    """All of a Model but its weights and name."""
+    scale, offset, size = (tuple(about[key]) for key in ("scale", "offset", "input_size"))
+    channels, labels, output = about["channels"], about["labels"], tuple(about["output"])
+    if not all(type(n) is int and 0 < n <= _SIDE for n in (*size, channels)):
+        raise ValueError(f"images of size {size} with {channels} channels")
+    if not all(type(x) in (int, float) and math.isfinite(x) for x in (*scale, *offset)):
+        raise ValueError(f"the scale {scale} and offset {offset} of images")
+    if not {len(scale), len(offset)} <= {1, channels}:
+        raise ValueError(f"the scale {scale} and offset {offset} of {channels} channels")
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise TypeError("labels that are no list of names")
+    if not all(isinstance(key, str | int) for key in output):
+        raise TypeError(f"output={output}")
+    return {
+        "forward": GraphForward(graph, output),
+        "preprocess": Preprocess(tuple(map(float, scale)), tuple(map(float, offset))),
+        "input_size": size,
+        "channels": channels,
+        "labels": None if labels is None else tuple(labels),
+    }
+
+
+def _try(model: Model, forward: GraphForward, path: Path) -> None:
     """Runs the graph on shapes alone."""
     image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
+    trial = _Trial(forward.graph, forward.output)
     try:
-        jax.eval_shape(model.forward, model.params, image)
+        jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
     except Exception as error:  # whatever an operator makes of what a stranger wrote
-        reason = str(error).split("\n")[0]
+        reason = brief(str(error).partition("\n")[0] or type(error).__name__)
         raise WeightsError(f"{path} is damaged: its graph does not run with its weights ({reason}).") from error
+
+
+class _Trial(GraphForward):
+    """The first run of a stranger's graph: it ends where a value grows beyond bounds."""
+
+    def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
+        values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
+        frame = _Bounded(params, dict(self.graph.orders), values)
+        frame.execute(self.graph.nodes, "", "")
+        return frame.value(self.graph.output)
+
+
+class _Bounded(_Frame):
+    def value(self, tree: Any) -> Any:
+        """Everything that is passed on comes through here."""
+        value = super().value(tree)
+        for number, part in enumerate(_parts(value), 1):
+            if number > _PARTS:
+                raise ValueError(f"a value of more than {_PARTS} parts")
+            if isinstance(part, int) and abs(part) >= 1 << 63:
+                raise ValueError("a number of more than 64 bits")
+            if isinstance(part, Tensor) and (part.data.size > _ELEMENTS or part.ndim > 64):
+                raise ValueError(f"a tensor of {part.ndim} axes and {part.data.size} elements")
+        return value
+
+    def operator(self, node: Op, path: str, kind: str) -> Any:
+        args, kwargs = tuple(map(self.value, node.args)), {key: self.value(value) for key, value in node.kwargs}
+        if (steps := _steps(node.op, args, kwargs)) > _STEPS:
+            raise ValueError(f"{node.op!r} would take {steps} steps")
+        _require_numbers(node.op, args, kwargs)
+        return super().operator(node, path, kind)
+
+
+def _parts(tree: Any) -> Iterator[Any]:
+    """The leaves of nested tuples, dicts and slices; each container counts as one too, so that walks of empty ones end."""
+    yield tree
+    if isinstance(tree, slice):
+        tree = (tree.start, tree.stop, tree.step)
+    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple) else ():
+        yield from _parts(part)
+
+
+def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """How many steps an operator takes while it is traced, where what it is given decides that; roughly."""
+    values = [*args, *(value for key, value in kwargs.items() if key != "value")]
+    numbers = [[abs(n) for n in _parts(value) if type(n) is int] for value in values]
+    if any(word in op for word in ("pool", "unfold", "im2col")):  # one for each pixel of a window
+        return max(math.prod(max(n, 1) for n in each) for each in numbers)
+    if any(word in op for word in ("attention", "chunk", "interpolate", "pad", "response", "upsample")):  # of a side
+        tokens = [n for x in values if isinstance(x, Tensor) and "attention" in op for n in x.shape]
+        return max(n for each in (*numbers, tokens) for n in (*each, 0))
+    if op == "unbind" or "split" in op:
+        size, *dims = args[1:] if "split" in op else (1, *args[1:])
+        dim = kwargs.get("dim", dims[0] if dims else 0)
+        return args[0].shape[dim] // max(size, 1) if isinstance(size, int) else 0
+    return 0
+
+
+def _require_numbers(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """In Python's arithmetic texts and lists repeat themselves, texts are filled in, and powers have any length."""
+    if getattr(OPS[op], "__module__", "") != _elementwise.__name__ and not op.startswith(("addm", "addb", "baddb")):
+        return
+    values = [*args, *(value for key, value in kwargs.items() if key not in ("approximate", "rounding_mode"))]
+    repeated = any(isinstance(x, str | tuple) for x in values) and any(type(x) is int for x in values)
+    if repeated or (op in ("mod", "remainder") and any(isinstance(x, str) for x in values)):
+        raise TypeError(f"{op!r} of numbers and others")
+    if op == "pow" and all(type(x) is int for x in values) and max(map(abs, values), default=0) > 64:
+        raise ValueError(f"the power {values}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
@@ -15,6 +16,9 @@ from jaxlens.errors import ConversionError, WeightsError
 
 # Of random parameters that are not kernels, by the last part of their names: 1 where they scale, else 0.
 _START = {"scale": 1.0, "var": 1.0, "layer_scale": 1.0, "logit_scale": 2.3}
+
+# Tensors that an error lists: with what is around them they fit one screen.
+_LISTED = 20
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -35,7 +39,7 @@ def _part(key: Any) -> str:
 
 
 def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
-    """Nothing if the two sides have the same tensors, else one error that lists all that differ."""
+    """Nothing if the two sides have the same tensors, else one error that lists what differs, on one screen."""
     missing = [f"{name} {expected[name]}" for name in sorted(expected) if name not in found]
     unexpected = [f"{name} {found[name]}" for name in sorted(found) if name not in expected]
     misshapen = [
@@ -43,20 +47,37 @@ def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
         for name in sorted(expected)
         if name in found and tuple(found[name]) != tuple(expected[name])
     ]
-    if missing or unexpected or misshapen:
-        lists = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
-        report = "".join("\n    ".join([f"\n  {len(items)} {kind}:", *items]) for kind, items in lists.items() if items)
-        raise ConversionError(f"{source} does not fit {network}, which has {len(expected)} tensors:{report}")
+    lists = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    lists = {kind: items for kind, items in lists.items() if items}
+    if lists:
+        room = _LISTED if sum(map(len, lists.values())) <= _LISTED else _LISTED // len(lists)
+        report = "".join(f"\n  {len(items)} {kind}:{_listed(items, room)}" for kind, items in lists.items())
+        raise ConversionError(f"{source} does not fit {brief(network, 100)}, which has {len(expected)} tensors:{report}")
+
+
+def _listed(items: list[str], room: int) -> str:
+    lines = [brief(item, 100) for item in items[:room]]
+    more = [f"... and {len(items) - room} more"] if len(items) > room else []
+    return "".join(f"\n    {line}" for line in (*lines, *more))
+
+
+def brief(text: object, limit: int = 300) -> str:
+    """What a stranger's file says, or a parser says of it, as one short line that can be printed."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1].strip())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> Any:
     """A tree like `params`, with the arrays of those names as its leaves.
 
     Raises:
-        ConversionError: listing every missing, unexpected and misshapen array.
+        ConversionError: listing missing, unexpected and misshapen arrays, or naming one that does not hold floats.
     """
     leaves = named(params)
     account({name: leaf.shape for name, leaf in leaves}, {name: tuple(a.shape) for name, a in arrays.items()}, network, source)
+    for name, leaf in leaves:  # integers in the place of floats are another network's, or quantised: a cast would hide it
+        if jnp.issubdtype(leaf.dtype, jnp.floating) and not jnp.issubdtype(arrays[name].dtype, jnp.floating):
+            raise ConversionError(f"{source} does not fit {network}: {name} is {arrays[name].dtype}, floats are needed.")
     # converted by NumPy and put on the device in one go: JAX would compile a conversion for each shape
     filled = [np.asarray(arrays[name]).astype(leaf.dtype, copy=False) for name, leaf in leaves]
     return jax.tree.unflatten(jax.tree.structure(params), jax.device_put(filled))
@@ -110,7 +131,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:  # the parser of an untrusted file may fail in any way
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}). It is damaged or of another kind.") from error
+        message = f"{path} is not a readable safetensors file ({brief(error)}). It is damaged or of another kind."
+        raise WeightsError(message) from error
+    if is_ours(metadata) and (version := metadata.get("format_version")) != FORMAT["format_version"]:
+        known = FORMAT["format_version"]
+        raise WeightsError(f"{path} has format version {brief(version, 20)}; this jaxlens reads {known}. Convert it again.")
     if is_ours(metadata) and metadata.get("checksum") != _checksum(arrays, metadata):
         raise WeightsError(f"{path} is damaged: its contents do not match its checksum. Delete it and fetch it again.")
     return arrays, metadata
