@@ -139,8 +139,8 @@ class _Lowering:
             elif node.op == "call_module":
                 self.leaf(node)
             elif node.target is _enter:
-                path, kind, inputs = node.args
-                self.builder.enter(path, kind, [self.names[x] for x in inputs])
+                path, kind, given = node.args
+                self.builder.enter(path, kind, [self.names[x] for x in given])
             elif node.target is _exit:
                 self.results[node] = node.args[0]
                 result = self.convert(node.args[0])

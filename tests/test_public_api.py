@@ -4,8 +4,9 @@ import types
 
 import pytest
 
+import converters
 import jaxlens
-from jaxlens import data, errors, model, modelzoo, plot, training
+from jaxlens import data, errors, graph, model, modelzoo, plot, training
 from jaxlens.data import synthetic
 from jaxlens.optvis import objectives, param, render, transform
 
@@ -13,6 +14,8 @@ NAMES = {
     jaxlens: "Layer Model activations site",
     model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_nnx site",
     modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
+    graph: "Graph GraphForward Tensor",
+    converters: "convert from_torch read_state_dict",
     objectives: "L1 L2 Objective as_objective channel class_logit deepdream direction direction_neuron diversity neuron stack "
     "total_variation wrap_objective",
     param: "Parameterization constrain_L_inf fft_image from_functions image pixel_image to_valid_rgb",

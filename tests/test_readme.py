@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import jaxlens
 
 README = Path(__file__).parents[1] / "README.md"
@@ -31,6 +33,21 @@ def test_look_inside_and_known_features():
     assert names["images"].shape == (24, 64, 64, 3)
     tuning = jaxlens.activations(names["model"], names["images"], ["mixed4a"])["mixed4a"].max((1, 2))
     assert f"# tuning curves, {list(tuning.shape)}" in snippet("synthetic.stimuli")
+
+
+def test_networks_and_imports(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names = {"modelzoo": jaxlens.modelzoo}
+    code = snippet("from_torch")
+    exec(code, names)
+    assert repr(names["model"].layers["1"]) in code
+
+    *lines, _ = snippet("vit_b_16").splitlines()  # the last needs a file of the reader's
+    exec(lines[0], names)
+    for line in lines[1:]:
+        shown, _, shape = line.partition("  # ")
+        assert shape.startswith(str(eval(shown, names)))
 
 
 def test_the_pictures_are_there():

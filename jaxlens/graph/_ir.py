@@ -11,8 +11,8 @@ from typing import Any
 from jaxlens.errors import WeightsError
 
 VERSION = 1
-# What the graph of a network stays below, however large it is: of lists in lists, of the numbers and of the parts of a list
-# that an operator is given.
+# What the graph of a network stays below, however large it is: lists in lists, the numbers and the lengths of texts and
+# lists that an operator is given.
 _DEPTH, _NUMBER, _LENGTH = 100, 1 << 63, 4096
 
 
@@ -227,9 +227,9 @@ _READERS = {
 
 
 def _read(value: Any) -> Any:
+    if isinstance(value, list | str) and len(value) > _LENGTH:
+        raise ValueError(f"{reprlib.repr(value)} is too long")
     if isinstance(value, list):
-        if len(value) > _LENGTH:
-            raise ValueError(f"a list of {len(value)} parts")
         return tuple(map(_read, value))
     if isinstance(value, dict):
         ((kind, inner),) = value.items()
@@ -240,7 +240,7 @@ def _read(value: Any) -> Any:
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LENGTH:
         raise TypeError(f"{reprlib.repr(value)} is not a name")
     return value
 

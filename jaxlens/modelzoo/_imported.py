@@ -21,7 +21,7 @@ from jaxlens.modelzoo._params import brief
 
 # What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
 # of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.
-_ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 36, 4096, 1 << 16, 1 << 14
+_ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 36, 1024, 1 << 16, 1 << 14
 
 
 def metadata(model: Model) -> dict[str, str]:
@@ -101,7 +101,8 @@ def _try(model: Model, forward: GraphForward, path: Path) -> None:
     image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
     trial = _Trial(forward.graph, forward.output)
     try:
-        jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
+        with np.errstate(all="raise"):  # a stride of 0
+            jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
     except Exception as error:  # whatever an operator makes of what a stranger wrote
         reason = brief(str(error).partition("\n")[0] or type(error).__name__)
         raise WeightsError(f"{path} is damaged: its graph does not run with its weights ({reason}).") from error
@@ -126,7 +127,8 @@ class _Bounded(_Frame):
                 raise ValueError(f"a value of more than {_PARTS} parts")
             if isinstance(part, int) and abs(part) >= 1 << 63:
                 raise ValueError("a number of more than 64 bits")
-            if isinstance(part, Tensor) and (part.data.size > _ELEMENTS or part.ndim > 64):
+            # nothing is left of the image where a tensor is empty; only `torch.empty(0)`, to be added to, is in use
+            if isinstance(part, Tensor) and not (part.shape == (0,) or (0 < part.data.size <= _ELEMENTS and part.ndim <= 64)):
                 raise ValueError(f"a tensor of {part.ndim} axes and {part.data.size} elements")
         return value
 
@@ -169,7 +171,7 @@ def _require_numbers(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         return
     values = [*args, *(value for key, value in kwargs.items() if key not in ("approximate", "rounding_mode"))]
     repeated = any(isinstance(x, str | tuple) for x in values) and any(type(x) is int for x in values)
-    if repeated or (op in ("mod", "remainder") and any(isinstance(x, str) for x in values)):
+    if repeated or isinstance(values[0], str):
         raise TypeError(f"{op!r} of numbers and others")
     if op == "pow" and all(type(x) is int for x in values) and max(map(abs, values), default=0) > 64:
         raise ValueError(f"the power {values}")

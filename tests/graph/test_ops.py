@@ -1,7 +1,5 @@
 """Every operator of the table against PyTorch's, value and gradient, in several forms and orders of storage."""
 
-import zlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,88 +60,81 @@ def _shown(value):
     return str(value).removeprefix("torch.")
 
 
-def _map(value, leaf):
-    if isinstance(value, list | tuple):
-        return tuple(_map(part, leaf) for part in value)
-    if isinstance(value, slice):
-        return value
-    return leaf(value)
-
-
-def _lists(value):
-    """PyTorch's, which tells lists from tuples in an index."""
-    return [_lists(part) for part in value] if isinstance(value, list) else value
-
-
-def _run_torch(target, args, kwargs):
-    return getattr(args[0], target)(*args[1:], **kwargs) if isinstance(target, str) else target(*args, **kwargs)
-
-
 def _leaves(tree):
     if isinstance(tree, tuple | list):
         return [leaf for part in tree for leaf in _leaves(part)]
     return [] if tree is None else [tree]
 
 
-def compare(target, args, kwargs, smooth, order):
-    rng = np.random.default_rng(zlib.crc32(repr((target, args, kwargs)).encode()) if isinstance(target, str) else 7)
+def compare(target, args, kwargs, smooth):
+    """One case, in all orders of storage: one program for values and gradients, as compiling is what takes time."""
+    rng = np.random.default_rng(7)
     made = []
 
     def make(value):
+        if isinstance(value, list | tuple):
+            return type(value)(make(part) for part in value)
         if not isinstance(value, T):
             return value
         made.append(value.make(rng))
         return made[-1]
 
-    def rebuilt(value):
-        if isinstance(value, list):
-            return [rebuilt(part) for part in value]
-        if isinstance(value, tuple):
-            return tuple(rebuilt(part) for part in value)
-        return make(value)
-
-    theirs_args, theirs_kwargs = rebuilt(list(args)), {key: rebuilt(value) for key, value in kwargs.items()}
+    args, kwargs = make(args), {key: make(value) for key, value in kwargs.items()}
     floats = [x for x in made if x.is_floating_point()]
     for x in floats:
         x.requires_grad_(True)
-    want = _leaves(_run_torch(target, theirs_args, theirs_kwargs))
-    function = OPS[operator_name(target)]
+    want = _leaves(getattr(args[0], target)(*args[1:], **kwargs) if isinstance(target, str) else target(*args, **kwargs))
+    function, sizes = OPS[operator_name(target)], [x for x in want if not isinstance(x, torch.Tensor)]
+    want = [x for x in want if isinstance(x, torch.Tensor)]
     options = {"weights_site": lambda f: f} if shows_attention(function) else {}
 
-    def ours(arrays):
+    def ours(arrays, order):
         given = {id(x): array for x, array in zip(floats, arrays, strict=True)}
 
         def tensor(value):
-            if isinstance(value, torch.Tensor):
-                data = given[id(value)] if id(value) in given else jnp.asarray(_numpy(value))
-                axes = order(data.ndim)
-                return Tensor(data.transpose(axes), axes)
-            return jnp.dtype(DTYPES.get(value, str(value).removeprefix("torch."))) if isinstance(value, torch.dtype) else value
+            if isinstance(value, list | tuple):
+                return tuple(map(tensor, value))
+            if isinstance(value, torch.dtype):
+                return jnp.dtype(DTYPES.get(value, str(value).removeprefix("torch.")))
+            if not isinstance(value, torch.Tensor):
+                return value
+            data, axes = given.get(id(value), jnp.asarray(_numpy(value))), order(value.ndim)
+            return Tensor(data.transpose(axes), axes)
 
-        converted = [_map(arg, tensor) for arg in theirs_args]
-        named = {key: _map(value, tensor) for key, value in theirs_kwargs.items()}
-        out = _leaves(function(*converted, **named, **options))
-        return [x.logical if isinstance(x, Tensor) else x for x in out]
+        out = _leaves(function(*map(tensor, args), **{key: tensor(value) for key, value in kwargs.items()}, **options))
+        assert [x for x in out if not isinstance(x, Tensor)] == sizes
+        return [x.logical for x in out if isinstance(x, Tensor)]
+
+    moving = [x.requires_grad and smooth for x in want]
+    weights = [rng.standard_normal(tuple(x.shape)).astype(np.float32) for x, moves in zip(want, moving, strict=True) if moves]
+
+    def both(arrays, order):
+        def total(arrays):
+            out = ours(arrays, order)
+            return sum(jnp.sum(x * w) for x, w in zip([x for x, m in zip(out, moving) if m], weights)), out
+
+        if not weights:
+            return ours(arrays, order), ()
+        (_, out), gradients = jax.value_and_grad(total, has_aux=True)(arrays)
+        return out, gradients
 
     arrays = [jnp.asarray(x.detach().numpy()) for x in floats]
-    got = ours(arrays)
-    assert len(got) == len(want)
-    for a, b in zip(got, want, strict=True):
-        if not isinstance(b, torch.Tensor):
-            assert a == b
-            continue
-        assert a.shape == tuple(b.shape)
-        assert a.dtype == _numpy(b).dtype, f"{a.dtype} for {b.dtype}"
-        np.testing.assert_allclose(np.asarray(a), _numpy(b), rtol=1e-4, atol=2e-5)
-    moving = [i for i, x in enumerate(want) if isinstance(x, torch.Tensor) and x.requires_grad]
-    if not moving or not smooth:
-        return
-    weights = [rng.standard_normal(tuple(want[i].shape)).astype(np.float32) for i in moving]
-    total = sum((want[i] * torch.from_numpy(np.asarray(w))).sum() for i, w in zip(moving, weights, strict=True))
-    gradients = torch.autograd.grad(total, floats, allow_unused=True)
-    mine = jax.grad(lambda arrays: sum(jnp.sum(ours(arrays)[i] * w) for i, w in zip(moving, weights, strict=True)))(arrays)
-    for a, b, x in zip(mine, gradients, floats, strict=True):
-        np.testing.assert_allclose(np.asarray(a), np.zeros(x.shape) if b is None else b.numpy(), rtol=1e-3, atol=1e-4)
+    results = jax.jit(lambda arrays: [both(arrays, order) for order in ORDERS])(arrays)
+    gradients = ()
+    if weights:
+        score = sum(
+            (x * torch.from_numpy(np.asarray(w))).sum() for x, w in zip([x for x, m in zip(want, moving) if m], weights)
+        )
+        gradients = torch.autograd.grad(score, floats, allow_unused=True)
+    for got, mine in results:
+        assert len(got) == len(want)
+        for a, b in zip(got, want, strict=True):
+            assert a.shape == tuple(b.shape)
+            assert a.dtype == _numpy(b).dtype, f"{a.dtype} for {b.dtype}"
+            np.testing.assert_allclose(np.asarray(a), _numpy(b), rtol=1e-4, atol=2e-5)
+        for a, b in zip(mine, gradients, strict=True):
+            want_gradient = np.zeros(a.shape) if b is None else b.numpy()
+            np.testing.assert_allclose(np.asarray(a), want_gradient, rtol=1e-3, atol=1e-4, err_msg="gradient")
 
 
 def _numpy(x):
@@ -153,8 +144,8 @@ def _numpy(x):
     return x.numpy()
 
 
-ORDERS = {
-    "plain": lambda n: tuple(range(n)),
-    "last": lambda n: (0, *range(2, n), 1) if n > 1 else tuple(range(n)),
-    "reversed": lambda n: tuple(range(n))[::-1],
-}
+ORDERS = (
+    lambda n: tuple(range(n)),
+    lambda n: (0, *range(2, n), 1) if n > 1 else tuple(range(n)),  # channels last
+    lambda n: tuple(range(n))[::-1],
+)

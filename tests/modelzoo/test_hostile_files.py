@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(120)  # for all that a hang would look like
 
 NAME = "squeezenet1_1"
 # What modelzoo.load accepts: weights of a network of the zoo, and an imported network whole.
-KINDS = ["net.pth", "net.pt", "theirs.safetensors", "net.npz", "net.h5", "net.hdf5", "ours.safetensors", "graph.safetensors"]
+KINDS = ["net.pth", "net.pt", "theirs.safetensors", "net.npz", "net.h5", "ours.safetensors", "graph.safetensors"]
 THEIRS = [name for name in KINDS if name not in ("ours.safetensors", "graph.safetensors")]
 
 
@@ -84,7 +84,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def refused(path, match=""):
+def refused(path, match=None):
     """Loads a file and returns its error, which names it and fits a screen."""
     with pytest.raises((WeightsError, FileNotFoundError), match=match) as caught:
         load(path)
@@ -149,13 +149,13 @@ def test_no_file_a_folder_and_other_contents(folder, tmp_path, name):
         (tmp_path / name).write_bytes(contents)
         refused(tmp_path / name)
     for other in KINDS:  # the contents of one format under the name of another
-        if other.rpartition(".")[2][:2] != name.rpartition(".")[2][:2]:
+        if other.rpartition(".")[2][0] != name.rpartition(".")[2][0]:
             (tmp_path / name).write_bytes((folder / other).read_bytes())
             refused(tmp_path / name)
 
 
 def other_model(_):
-    return {key: value.numpy() for key, value in torchvision.models.alexnet(weights=None).state_dict().items()}
+    return {key: value.numpy() for key, value in torchvision.models.mobilenet_v3_small(weights=None).state_dict().items()}
 
 
 def changed(**changes):
@@ -163,13 +163,13 @@ def changed(**changes):
 
 
 STATE_DICTS = {
-    "another model": (other_model, r"(?s)52 missing.*\.\.\. and 42 more.*16 unexpected.*\.\.\. and 6 more"),
+    "another model": (other_model, r"(?s)5\d missing.*\.\.\. and \d+ more.*\d\d unexpected.*\.\.\. and \d+ more"),
     "renamed": (lambda t: {f"net.{key}": value for key, value in t.items()}, r"52 missing"),
     "a hundred more": (lambda t: {**t, **{f"more.{i}": np.zeros(1) for i in range(332)}}, r"\.\.\. and 312 more"),
     "one missing": (lambda t: {key: value for key, value in t.items() if key != "classifier.1.bias"}, "1 missing"),
     "a long name": (lambda t: {**t, "x" * 50_000: np.zeros(1)}, "1 unexpected"),
     "a name of signs": (lambda t: {**t, "a\x1b[2Jb\n" * 99: np.zeros(1)}, "1 unexpected"),
-    "nothing": (lambda t: {}, ""),
+    "nothing": (lambda t: {}, None),
     "turned": (lambda t: {key: value.T for key, value in t.items()}, "misshapen"),
     "integers": (changed(features_0_weight=np.ones((64, 3, 3, 3), np.int8)), "features.0.kernel is int8, floats are needed"),
     "bools": (changed(features_0_bias=np.ones(64, bool)), "features.0.bias is bool, floats are needed"),
@@ -322,7 +322,7 @@ def ours(path, arrays, metadata, sign=True):
     return path
 
 
-def nodes(*ops, result="y"):
+def nodes(*ops):
     """A graph of these operators, each a name and its arguments, their values v0, v1, ...; the last is the result."""
     made = [
         {"out": f"v{i}", "op": op, "args": args, **({"kwargs": more[0]} if more else {})}
@@ -364,6 +364,8 @@ def nested(depth):
 
 
 X, Y, LARGE = {"ref": "input_1"}, {"ref": "v12"}, 10**15
+CALL = {"out": "v5", "op": "softmax", "args": [{"ref": "v4"}, -1]}
+SOFTMAX = {"out": "v6", "module": "2", "kind": "Softmax", "inputs": ["v4"], "result": {"ref": "v5"}}
 ARGS = ("nodes", 0, "body", 0, "args")
 WRONG = [None, True, 0, -1, 1.5, 1e999, 10**400, "", "x" * 100_000, [], [[]], {}, {"a": 1}, {"ref": "nothing"}, {"param": "no"}]
 PLACES = [
@@ -372,10 +374,11 @@ PLACES = [
     ("nodes", 0, "result"), ("nodes", 0, "body", 0, "op"), ("nodes", 0, "body", 0, "out"), ARGS, (*ARGS, 0), (*ARGS, 1), (*ARGS, 3),
     ("nodes", 1, "body", 0, "kwargs"), ("nodes", 1, "body", 0, "kwargs", "eps"), ("output",), ("orders",), ("orders", "0.kernel"),
 ]  # fmt: skip
-# What such a value may stand for in its place: the file is then another network, and not damaged.
+# Of these values those with which the file is another network, and not damaged.
 HONEST = {
-    (("nodes", 0, "module"), ""), (("nodes", 0, "module"), "x" * 100_000), (("nodes", 0, "kind"), ""),
-    (("nodes", 0, "kind"), "x" * 100_000),
+    ("version",): [True], ("nodes", 0, "module"): [""], ("nodes", 0, "kind"): [""], ("nodes", 0, "inputs"): [[]],
+    (*ARGS, 3): [True], ("nodes", 1, "body", 0, "kwargs"): [{}],
+    ("nodes", 1, "body", 0, "kwargs", "eps"): [True, 0, -1, 1.5, 1e999],
 }  # fmt: skip
 GRAPHS = {
     "no JSON": lambda g: "not JSON",
@@ -400,7 +403,7 @@ GRAPHS = {
     "the class of a list": nodes(("size", [Y]), ("getattr", [{"ref": "v0"}, "__class__"])),
     "the fields of an extremum": nodes(("max", [Y, 1]), ("getattr", [{"ref": "v0"}, "_fields"])),
     "unknown keywords": nodes(("relu", [Y], {"self": 1})),
-    "a site of its own": nodes(("scaled_dot_product_attention", [Y, Y, Y], {"weights_site": "eval"})),
+    "a site of its own": at("nodes", 2, value={**SOFTMAX, "body": [{**CALL, "kwargs": {"weights_site": "eval"}}]}),
     "reads what comes later": at(*ARGS, 0, value={"ref": "v12"}),
     "reads itself": at(*ARGS, 0, value={"ref": "v1"}),
     "a module that returns itself": at("nodes", 0, "result", value={"ref": "v2"}),
@@ -480,8 +483,8 @@ def test_an_honest_change_of_the_graph_loads(rewritten):
     """The control: it is not the writing that fails."""
     write, graph, about = rewritten
     assert load(write(graph(), about())).labels == tuple("abcde")
-    changed = load(write(nodes(("softmax", [Y, 1]), ("mul", [{"ref": "v0"}, 2]), ("getattr", [{"ref": "v1"}, "T"]))(graph())))
-    assert changed(np.zeros((1, 16, 16, 3), np.float32)).shape == (5, 1)
+    twice = load(write(nodes(("softmax", [Y, 1]), ("mul", [{"ref": "v0"}, 2]))(graph())))
+    assert twice(np.zeros((1, 16, 16, 3), np.float32)).sum() == pytest.approx(2)
     assert load(write(nested(20)(graph())))
 
 
@@ -495,13 +498,11 @@ def test_a_damaged_graph(rewritten, damage):
 def test_wrong_types_in_the_graph(rewritten, place):
     write, graph, _ = rewritten
     for value in WRONG:
-        try:
-            load(write(at(*place, value=value)(graph())))
-        except WeightsError:
-            refused(write(at(*place, value=value)(graph())))
+        path = write(at(*place, value=value)(graph()))
+        if any(value is good or (value == good and type(value) is type(good)) for good in HONEST.get(place, [])):
+            assert load(path)
         else:
-            print(place, repr(value)[:50])
-            # assert (place, value) in HONEST
+            refused(path)
 
 
 @pytest.mark.parametrize("damage", ABOUT)

@@ -1,5 +1,7 @@
 """`modelzoo.load`: names, random weights, files, errors."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,10 @@ import safetensors.numpy
 import jaxlens
 from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, WeightsError
-from jaxlens.model import IMAGENET, INCEPTION, rules
+from jaxlens.model import IMAGENET, INCEPTION, Preprocess, rules
 from jaxlens.modelzoo import _params, _registry
 
-TRAINED = {"kernel", "bias", "scale"}
+STATISTICS = {"mean", "var"}
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +25,12 @@ def squeezenet():
 @pytest.mark.parametrize("name", modelzoo.names())
 def test_every_network_has_the_parameters_it_says(name):
     info = modelzoo.info(name)
-    leaves = dict(_params.named(jaxlens.Model.from_nnx(modelzoo.architecture(name)).params))
-    assert sum(leaf.size for path, leaf in leaves.items() if path.rpartition(".")[2] in TRAINED) == info.parameters
+    options = {"aux_logits": True} if name == "inception_v3" else {}  # its published count includes the head
+    options |= {"image_size": 518} if name == "vit_h_14" else {}  # its default weights are for larger images
+    leaves = dict(_params.named(jaxlens.Model.from_nnx(modelzoo.architecture(name, **options)).params))
+    assert sum(leaf.size for path, leaf in leaves.items() if path.rpartition(".")[2] not in STATISTICS) == info.parameters
     assert info.weights == modelzoo.weights(name)
-    bundled = name == "lensnet"
-    assert info.cached == (info.weights if bundled else ()) and info.input_size == ((64, 64) if bundled else (224, 224))
+    assert info.cached == (info.weights if name == "lensnet" else ())
 
 
 def test_the_registry_is_torchvisions():
@@ -41,12 +44,42 @@ def test_the_registry_is_torchvisions():
         assert network.weights[0].name == theirs.DEFAULT.name
         assert network.parameters == theirs.DEFAULT.meta["num_params"]
         for weights in theirs:
+            assert network.find(weights.name).input_size == (weights.transforms().crop_size[0],) * 2
             ours, transforms = network.find(weights.name), weights.transforms()
             assert ours.url.removesuffix(".pth").endswith(ours.digest.removeprefix("sha256:"))
             scale, offset = 1 / np.array(transforms.std), -np.array(transforms.mean) / np.array(transforms.std)
             np.testing.assert_allclose(ours.preprocess.scale, scale, rtol=1e-6)
             np.testing.assert_allclose(ours.preprocess.offset, offset, rtol=1e-6)
             assert (ours.labels is None) == (weights.meta["categories"] is None)
+
+
+def test_the_table_is_what_the_command_writes():
+    pytest.importorskip("torchvision")
+    from converters.published import TABLE, published
+
+    assert json.loads(TABLE.read_text()) == published()
+
+
+def test_all_of_torchvisions_classifiers_are_there():
+    models = pytest.importorskip("torchvision.models")
+    assert set(models.list_models(module=models)) == set(modelzoo.names()) - {"inceptionv1", "lensnet"}
+
+
+def test_options():
+    model = modelzoo.load("resnet18", None, num_classes=7)
+    assert model.layers["logits"].shape == (7,) and model.labels is None
+    assert modelzoo.load("vit_b_32", None, image_size=64).input_size == (64, 64)
+    assert modelzoo.load("inception_v3", None).input_size == (299, 299)
+    images = jnp.full((1, 75, 96, 3), 0.3)
+    ours, plain = (modelzoo.load("inception_v3", None, transform_input=each) for each in (True, False))
+    halves = plain.replace(preprocess=Preprocess.mean_std((0.5,) * 3, (0.5,) * 3))
+    stem = ["Conv2d_1a_3x3.conv"]
+    want = jaxlens.activations(halves, images, stem)[stem[0]]
+    np.testing.assert_allclose(jaxlens.activations(ours, images, stem)[stem[0]], want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(TypeError, match=r"resnet18 has no option classes. It takes: num_classes\."):
+        modelzoo.load("resnet18", None, classes=7)
+    with pytest.raises(ValueError, match=r"The images are 64x96, but this network takes 64x64 only"):
+        modelzoo.load("vit_b_32", None, image_size=64)(jnp.zeros((1, 64, 96, 3)))
 
 
 def test_what_a_loaded_model_knows(squeezenet):
@@ -116,6 +149,7 @@ def test_saved_weights_come_back(squeezenet, tmp_path):
     loaded = modelzoo.load("squeezenet1_1", str(path))
     for (name, ours), (_, theirs) in zip(_params.named(loaded.params), _params.named(squeezenet.params), strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    assert modelzoo.load(path).name == "squeezenet1_1"  # the file says which network it is
     metadata = _params.read(path)[1]
     assert metadata["format"] == "jaxlens" and metadata["model"] == "squeezenet1_1" and metadata["note"] == "mine"
 
