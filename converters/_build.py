@@ -154,13 +154,16 @@ def _made(nodes: Iterable[Node]) -> Iterator[str]:
 
 
 def as_numpy(value: torch.Tensor) -> np.ndarray:
-    """On the host; floats as float32 and integers as int32, JAX's own."""
+    """On the host; floats as float32 and int64 as int32, JAX's own."""
     value = value.detach().cpu()
     if value.is_floating_point():
         return value.float().numpy()
-    return (
-        value.numpy().astype(np.int32) if value.dtype in (torch.int64, torch.int16, torch.uint8, torch.int8) else value.numpy()
-    )
+    array = value.numpy()
+    if value.dtype != torch.int64:
+        return array
+    if array.size and np.abs(array).max() >= 1 << 31:
+        raise TypeError(f"integers up to {np.abs(array).max()} do not fit into 32 bits")
+    return array.astype(np.int32)
 
 
 def _dtype(dtype: torch.dtype) -> str:

@@ -1,14 +1,16 @@
 """Any PyTorch module to a graph, by `torch.export`: for code that looks at sizes or writes through views."""
 
+import inspect
 import json
 from typing import Any
 
 import torch
 from torch import nn
+from torch.export.graph_signature import OutputKind
 from torch.utils._pytree import tree_unflatten
 
 from converters._build import Builder
-from converters._fx import Untraceable
+from converters._fx import Untraceable, refuse_scripted
 from converters._names import operator_name
 from jaxlens.graph._ir import FrozenDict
 
@@ -19,14 +21,19 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> Any
     Raises:
         Untraceable: if its course depends on the values it is given.
     """
+    refuse_scripted(module, name)
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     handles = [child.register_forward_hook(_marking(path)) for path, child in module.named_modules() if path]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operator with no parts to look at
     try:
-        shapes = tuple({0: batch} for _ in inputs)
+        shapes: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
+        kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+            shapes = (*shapes[:named], shapes[named:])
         with torch.no_grad():
-            program = torch.export.export(module, inputs, dynamic_shapes=(*shapes,), strict=False)
+            program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             program = program.run_decompositions({})  # no operator writes in place after this
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
@@ -35,10 +42,15 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> Any
         torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
             handle.remove()
+    first = {id(child): path for path, child in module.named_modules()}
+    paths: dict[str, str] = {path: first[id(child)] for path, child in module.named_modules(remove_duplicate=False)}
     try:
-        return _lower(program)
+        return _lower(program, paths)
     except TypeError as error:
         raise Untraceable(f"{name}: {error}") from error
+
+
+_STATE = (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
 
 
 @torch.library.custom_op("jaxlens::site", mutates_args=())
@@ -70,7 +82,8 @@ def _marked(out: Any, path: str, part: tuple[Any, ...]) -> Any:
     return out
 
 
-def _lower(program: Any) -> Any:
+def _lower(program: Any, paths: dict[str, str]) -> Any:
+    """`paths` has the first name, under which PyTorch lists a module, of each that it has."""
     builder = Builder()
     signature = program.graph_signature
     tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
@@ -81,6 +94,9 @@ def _lower(program: Any) -> Any:
 
     def close() -> None:
         _, marks = stack.pop()
+        if not marks:  # it returned no tensor, nor any in a tuple or dict
+            builder.leave(())
+            return
         if len(marks) == 1:
             ((_, inner, node),) = marks
             names[node] = builder.leave(inner)
@@ -96,9 +112,10 @@ def _lower(program: Any) -> Any:
             if node.name in tensors:
                 names[node] = builder.parameter(tensors[node.name], values[tensors[node.name]])
             else:
-                names[node] = builder.input(node.name)
+                size = tuple(map(int, node.meta["val"].shape[1:]))
+                names[node] = builder.op("fixed_size", (builder.input(node.name), size))
             continue
-        calls = _calls(node)
+        calls = _calls(node, paths)
         while node.op == "output" and stack:
             close()
         if calls is not None:
@@ -108,7 +125,12 @@ def _lower(program: Any) -> Any:
                 builder.enter(path, kind)
                 stack.append((key, []))
         if node.op == "output":
-            structured = tree_unflatten(list(node.args[0]), program.call_spec.out_spec)
+            results = list(zip(signature.output_specs, node.args[0], strict=True))
+            state = [spec.target for spec, _ in results if spec.kind in _STATE]
+            if state:
+                raise Untraceable(f"it changes its own {', '.join(map(repr, state))} in evaluation mode")
+            returned = [value for spec, value in results if spec.kind == OutputKind.USER_OUTPUT]
+            structured = tree_unflatten(returned, program.call_spec.out_spec)
             output = builder.convert(structured, names.__getitem__)
         elif node.target is torch.ops.jaxlens.site.default:
             x, _, part = node.args
@@ -133,9 +155,9 @@ def _tree(leaves: list[tuple[tuple[Any, ...], Any]]) -> Any:
     return FrozenDict(tuple(parts.items()))
 
 
-def _calls(node: Any) -> list[tuple[str, str, str]] | None:
+def _calls(node: Any, paths: dict[str, str]) -> list[tuple[str, str, str]] | None:
     """The calls of modules around a node, outermost first: key, path, class. None if the node does not know."""
-    calls = node.meta.get("nn_module_stack")
+    calls: dict[str, tuple[str, Any]] | None = node.meta.get("nn_module_stack")
     if node.op == "output" or calls is None or any("hook" in key for key in calls):
         return None
-    return [(key, path, str(kind).rpartition(".")[2]) for key, (path, kind) in calls.items() if path]
+    return [(key, paths.get(path, path), str(kind).rpartition(".")[2]) for key, (path, kind) in calls.items() if path]

@@ -1,12 +1,17 @@
 """Any PyTorch module to a graph, by `torch.fx`: sizes stay symbolic, so the result takes images of any size."""
 
+import contextlib
+import dataclasses
 import inspect
 import operator
+import random
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.fx
+import torch.nn.functional as F
 from torch import nn
 
 from converters._build import Builder
@@ -29,17 +34,47 @@ def trace(module: nn.Module, inputs: int, name: str) -> Any:
     Raises:
         Untraceable: if its code depends on the values or sizes it is given, or writes through views.
     """
+    refuse_scripted(module, name)
     tracer = _Tracer()
+    with _left_alone(module):
+        dice = torch.random.get_rng_state(), random.getstate()
+        try:
+            more = list(inspect.signature(module.forward).parameters.values())[inputs:]
+            graph = tracer.trace(module, {each.name: each.default for each in more if each.default is not each.empty})
+        except Exception as error:  # whatever the module's own code makes of a proxy
+            reason = str(error).split("\n")[0]
+            raise Untraceable(f"torch.fx cannot follow {name} ({type(error).__name__}: {reason})") from error
+        if not torch.equal(dice[0], torch.random.get_rng_state()) or dice[1] != random.getstate():
+            raise Untraceable(f"{name} draws random numbers, of which torch.fx would make constants")
+        try:
+            return _Lowering(module, tracer, graph).run(inputs)
+        except (TypeError, KeyError) as error:  # an argument that no graph can hold, or one that was not given
+            raise Untraceable(f"{name}: {error}") from error
+
+
+def refuse_scripted(module: nn.Module, name: str) -> None:
+    """An error for modules that TorchScript has compiled, which have neither Python code nor hooks."""
+    scripted = [path for path, child in module.named_modules() if isinstance(child, torch.jit.ScriptModule)]
+    if scripted:
+        place = f"its module {scripted[0]!r}" if scripted[0] else "it"
+        raise Untraceable(f"{name}: {place} is compiled by TorchScript. Give the module that torch.jit.script was given")
+
+
+@contextlib.contextmanager
+def _left_alone(module: nn.Module) -> Iterator[None]:
+    """Takes back what tracing does to modules: it keeps constants in them, and code that stores what it computes (in an
+    attribute, a buffer, a hook's weight) stores proxies."""
+    kept: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (each, dict(each))
+        for child in module.modules()
+        for each in (vars(child), child._parameters, child._buffers, child._modules)
+    ]
     try:
-        more = list(inspect.signature(module.forward).parameters.values())[inputs:]
-        graph = tracer.trace(module, {each.name: each.default for each in more if each.default is not each.empty})
-    except Exception as error:  # whatever the module's own code makes of a proxy
-        reason = str(error).split("\n")[0]
-        raise Untraceable(f"torch.fx cannot follow {name} ({type(error).__name__}: {reason})") from error
-    try:
-        return _Lowering(module, tracer, graph).run(inputs)
-    except (TypeError, KeyError) as error:  # an argument that no graph can hold, or one that was not given
-        raise Untraceable(f"{name}: {error}") from error
+        yield
+    finally:
+        for now, before in kept:
+            now.clear()
+            now.update(before)
 
 
 def _enter(path: str, kind: str, inputs: Any) -> None: ...
@@ -78,6 +113,9 @@ class _Tracer(torch.fx.Tracer):
         inputs = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Proxy)]
         self.create_proxy("call_function", _enter, (path, type(m).__name__, inputs), {})
         out = super().call_module(m, forward, args, kwargs)
+        if dataclasses.is_dataclass(out) and not isinstance(out, dict):
+            self.create_proxy("call_function", _exit, (None,), {})
+            return out
         try:
             whole = self.create_proxy("call_function", _exit, (out,), {})
         except NotImplementedError:  # an object that is neither tensor, list nor dict
@@ -128,8 +166,12 @@ class _Lowering:
         output: Any = None
         for position, node in enumerate(self.graph.nodes):
             if node.op == "placeholder":
-                if len(self.builder.inputs) < inputs:  # else an argument with its default, which is in the graph already
+                if str(node.target).startswith("*") and not str(node.target).startswith("**"):
+                    raise Untraceable(f"torch.fx takes the arguments {node.target} for one tensor")
+                if len(self.builder.inputs) < inputs:
                     self.names[node] = self.builder.input(node.name)
+                elif node.args:  # its default, which the graph has already, and asserts
+                    self.names[node] = self.convert(node.args[0])
                 self.fresh(node)
             elif node.op == "get_attr":
                 self.names[node] = self.builder.parameter(str(node.target), _attribute(self.module, str(node.target)))
@@ -142,11 +184,14 @@ class _Lowering:
                 path, kind, given = node.args
                 self.builder.enter(path, kind, [self.names[x] for x in given])
             elif node.target is _exit:
-                self.results[node] = node.args[0]
-                result = self.convert(node.args[0])
+                returned = node.args[0]
+                if isinstance(returned, torch.fx.Node) and isinstance(returned.target, type):  # a named tuple
+                    returned = self.results[returned]
+                self.results[node] = returned
+                result = self.convert(returned)
                 self.names[node] = self.builder.leave(self.grid(result) if self.in_vit_block() else result)
-                if isinstance(node.args[0], torch.fx.Node):
-                    self.alias(node, node.args[0], exact=True)
+                if isinstance(returned, torch.fx.Node):
+                    self.alias(node, returned, exact=True)
                 else:
                     self.fresh(node)
             else:
@@ -170,8 +215,25 @@ class _Lowering:
     def operator(self, node: torch.fx.Node, position: int) -> None:
         name = operator_name(node.target)
         args, kwargs = list(node.args), dict(node.kwargs)
+        if isinstance(node.target, type) and hasattr(node.target, "_fields"):  # a named tuple, made to be returned
+            self.results[node] = node.target(*args, **kwargs)
+            self.names[node] = self.convert(self.results[node])
+            return
         if name in ("_assert", "requires_grad", "_assert_async", "check", "_assert_is_none"):
             return
+        if isinstance(node.target, types.FunctionType):
+            owner = node.target.__module__
+            if not owner.startswith("torch") and any(hasattr(space, name) for space in (torch, F, torch.Tensor)):
+                raise Untraceable(f"{owner}.{name} has the name of a function of PyTorch")
+            places = list(inspect.signature(node.target).parameters)
+            if "inplace" in places[: len(args)]:  # F.relu(x, True)
+                kwargs["inplace"] = args.pop(places.index("inplace"))
+        if kwargs.get("out") is not None:
+            raise Untraceable(f"{name} writes its result into out=")
+        if name == "where" and node.op == "call_method":  # x.where(condition, other)
+            args[:2] = args[1::-1]
+        if name == "getitem" and isinstance(args[1], list):  # x[[0, 1]], of which a graph would make x[0, 1]
+            args[1] = (args[1],)
         writes = kwargs.pop("inplace", False) or writes_in_place(node.target)
         tensors = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Node)]
         first = args[0] if args and isinstance(args[0], torch.fx.Node) else None
@@ -214,6 +276,8 @@ class _Lowering:
         path = str(node.target)
         module = self.module.get_submodule(path)
         args = [self.convert(arg) for arg in node.args]
+        if module.training or module._forward_hooks or module._forward_pre_hooks:
+            raise Untraceable(f"{path!r} is in training mode, or has hooks")
 
         def parameter(name: str) -> Any:
             value = getattr(module, name)
@@ -265,4 +329,6 @@ class _Lowering:
 def _attribute(module: nn.Module, path: str) -> torch.Tensor:
     for part in path.split("."):
         module = getattr(module, part)
-    return module  # type: ignore[return-value]
+    if not isinstance(module, torch.Tensor):
+        raise Untraceable(f"{path!r} is not a tensor but {type(module).__name__}")
+    return module

@@ -25,7 +25,8 @@ ALIASES = _set(
 VIEWS = _set("""
     view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t movedim moveaxis squeeze unsqueeze
     expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr diagonal
-    unfold contiguous to float type_as numpy_T real ravel unsafe_chunk unsafe_split
+    unfold contiguous to type type_as float double half bfloat16 long int bool numpy_T real ravel meshgrid channel_shuffle
+    unsafe_chunk unsafe_split
 """)
 # Operators that give sizes.
 NUMBERS = _set("size dim ndimension numel nelement len is_floating_point get_device stride sym_size sym_numel")
@@ -55,5 +56,6 @@ def operator_name(target: Any) -> str:
 
 @functools.cache
 def _functional() -> dict[int, str]:
-    """Functions of torch.nn.functional that are called otherwise inside."""
-    return {id(getattr(F, name)): name for name in dir(F) if callable(getattr(F, name)) and not name.startswith("_")}
+    """Functions of torch.nn.functional that are called otherwise inside; its `unfold` is not the method of that name."""
+    found = {id(getattr(F, name)): name for name in dir(F) if callable(getattr(F, name)) and not name.startswith("_")}
+    return found | {id(F.unfold): "im2col"}

@@ -101,7 +101,7 @@ def _try(model: Model, forward: GraphForward, path: Path) -> None:
     image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
     trial = _Trial(forward.graph, forward.output)
     try:
-        with np.errstate(all="raise"):  # a stride of 0
+        with np.errstate(divide="raise", invalid="raise"):  # a stride of 0
             jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
     except Exception as error:  # whatever an operator makes of what a stranger wrote
         reason = brief(str(error).partition("\n")[0] or type(error).__name__)
@@ -155,7 +155,8 @@ def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     numbers = [[abs(n) for n in _parts(value) if type(n) is int] for value in values]
     if any(word in op for word in ("pool", "unfold", "im2col")):  # one for each pixel of a window
         return max(math.prod(max(n, 1) for n in each) for each in numbers)
-    if any(word in op for word in ("attention", "chunk", "interpolate", "pad", "response", "upsample")):  # of a side
+    sides = "attention", "chunk", "interpolate", "pad", "response", "tensor_split", "upsample"
+    if any(word in op for word in sides):  # one for each pixel of a side, token or piece
         tokens = [n for x in values if isinstance(x, Tensor) and "attention" in op for n in x.shape]
         return max(n for each in (*numbers, tokens) for n in (*each, 0))
     if op == "unbind" or "split" in op:
@@ -170,8 +171,8 @@ def _require_numbers(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     if getattr(OPS[op], "__module__", "") != _elementwise.__name__ and not op.startswith(("addm", "addb", "baddb")):
         return
     values = [*args, *(value for key, value in kwargs.items() if key not in ("approximate", "rounding_mode"))]
-    repeated = any(isinstance(x, str | tuple) for x in values) and any(type(x) is int for x in values)
-    if repeated or isinstance(values[0], str):
-        raise TypeError(f"{op!r} of numbers and others")
+    times = math.prod(max(abs(x), 1) for x in values if type(x) is int)
+    if isinstance(values[0], str) or any(times * len(x) > _PARTS for x in values if isinstance(x, str | tuple)):
+        raise TypeError(f"{op!r} of numbers and others")  # but `(1,) * x.ndim` is in use
     if op == "pow" and all(type(x) is int for x in values) and max(map(abs, values), default=0) > 64:
         raise ValueError(f"the power {values}")

@@ -1,8 +1,10 @@
-"""Reading PyTorch files: wrappers, prefixes, half precision; damaged, foreign and malicious ones."""
+"""Reading state dicts: wrappers, prefixes, half precision; damaged, foreign and malicious files."""
 
 import pickle
+import sys
 from collections import OrderedDict
 
+import h5py
 import ml_dtypes
 import numpy as np
 import pytest
@@ -55,6 +57,42 @@ def test_safetensors_in_pytorchs_layout(tmp_path, dtype):
     found = read_state_dict(tmp_path / "net.safetensors")
     assert found["conv.weight"].dtype == np.float32
     np.testing.assert_array_equal(found["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+def write(path, arrays):
+    if path.suffix == ".npz":
+        np.savez_compressed(path, **arrays)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+@pytest.mark.parametrize("name", ["net.npz", "net.h5", "net.hdf5"])
+def test_arrays_of_numpy_and_hdf5(tmp_path, name, prefix, dtype):
+    arrays = {f"{prefix}{key}": tensor.numpy() for key, tensor in TENSORS.items()}
+    arrays[f"{prefix}conv.weight"] = arrays[f"{prefix}conv.weight"].astype(dtype)
+    found = read_state_dict(write(tmp_path / name, arrays))
+    assert set(found) == set(TENSORS) and found["conv.weight"].dtype == np.float32
+    assert found["bn.num_batches_tracked"].dtype == np.int64 and found["bn.num_batches_tracked"].shape == ()
+    np.testing.assert_array_equal(found["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+@pytest.mark.parametrize("name", ["net.npz", "net.h5"])
+def test_groups_are_dotted_names(tmp_path, name):
+    arrays = {"module/features/0/weight": np.ones(2, np.float32), "module/features/0.bias": np.zeros(2, bool)}
+    found = read_state_dict(write(tmp_path / name, arrays))
+    assert {key: array.dtype for key, array in found.items()} == {"features.0.weight": np.float32, "features.0.bias": bool}
+
+
+def test_hdf5_needs_h5py(tmp_path, monkeypatch):
+    path = write(tmp_path / "net.h5", {"conv.weight": np.ones(3)})
+    monkeypatch.setitem(sys.modules, "h5py", None)  # importing it fails
+    with pytest.raises(ImportError, match=r"net\.h5 needs h5py: pip install 'jaxlens\[hdf5\]'"):
+        read_state_dict(path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -1])

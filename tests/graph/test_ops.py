@@ -29,8 +29,8 @@ def call(target, *args, smooth=True, **kwargs):
 class T:
     """A tensor of a shape: normal numbers, `low <= x < high` for integers, bools."""
 
-    def __init__(self, *shape, kind="float", low=-5, high=6, positive=False):
-        self.shape, self.kind, self.low, self.high, self.positive = shape, kind, low, high, positive
+    def __init__(self, *shape, kind="float", low=-5, high=6, positive=False, fixed=False):
+        self.shape, self.kind, self.low, self.high, self.positive, self.fixed = shape, kind, low, high, positive, fixed
 
     def make(self, rng):
         if self.kind == "float":
@@ -76,8 +76,10 @@ def compare(target, args, kwargs, smooth):
             return type(value)(make(part) for part in value)
         if not isinstance(value, T):
             return value
-        made.append(value.make(rng))
-        return made[-1]
+        x = value.make(rng)
+        if not value.fixed:
+            made.append(x)
+        return x
 
     args, kwargs = make(args), {key: make(value) for key, value in kwargs.items()}
     floats = [x for x in made if x.is_floating_point()]
@@ -111,7 +113,9 @@ def compare(target, args, kwargs, smooth):
     def both(arrays, order):
         def total(arrays):
             out = ours(arrays, order)
-            return sum(jnp.sum(x * w) for x, w in zip([x for x, m in zip(out, moving) if m], weights)), out
+            return sum(
+                jnp.sum(x * w) for x, w in zip([x for x, m in zip(out, moving, strict=True) if m], weights, strict=True)
+            ), out
 
         if not weights:
             return ours(arrays, order), ()
@@ -123,7 +127,8 @@ def compare(target, args, kwargs, smooth):
     gradients = ()
     if weights:
         score = sum(
-            (x * torch.from_numpy(np.asarray(w))).sum() for x, w in zip([x for x, m in zip(want, moving) if m], weights)
+            (x * torch.from_numpy(np.asarray(w))).sum()
+            for x, w in zip([x for x, m in zip(want, moving, strict=True) if m], weights, strict=True)
         )
         gradients = torch.autograd.grad(score, floats, allow_unused=True)
     for got, mine in results:

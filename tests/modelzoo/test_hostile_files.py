@@ -245,8 +245,8 @@ HEADERS = {
     "nothing": lambda h: b"{}",
     "metadata that is a list": lambda h: {**h, "__metadata__": [1]},
     "metadata that is no text": lambda h: {**h, "__metadata__": {"graph": {"a": 1}}},
-    "twice, elsewhere": lambda h: json.dumps(h).encode()[:-1] + b',"features.0.bias":{"dtype":"F32","shape":[64],"data_offsets":[0,256]}}',
-}  # fmt: skip
+    "an entry twice": lambda h: json.dumps(h).encode()[:-1] + b"," + json.dumps(twice(h)).encode()[1:],
+}
 ENTRIES = {
     "beyond the end": {"data_offsets": [0, 1 << 40]},
     "from beyond the end": {"data_offsets": [1 << 40, (1 << 40) + 256]},
@@ -272,6 +272,12 @@ ENTRIES = {
     "eighths": {"dtype": "F8_E4M3", "shape": [256]},
     "an unknown dtype": {"dtype": "O"},
 }
+
+
+def twice(header):
+    """An entry of the header, with the place of another."""
+    one, other = [key for key in header if key != "__metadata__"][:2]
+    return {one: {**header[one], "data_offsets": header[other]["data_offsets"]}}
 
 
 def header_of(path):
@@ -371,8 +377,9 @@ WRONG = [None, True, 0, -1, 1.5, 1e999, 10**400, "", "x" * 100_000, [], [[]], {}
 PLACES = [
     ("version",), ("inputs",), ("inputs", 0), ("nodes",), ("nodes", 0), ("nodes", 0, "body"), ("nodes", 0, "body", 0),
     ("nodes", 0, "out"), ("nodes", 0, "module"), ("nodes", 0, "kind"), ("nodes", 0, "inputs"), ("nodes", 0, "inputs", 0),
-    ("nodes", 0, "result"), ("nodes", 0, "body", 0, "op"), ("nodes", 0, "body", 0, "out"), ARGS, (*ARGS, 0), (*ARGS, 1), (*ARGS, 3),
-    ("nodes", 1, "body", 0, "kwargs"), ("nodes", 1, "body", 0, "kwargs", "eps"), ("output",), ("orders",), ("orders", "0.kernel"),
+    ("nodes", 0, "result"), ("nodes", 0, "body", 0, "op"), ("nodes", 0, "body", 0, "out"), ARGS, (*ARGS, 0), (*ARGS, 1),
+    (*ARGS, 3), ("nodes", 1, "body", 0, "kwargs"), ("nodes", 1, "body", 0, "kwargs", "eps"), ("output",), ("orders",),
+    ("orders", "0.kernel"),
 ]  # fmt: skip
 # Of these values those with which the file is another network, and not damaged.
 HONEST = {
@@ -483,6 +490,8 @@ def test_an_honest_change_of_the_graph_loads(rewritten):
     """The control: it is not the writing that fails."""
     write, graph, about = rewritten
     assert load(write(graph(), about())).labels == tuple("abcde")
+    shape = nodes(("dim", [Y]), ("mul", [{"ref": "v0"}, [5]]), ("new_ones", [Y, {"ref": "v1"}]))  # x.new_ones((5,) * x.ndim)
+    assert load(write(shape(graph())))(np.zeros((1, 16, 16, 3), np.float32)).shape == (5, 5)
     twice = load(write(nodes(("softmax", [Y, 1]), ("mul", [{"ref": "v0"}, 2]))(graph())))
     assert twice(np.zeros((1, 16, 16, 3), np.float32)).sum() == pytest.approx(2)
     assert load(write(nested(20)(graph())))

@@ -1,9 +1,12 @@
 """The weight cache: filled once, used without torch, rebuilt when damaged."""
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -120,3 +123,100 @@ def test_without_torch_what_is_converted_loads_and_what_is_not_says_so(published
     result = run(WITHOUT_TORCH.format(name="squeezenet1_1", weights=str(tmp_path / "source.pth")))
     assert "ImportError" in result.stderr and "pip install 'jaxlens[torch]'" in result.stderr
     assert "python -m converters NAME" in result.stderr
+
+
+WITHOUT_TORCH_ARRAYS = """
+import sys
+sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
+from jaxlens import modelzoo
+from jaxlens.modelzoo import _params
+for path in sys.argv[1:]:
+    model = modelzoo.load("squeezenet1_1", path)
+    print(float(sum(abs(leaf).sum() for _, leaf in _params.named(model.params))))
+"""
+
+
+def test_numpy_and_hdf5_files_load_without_torch(state_dict, tmp_path):
+    arrays = {name: value.numpy() for name, value in state_dict.items()}
+    np.savez(tmp_path / "net.npz", **arrays)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        for name, value in arrays.items():
+            file[name.replace(".", "/")] = value
+    command = [sys.executable, "-c", WITHOUT_TORCH_ARRAYS, str(tmp_path / "net.npz"), str(tmp_path / "net.h5")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    want = sum(float(np.abs(value).sum()) for value in arrays.values())
+    assert [float(line) for line in result.stdout.split()] == pytest.approx([want, want], rel=1e-4)
+
+
+# Fills its cache from a server, or saves a file again and again, in twenty pieces; after so many it waits for its end.
+WRITER = """
+import dataclasses, sys, time
+import safetensors.numpy
+from jaxlens import modelzoo
+from jaxlens.modelzoo import _registry
+
+name, pieces, *source = sys.argv[1:]
+left = iter(range(int(pieces)))
+
+def slowly(arrays, path, metadata):
+    whole = safetensors.numpy.save(arrays, metadata)
+    with open(path, "wb") as file:
+        for piece in range(20):
+            file.write(whole[len(whole) * piece // 20 : len(whole) * (piece + 1) // 20])
+            file.flush()
+            if next(left, "last") == "last":
+                print("waiting", flush=True)
+                time.sleep(600)
+
+safetensors.numpy.save_file = slowly
+if source:
+    known = _registry.networks()
+    known[name] = dataclasses.replace(known[name], weights=(_registry.Weights("LOCAL", *source),))
+model = modelzoo.load(name, progress=False)
+while True:
+    modelzoo.save(model, modelzoo.cache_dir() / "saved.safetensors")
+"""
+# What is written, after how many pieces the process is killed, and the whole files there are by then.
+MOMENTS = [
+    ("squeezenet1_1", 9, 0),  # while it puts published weights into the cache
+    ("lensnet", 19, 0),  # all is written, but has no name
+    ("lensnet", 53, 1),  # while one file is to replace another
+]
+
+
+def test_a_killed_process_leaves_no_partial_file(published, state_dict, tmp_path, monkeypatch):
+    source = _registry.find("squeezenet1_1").weights[0]
+    caches = [tmp_path / f"cache{number}" for number in range(len(MOMENTS))]
+    writers = []
+    try:
+        for cache, (name, pieces, _) in zip(caches, MOMENTS, strict=True):
+            where = [source.url, source.digest] if name == "squeezenet1_1" else []
+            command = [sys.executable, "-c", WRITER, name, str(pieces), *where]
+            environment = {**os.environ, "JAXLENS_CACHE": str(cache)}
+            writers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        assert [writer.stdout.readline() for writer in writers] == ["waiting\n"] * len(MOMENTS)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    assert {writer.returncode for writer in writers} == {-signal.SIGKILL}
+    for cache, (name, pieces, count) in zip(caches, MOMENTS, strict=True):
+        whole = list(cache.glob("*.safetensors"))
+        assert len(whole) == count
+        for path in whole:
+            modelzoo.load(path)
+        if pieces != 19:  # the control: it died while it wrote
+            assert any(cut(path) for path in cache.glob(".*.part"))
+        monkeypatch.setenv("JAXLENS_CACHE", str(cache))
+        again = modelzoo.load(name, progress=False)
+        assert modelzoo.load(modelzoo.save(again, cache / "saved.safetensors")).name == name
+        if name == "squeezenet1_1":
+            np.testing.assert_array_equal(kernel(again), state_dict["features.0.weight"].numpy().transpose(2, 3, 1, 0))
+
+
+def cut(path):
+    """Whether it is the beginning of a safetensors file, and no more."""
+    with pytest.raises(WeightsError):
+        _params.read(path)
+    return b"kernel" in path.read_bytes()

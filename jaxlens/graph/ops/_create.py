@@ -9,21 +9,21 @@ from jaxlens.graph.ops._table import elementwise, numbers, op, refuse
 
 
 def _filled(value: float) -> Any:
-    def fill(*size: Any, dtype: Any = None, **placement: Any) -> Tensor:
-        return tensor(jnp.full(numbers(size), value, dtype or jnp.float32))
+    def fill(*sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
+        return tensor(jnp.full(numbers(sizes if size is None else size), value, dtype or jnp.float32))
 
     return fill
 
 
 def _new_filled(value: float) -> Any:
-    def fill(input: Tensor, *size: Any, dtype: Any = None, **placement: Any) -> Tensor:
-        return tensor(jnp.full(numbers(size), value, dtype or input.dtype))
+    def fill(input: Tensor, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
+        return tensor(jnp.full(numbers(sizes if size is None else size), value, dtype or input.dtype))
 
     return fill
 
 
 def _filled_like(value: float) -> Any:
-    def fill(input: Tensor, *, dtype: Any = None, **placement: Any) -> Tensor:
+    def fill(input: Tensor, *, dtype: Any = None) -> Tensor:
         return input.with_data(jnp.full_like(input.data, value, dtype=dtype))
 
     return fill
@@ -36,33 +36,33 @@ for _name, _value in (("zeros", 0), ("ones", 1)):
 
 
 @op("full")
-def _full(size: Any, fill_value: Any, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _full(size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return tensor(jnp.full(numbers((size,)), fill_value, dtype or (jnp.float32 if isinstance(fill_value, float) else None)))
 
 
 @op("new_full")
-def _new_full(input: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _new_full(input: Tensor, size: Any, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return tensor(jnp.full(numbers((size,)), fill_value, dtype or input.dtype))
 
 
 @op("full_like")
-def _full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return input.with_data(jnp.full_like(input.data, fill_value, dtype=dtype))
 
 
 @op("scalar_tensor", "tensor")
-def _scalar(value: Any, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _scalar(value: Any, *, dtype: Any = None) -> Tensor:
     return tensor(jnp.asarray(value, dtype))
 
 
 @op("arange")
-def _arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
     refuse(any(isinstance(n, Tensor) for n in (start, end, step)), "arange whose size depends on the data")
     return tensor(jnp.arange(*((0, start) if end is None else (start, end)), step, dtype=dtype))
 
 
 @op("linspace")
-def _linspace(start: float, end: float, steps: int, *, dtype: Any = None, **placement: Any) -> Tensor:
+def _linspace(start: float, end: float, steps: int, *, dtype: Any = None) -> Tensor:
     return tensor(jnp.linspace(start, end, steps, dtype=dtype))
 
 
@@ -90,7 +90,7 @@ def _matmul(input: Tensor, other: Tensor, *, out: None = None) -> Tensor:
     return tensor(product, product.ndim - 1 if other.ndim == 2 and input.ndim > 1 else None)
 
 
-@op("addmm", "baddbmm", "addbmm", "addmv")
+@op("addmm", "baddbmm", "addmv")
 def _addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     return elementwise(lambda x, y: beta * x + alpha * y, input, _matmul(mat1, mat2))
 
@@ -108,10 +108,13 @@ def _outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 
 @op("embedding")
-def _embedding(*args: Any, max_norm: Any = None, **others: Any) -> Tensor:
+def _embedding(input: Tensor, weight: Tensor, padding_idx: Any = None, max_norm: Any = None, *gradients: Any) -> Tensor:
+    """`F.embedding(input, weight, padding_idx, max_norm, ...)`, `aten.embedding(weight, indices, padding_idx, scale, sparse)`:
+    what follows is about the gradients of weights, except for `max_norm`."""
+    indices = input
+    if not jnp.issubdtype(input.dtype, jnp.integer):
+        indices, weight, max_norm = weight, input, None
     refuse(max_norm is not None, "embedding with max_norm, which changes its weights")
-    first, second = args[:2]  # F.embedding(input, weight), aten.embedding(weight, indices)
-    indices, weight = (first, second) if jnp.issubdtype(first.dtype, jnp.integer) else (second, first)
     found = jnp.take(weight.logical, indices.logical, axis=0)
     return tensor(found, found.ndim - 1)
 

@@ -30,7 +30,7 @@ _unary(jnp.trunc, "trunc", "fix")
 _unary(lambda x: x - jnp.trunc(x), "frac")
 _unary(jnp.invert, "bitwise_not", "invert")
 _unary(lax.rsqrt, "rsqrt")
-_unary(lax.erf, "erf")
+_unary(jax.scipy.special.erf, "erf")
 _unary(jax.nn.relu, "relu")
 _unary(jax.nn.relu6, "relu6")
 _unary(jax.nn.sigmoid, "sigmoid")
@@ -66,17 +66,19 @@ _binary(jnp.logical_or, "logical_or")
 _binary(jnp.maximum, "maximum")
 _binary(jnp.minimum, "minimum")
 _binary(jnp.arctan2, "atan2")
+_binary(jnp.fmod, "fmod")
+_binary(jnp.logical_xor, "logical_xor")
 
 
 @op("add")
-def _add(input: Any, other: Any, *, alpha: float = 1, out: None = None) -> Any:
+def _add(input: Any, other: Any, alpha: float = 1, *, out: None = None) -> Any:
     if isinstance(input, tuple):  # sizes: x.shape[:2] + (3,)
         return input + tuple(other)
     return elementwise(lambda a, b: a + b if alpha == 1 else a + alpha * b, input, other)
 
 
 @op("sub", "subtract")
-def _sub(input: Any, other: Any, *, alpha: float = 1, out: None = None) -> Any:
+def _sub(input: Any, other: Any, alpha: float = 1, *, out: None = None) -> Any:
     return elementwise(lambda a, b: a - b if alpha == 1 else a - alpha * b, input, other)
 
 
@@ -89,8 +91,16 @@ def _rsub(input: Any, other: Any, alpha: float = 1) -> Any:
 def _div(input: Any, other: Any, *, rounding_mode: str | None = None, out: None = None) -> Any:
     if rounding_mode is None:
         return elementwise(operator.truediv, input, other)
-    rounding = {"floor": jnp.floor, "trunc": jnp.trunc}[rounding_mode]
-    return elementwise(lambda a, b: rounding(a / b).astype(jnp.result_type(a, b)), input, other)
+    if rounding_mode == "floor":  # not floor(a / b): 1 // 0.1 is 9, and quotients of large integers are exact
+        return elementwise(jnp.floor_divide, input, other)
+    return elementwise(_truncated, input, other)
+
+
+def _truncated(a: Any, b: Any) -> jax.Array:
+    dtype = jnp.result_type(a, b)
+    if jnp.issubdtype(dtype, jnp.integer):
+        return lax.div(*jnp.broadcast_arrays(jnp.asarray(a, dtype), jnp.asarray(b, dtype)))
+    return jnp.trunc(a / b)
 
 
 @op("addcmul")
@@ -107,7 +117,7 @@ def _lerp(input: Any, end: Any, weight: Any) -> Any:
 def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     low, high = min, max
     # relu6 and relu by their own names, so that gradient rules see them
-    if (low, high) == (0, 6):
+    if (low, high) == (0, 6) and jnp.issubdtype(input.dtype, jnp.inexact):
         return elementwise(jax.nn.relu6, input)
     if low == 0 and high is None:
         return elementwise(jax.nn.relu, input)
@@ -149,9 +159,10 @@ def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fal
 
 
 @op("elu")
-def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, *, inplace: bool = False) -> Tensor:
-    refuse((scale, input_scale) != (1, 1), "elu with scales")
-    return elementwise(lambda x: jax.nn.elu(x, alpha), input)
+def _elu(input: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    refuse(isinstance(scale, bool), "elu with inplace as an argument by place")
+    # the scales are ATen's, for selu; expm1 of what is not positive only, as its gradient overflows
+    return elementwise(lambda x: scale * jnp.where(x > 0, x, alpha * jnp.expm1(input_scale * jnp.where(x > 0, 0, x))), input)
 
 
 @op("celu")
@@ -190,6 +201,7 @@ def _prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 @op("where")
 def _where(condition: Any, input: Any, other: Any) -> Any:
+    refuse(isinstance(condition, Tensor) and condition.dtype != bool, "where with a condition that is not of bools")
     return elementwise(jnp.where, condition, input, other)
 
 
@@ -219,31 +231,34 @@ def _stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True)
     return _dropout(input, p, training)
 
 
-@op("contiguous", "clone", "alias", "lift_fresh_copy", "view_as_real_copy")
+@op("contiguous", "clone", "alias", "lift_fresh_copy")
 def _same(input: Any, *, memory_format: Any = None) -> Any:
     return input
 
 
-@op("float")
-def _float(input: Tensor) -> Tensor:
-    return elementwise(lambda x: x.astype(jnp.float32), input)
+def _cast(*names: str, dtype: Any) -> None:
+    op(*names)(lambda input: _to(input, dtype=jnp.dtype(dtype)))
+
+
+_cast("float", "double", dtype=jnp.float32)  # float64 is float32 everywhere here
+_cast("half", dtype=jnp.float16)
+_cast("bfloat16", dtype=jnp.bfloat16)
+_cast("bool", dtype=bool)
 
 
 @op("long", "int")
 def _int(input: Any) -> Any:
-    return elementwise(lambda x: x.astype(jnp.int32), input) if isinstance(input, Tensor) else int(input)
-
-
-@op("bool")
-def _bool(input: Tensor) -> Tensor:
-    return elementwise(lambda x: x.astype(bool), input)
+    return _to(input, dtype=jnp.dtype(jnp.int32)) if isinstance(input, Tensor) else int(input)
 
 
 @op("to", "_to_copy", "type_as", "type")
-def _to(input: Tensor, *what: Any, dtype: Any = None, **placement: Any) -> Tensor:
+def _to(input: Tensor, *what: Any, dtype: Any = None, copy: bool = False) -> Tensor:
     for each in what:
         dtype = each.dtype if isinstance(each, Tensor) else each if isinstance(each, jnp.dtype) else dtype
-    return input if dtype is None else elementwise(lambda x: x.astype(dtype), input)
+    if dtype is None:
+        return input
+    narrow = dtype.kind in "iu" and dtype.itemsize < 4  # 300 as uint8 is 44 in PyTorch, where JAX would clip it to 255
+    return elementwise(lambda x: (x.astype(jnp.int32) if narrow else x).astype(dtype), input)
 
 
 OPS["sym_float"], OPS["sym_int"] = float, int

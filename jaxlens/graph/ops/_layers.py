@@ -1,9 +1,11 @@
 """Convolutions, linear maps, normalisations and pools."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxlens import _kernels
 from jaxlens.graph._tensor import Tensor, last, maps, tensor
@@ -197,7 +199,6 @@ def _local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: fl
 
 def _plane(input: Tensor, axes: int) -> Tensor:
     """One axis of space as two, so that pools are over planes."""
-    refuse(axes == 3, "a pool over three axes")
     refuse(input.ndim != axes + 2, f"a pool over {axes} axes of one example without a batch axis")
     return input if axes == 2 else maps(input.channels_last[:, None])
 
@@ -257,6 +258,46 @@ for _axes in (1, 2):
     op(f"avg_pool{_axes}d")(_avg_pool(_axes))
 
 
+def _volume(input: Tensor, pool: Callable[..., Tensor], *sizes: tuple[int, ...]) -> Tensor:
+    """A pool over three axes, as one over the planes and one along the first axis: maxima and means are products of these."""
+    refuse(input.ndim != 5, "a pool over 3 axes of one example without a batch axis")
+    b, c, t, h, w = input.shape
+    planes = pool(input.permuted((0, 2, 1, 3, 4)).reshaped((b * t, c, h, w)), *(size[1:] for size in sizes))
+    h, w = planes.shape[2:]
+    lines = planes.reshaped((b, t, c, h * w)).permuted((0, 2, 1, 3))
+    return pool(lines, *((size[0], one) for size, one in zip(sizes, (1, 1, 0, 1), strict=False))).reshaped((b, c, -1, h, w))
+
+
+@op("max_pool3d")
+def _max_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    refuse(return_indices, "max_pool with return_indices")
+    sizes = (pair(n, 3) for n in (kernel_size, stride or kernel_size, padding, dilation))
+    return _volume(input, lambda x, *sizes: _max_pool(2)(x, *sizes, ceil_mode), *sizes)
+
+
+@op("avg_pool3d")
+def _avg_pool3d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    refuse(divisor_override, "avg_pool3d with divisor_override")
+    sizes = (pair(n, 3) for n in (kernel_size, stride or kernel_size, padding))
+    return _volume(input, lambda x, *sizes: _avg_pool(2)(x, *sizes, ceil_mode, count_include_pad), *sizes)
+
+
 @op("max_pool2d_with_indices")
 def _max_pool2d_with_indices(*args: Any, **kwargs: Any) -> tuple[Tensor]:
     return (_max_pool(2)(*args, **kwargs),)
@@ -267,7 +308,7 @@ def _lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = 
     powers = input.with_data(input.data**norm_type)
     y = _avg_pool(2)(powers, kernel_size, stride, 0, ceil_mode)
     window = pair(kernel_size)
-    return elementwise(lambda x: (jnp.maximum(x, 0) * window[0] * window[1]) ** (1 / norm_type), y)
+    return elementwise(lambda x: (x * window[0] * window[1]) ** (1 / norm_type), y)
 
 
 @op("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
@@ -283,17 +324,25 @@ def _adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return maps(_kernels.adaptive_avg_pool(x, (1, pair(output_size, 1)[0]))[:, 0])
 
 
-@op("adaptive_max_pool2d")
-def _adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-    refuse(return_indices, "adaptive_max_pool2d with return_indices")
-    x = _plane(input, 2).channels_last
-    for axis, want in zip((1, 2), pair_or_none(output_size), strict=True):
-        n, m = x.shape[axis], x.shape[axis] if want is None else want
-        bins = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-        x = jnp.stack([jnp.take(x, jnp.arange(low, high), axis).max(axis) for low, high in bins], axis)
-    return maps(x)
+def _adaptive_pool(axes: int, function: Callable[..., jax.Array]) -> Any:
+    def pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
+        refuse(return_indices, "adaptive_max_pool with return_indices")
+        refuse(input.ndim != axes + 2, f"a pool over {axes} axes of one example without a batch axis")
+        x = input.channels_last
+        for axis, want in enumerate(pair_or_none(output_size, axes), 1):
+            n, m = x.shape[axis], x.shape[axis] if want is None else want
+            bins = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+            x = jnp.stack([function(lax.slice_in_dim(x, low, high, axis=axis), axis) for low, high in bins], axis)
+        return maps(x)
+
+    return pool
 
 
-def pair_or_none(value: Any) -> tuple[Any, ...]:
-    """A size for both axes; None keeps that of the input."""
-    return (value, value) if value is None or isinstance(value, int) else tuple(value)
+for _axes in (1, 2, 3):
+    op(f"adaptive_max_pool{_axes}d")(_adaptive_pool(_axes, jnp.max))
+op("adaptive_avg_pool3d", "_adaptive_avg_pool3d")(_adaptive_pool(3, jnp.mean))
+
+
+def pair_or_none(value: Any, axes: int = 2) -> tuple[Any, ...]:
+    """A size for each axis; None keeps that of the input."""
+    return (value,) * axes if value is None or isinstance(value, int) else tuple(value)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxlens import _kernels
 from jaxlens.graph._tensor import Tensor, last, tensor
-from jaxlens.graph.ops._table import UnsupportedError, elementwise, float_dtype, op
+from jaxlens.graph.ops._table import UnsupportedError, elementwise, float_dtype, op, refuse
 
 Axes = int | Sequence[int] | None
 Extremum = collections.namedtuple("Extremum", "values indices")  # what PyTorch's max and min over an axis return
@@ -44,7 +44,9 @@ def _extremum(whole: Callable[..., Any], arg: Callable[..., Any], pairwise: Call
         if dim is None or isinstance(dim, Tensor):
             return tensor(whole(input.data))
         axes = input.axes(dim)
-        parts = (function(input.data, axis=axes[0], keepdims=keepdim) for function in (whole, arg))
+        places = arg(input.data, axis=axes[0], keepdims=True)
+        values = jnp.take_along_axis(input.data, places, axes[0])  # the gradient goes to the place, as in PyTorch
+        parts = (x if keepdim else x.squeeze(axes[0]) for x in (values, places))
         return Extremum(*(input.without(part, axes, keepdim) for part in parts))
 
     op(name)(reduce)
@@ -52,7 +54,7 @@ def _extremum(whole: Callable[..., Any], arg: Callable[..., Any], pairwise: Call
     @op(f"arg{name}")
     def _arg(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
         if dim is None:
-            return tensor(arg(input.logical.reshape(-1)))
+            return tensor(arg(input.logical.reshape(-1)).reshape((1,) * input.ndim * keepdim))
         axes = input.axes(dim)
         return input.without(arg(input.data, axis=axes[0], keepdims=keepdim), axes, keepdim)
 
@@ -82,7 +84,12 @@ def _var(
 def _std(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
-    return elementwise(jnp.sqrt, _var(input, dim, unbiased, keepdim, correction=correction))
+    return elementwise(_root, _var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def _root(x: jax.Array) -> jax.Array:
+    """A square root with a gradient of 0 at 0, as PyTorch has it for norms and standard deviations."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), jnp.where(x == 0, 0, jnp.nan))
 
 
 @op("var_mean")
@@ -97,7 +104,7 @@ def _var_mean(
 @op("std_mean")
 def _std_mean(*args: Any, **kwargs: Any) -> Any:
     var, mean = _var_mean(*args, **kwargs)
-    return elementwise(jnp.sqrt, var), mean
+    return elementwise(_root, var), mean
 
 
 @op("norm", "linalg_vector_norm", "vector_norm")
@@ -110,8 +117,7 @@ def _norm(input: Tensor, p: Any = 2, dim: Axes = None, keepdim: bool = False, *,
     elif p == 1:
         total = jnp.sum(x, axis=axes, keepdims=keepdim)
     elif p == 2:
-        square = jnp.sum(jnp.square(x), axis=axes, keepdims=keepdim)
-        total = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)  # a gradient of 0 at 0, as in PyTorch
+        total = _root(jnp.sum(jnp.square(x), axis=axes, keepdims=keepdim))
     else:
         raise UnsupportedError(f"a norm of order {p!r}; 1, 2 and inf are supported")
     return input.without(total, axes, keepdim)
@@ -124,7 +130,8 @@ def _normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) 
 
 @op("cosine_similarity")
 def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    one, other = _normalize(x1, 2, dim, eps), _normalize(x2, 2, dim, eps)
+    ndim = max(x1.ndim, x2.ndim)
+    one, other = (_normalize(x.expanded(ndim), 2, dim, eps) for x in (x1, x2))
     product = elementwise(jnp.multiply, one, other)
     axes = product.axes(dim)
     return product.without(product.data.sum(axes), axes, False)
@@ -134,13 +141,14 @@ def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) 
 def _softmax(
     input: Tensor,
     dim: Any = None,
-    half_to_float: bool = False,
+    third: Any = None,
+    dtype: Any = None,
     *,
     _stacklevel: int = 3,
-    dtype: Any = None,
     weights_site: Any = lambda function: function,
 ) -> Tensor:
     """A functional softmax along the last of three axes or more is taken for attention weights, and named so."""
+    dtype = _softmax_dtype(third, dtype)
     if dim is None:  # PyTorch's old default
         dim = 0 if input.ndim in (0, 1, 3) else 1
     if input.ndim >= 3 and dim in (-1, input.ndim - 1):
@@ -152,10 +160,15 @@ def _softmax(
     return input.with_data(out.in_order(input.order))
 
 
+def _softmax_dtype(third: Any, dtype: Any) -> Any:
+    """The third argument is the dtype of `torch.softmax`, `_stacklevel` of `F.softmax` and `half_to_float` of ATen's."""
+    refuse(third is True, "softmax from half to float")
+    return third if isinstance(third, jnp.dtype) else dtype
+
+
 @op("log_softmax", "_log_softmax")
-def _log_softmax(
-    input: Tensor, dim: Any = None, half_to_float: bool = False, *, _stacklevel: int = 3, dtype: Any = None
-) -> Tensor:
+def _log_softmax(input: Tensor, dim: Any = None, third: Any = None, dtype: Any = None, *, _stacklevel: int = 3) -> Tensor:
+    dtype = _softmax_dtype(third, dtype)
     if dim is None:
         dim = 0 if input.ndim in (0, 1, 3) else 1
     data = input.data if dtype is None else input.data.astype(dtype)
@@ -164,7 +177,7 @@ def _log_softmax(
 
 @op("cumsum")
 def _cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    return input.with_data(jnp.cumsum(input.data, axis=input.axis(dim)))
+    return input.with_data(jnp.cumsum(input.data, axis=input.axis(dim), dtype=dtype))
 
 
 @op("topk")

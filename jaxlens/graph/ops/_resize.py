@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,18 +26,27 @@ def interpolate(
     antialias: bool = False,
 ) -> Tensor:
     """PyTorch's `interpolate` in modes nearest, nearest-exact, linear, bilinear, trilinear, bicubic and area."""
+    factors = None if scale_factor is None else [float(s) for s in _each(scale_factor, input.ndim - 2)]
+    space = input.shape[2:]
+    sizes = pair(size, len(space)) if factors is None else _scaled(space, factors)
+    return _interpolated(input, sizes, None if recompute_scale_factor else factors, mode, align_corners, antialias)
+
+
+def _scaled(space: Sequence[int], factors: Sequence[float]) -> tuple[int, ...]:
+    return tuple(math.floor(n * s) for n, s in zip(space, factors, strict=True))
+
+
+def _interpolated(
+    input: Tensor, sizes: Sequence[int], factors: Sequence[float | None] | None, mode: str, align: bool | None, antialias: bool
+) -> Tensor:
+    """To these sizes; where factors are given, the weights are made with them rather than with the quotient of sizes."""
     x = input.channels_last
-    axes = x.ndim - 2
-    factors = None if scale_factor is None else [float(s) for s in _each(scale_factor, axes)]
-    space = x.shape[1:-1]
-    sizes = pair(size, axes) if factors is None else [math.floor(n * s) for n, s in zip(space, factors, strict=True)]
-    if factors is None or recompute_scale_factor:
-        factors = [None] * axes
     if mode == "area":
-        refuse(axes != 2, f"interpolate in mode 'area' over {axes} axes")
+        refuse(input.ndim != 4, f"interpolate in mode 'area' over {input.ndim - 2} axes")
         return maps(_kernels.adaptive_avg_pool(x, sizes))
-    for axis, (n, m, factor) in enumerate(zip(space, sizes, factors, strict=True), 1):
-        x = _resized(x, axis, n, m, factor, mode, bool(align_corners), antialias)
+    factors = factors or [None] * len(sizes)
+    for axis, (n, m, factor) in enumerate(zip(input.shape[2:], sizes, factors, strict=True), 1):
+        x = _resized(x, axis, n, m, factor, mode, bool(align), antialias)
     return maps(x)
 
 
@@ -48,15 +58,18 @@ def _resized(
     x: jax.Array, axis: int, n: int, m: int, factor: float | None, mode: str, align: bool, antialias: bool
 ) -> jax.Array:
     if mode in ("nearest", "nearest-exact"):
-        if m % n == 0 and factor in (None, m / n):
-            return jnp.repeat(x, m // n, axis) if m != n else x
+        # in float32 as PyTorch, down to its rounding: pixel 41 of an image enlarged 41 times is still the first
         scale = np.float32(n / m if factor is None else 1 / factor)
+        if mode == "nearest" and m in (n, 2 * n):
+            scale = np.float32(n / m)
         offset = np.float32(0.5 if mode == "nearest-exact" else 0)
         places = np.minimum(np.floor((np.arange(m, dtype=np.float32) + offset) * scale).astype(int), n - 1)
+        if m % n == 0 and np.array_equal(places, np.arange(m) // (m // n)):
+            return jnp.repeat(x, m // n, axis) if m != n else x
         return jnp.take(x, places, axis)
     if mode not in ("linear", "bilinear", "trilinear", "bicubic"):
         raise UnsupportedError(f"interpolate in mode {mode!r}")
-    if n == m and factor in (None, 1):
+    if n == m and (factor in (None, 1) or mode != "bicubic" or antialias):  # PyTorch then looks at no factor
         return x
     weights = jnp.asarray(_weights(n, m, factor, mode == "bicubic", align, antialias), x.dtype)
     moved = lax.dot_general(x, weights, (((axis,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
@@ -98,18 +111,15 @@ def _filter(x: float, cubic: bool, a: float) -> float:
     return (((x - 5) * x + 8) * x - 4) * a if x < 2 else 0.0
 
 
-def _upsample(mode: str, aligned: bool) -> Any:
+def _upsample(mode: str, aligned: bool, antialias: bool = False) -> Any:
     def upsample(input: Tensor, output_size: Any, *rest: Any) -> Tensor:
-        """ATen's: `(input, size, align_corners, scales...)`, the flag for the smooth modes only."""
+        """ATen's: `(input, size, align_corners, scales...)`, the flag for the smooth modes only; a scale may be None, and
+        one list of them is the overload `vec`."""
         align, scales = (rest[0], rest[1:]) if aligned else (None, rest)
-        flat = [s for each in scales for s in (each if isinstance(each, tuple) else (each,)) if s is not None]
-        if output_size is None:
-            return interpolate(input, None, tuple(flat), mode, align)
-        if flat:  # both: the size is as given, and the weights are made with the factors
-            sizes = [math.floor(n * s) for n, s in zip(input.shape[2:], flat, strict=True)]
-            if tuple(sizes) == pair(output_size, len(sizes)):
-                return interpolate(input, None, tuple(flat), mode, align)
-        return interpolate(input, output_size, None, mode, align)
+        factors = scales[0] if len(scales) == 1 and isinstance(scales[0], tuple) else scales
+        factors = None if all(factor is None for factor in factors) else (*factors,)
+        sizes = _scaled(input.shape[2:], factors or ()) if output_size is None else pair(output_size, input.ndim - 2)
+        return _interpolated(input, sizes, factors, mode, align, antialias)
 
     return upsample
 
@@ -119,14 +129,5 @@ for _space, _smooth in ((1, "linear"), (2, "bilinear"), (3, "trilinear")):
     op(f"_upsample_nearest_exact{_space}d")(_upsample("nearest-exact", False))
     op(f"upsample_{_smooth}{_space}d")(_upsample(_smooth, True))
 op("upsample_bicubic2d")(_upsample("bicubic", True))
-
-
-def _antialiased(mode: str) -> Any:
-    def upsample(input: Tensor, output_size: Any, align_corners: bool, *scales: Any) -> Tensor:
-        return interpolate(input, output_size, None, mode, align_corners, antialias=True)
-
-    return upsample
-
-
-op("_upsample_bilinear2d_aa")(_antialiased("bilinear"))
-op("_upsample_bicubic2d_aa")(_antialiased("bicubic"))
+op("_upsample_bilinear2d_aa")(_upsample("bilinear", True, antialias=True))
+op("_upsample_bicubic2d_aa")(_upsample("bicubic", True, antialias=True))

@@ -16,6 +16,17 @@ def _size(input: Any, dim: int | None = None) -> Any:
     return input.shape if dim is None else input.shape[dim]
 
 
+@op("fixed_size")  # not PyTorch's: of a graph by torch.export, whose slices and sizes are numbers
+def _fixed_size(input: Tensor, size: Sequence[int]) -> Tensor:
+    if input.shape[1:] != tuple(size):
+        want, got = (" x ".join(map(str, x[1:] if len(size) == 3 else x)) for x in (size, input.shape[1:]))
+        raise ValueError(
+            f"This network takes inputs of {want} only, because its code looks at sizes: torch.export traced it at this one. "
+            f"This one is {got}."
+        )
+    return input
+
+
 @op("dim", "ndimension")
 def _dim(input: Tensor) -> int:
     return input.ndim
@@ -43,10 +54,9 @@ def _getattr(input: Any, name: str, default: Any = None) -> Any:
 
 
 @op("view", "reshape", "_unsafe_view", "unsafe_view", "_reshape_alias")
-def _reshape(input: Tensor, *shape: Any) -> Tensor:
-    if len(shape) == 1 and isinstance(shape[0], jnp.dtype):
-        raise UnsupportedError("view as another dtype")
-    return input.reshaped(numbers(shape))
+def _reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
+    refuse(len(sizes) == 1 and isinstance(sizes[0], jnp.dtype), "view as another dtype")
+    return input.reshaped(numbers(sizes if shape is None else shape))
 
 
 @op("view_as", "reshape_as")
@@ -71,8 +81,8 @@ def _unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
 
 @op("permute")
-def _permute(input: Tensor, *dims: Any) -> Tensor:
-    return input.permuted(numbers(dims))
+def _permute(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
+    return input.permuted(numbers(axes if dims is None else dims))
 
 
 @op("transpose", "swapaxes", "swapdims")
@@ -124,8 +134,8 @@ def _expand_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 @op("repeat", "tile")
-def _repeat(input: Tensor, *repeats: Any) -> Tensor:
-    repeats = numbers(repeats)
+def _repeat(input: Tensor, *times: Any, dims: Any = None) -> Tensor:
+    repeats = numbers(times if dims is None else dims)
     wide = input.expanded(max(len(repeats), input.ndim))
     repeats = (1,) * (wide.ndim - len(repeats)) + repeats
     return wide.with_data(jnp.tile(wide.data, [repeats[axis] for axis in wide.order]))
@@ -159,13 +169,22 @@ def _other_stacks(tensors: Sequence[Tensor]) -> Tensor:
     raise UnsupportedError("hstack and its kin; use cat or stack")
 
 
-@op("split", "split_with_sizes", "unsafe_split", "tensor_split")
-def _split(input: Tensor, split_size_or_sections: Any, dim: int = 0, *, split_size: Any = None) -> tuple[Tensor, ...]:
+@op("split", "split_with_sizes", "unsafe_split")
+def _split(input: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None) -> tuple[Tensor, ...]:
     sizes, n = split_size_or_sections if split_size is None else split_size, input.shape[dim]
     if isinstance(sizes, int):
         sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+    if sum(sizes) != n:
+        raise ValueError(f"an axis of size {n} cannot be split into {tuple(sizes)}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return tuple(_narrow(input, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+@op("tensor_split")
+def _tensor_split(input: Tensor, sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    refuse(not isinstance(sections, int), "tensor_split at places")
+    small, larger = divmod(input.shape[dim], sections)
+    return _split(input, [small + (i < larger) for i in range(sections)], dim)
 
 
 @op("chunk", "unsafe_chunk")
@@ -224,18 +243,27 @@ def _getitem(input: Any, index: Any) -> Any:
     if not isinstance(input, Tensor):
         return input[index]
     index = index if isinstance(index, tuple) else (index,)
+    for each in index:
+        mask = each.dtype in (bool, jnp.uint8) if isinstance(each, Tensor) else isinstance(each, bool)
+        refuse(mask, "indexing with a mask: the size of what it gives depends on the data")
     taken = sum(each is not None and each is not Ellipsis for each in index)
     if Ellipsis not in [each for each in index if not isinstance(each, Tensor)]:
         index = (*index, Ellipsis)
     at = next(i for i, each in enumerate(index) if each is Ellipsis)
     index = (*index[:at], *(slice(None),) * (input.ndim - taken), *index[at + 1 :])
-    if any(isinstance(each, Tensor | tuple | list) for each in index):
-        arrays = tuple(
-            each.logical if isinstance(each, Tensor) else jnp.asarray(each) if isinstance(each, tuple) else each
-            for each in index
-        )
-        return tensor(input.logical[arrays])
-    return _basic(input, index)
+    lists = [each for each in index if isinstance(each, Tensor | tuple)]
+    if not lists:
+        return _basic(input, index)
+    refuse(len(lists) > 1 and any(isinstance(each, Tensor) and not each.ndim for each in lists), "an index of 0 and more axes")
+    # numbers, slices and new axes first: in PyTorch, unlike NumPy, a number says nothing about where the axes of lists go
+    rest = _basic(input, tuple(slice(None) if isinstance(each, Tensor | tuple) else each for each in index))
+    places = [
+        each.logical if isinstance(each, Tensor) else jnp.asarray(each) if isinstance(each, tuple) else slice(None)
+        for each in index
+        if not isinstance(each, int)
+    ]
+    # PyTorch raises for places outside, which JAX would take for the last one; NaN shows
+    return tensor(rest.logical.at[tuple(places)].get(mode="fill"))
 
 
 def _basic(input: Tensor, index: tuple[Any, ...]) -> Tensor:
@@ -284,8 +312,8 @@ def _roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
 
 
 @op("flip")
-def _flip(input: Tensor, *dims: Any) -> Tensor:
-    return input.with_data(jnp.flip(input.data, input.axes(numbers(dims))))
+def _flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
+    return input.with_data(jnp.flip(input.data, input.axes(numbers(axes if dims is None else dims))))
 
 
 @op("pixel_shuffle")
@@ -313,9 +341,17 @@ def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return Tensor(out.data, out.order, 1)
 
 
-@op("unfold", "im2col")
-def _unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """`F.unfold`; the method `Tensor.unfold(dim, size, step)` takes three numbers and is another function."""
+@op("unfold")
+def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """The method and ATen's, windows along one axis; `F.unfold` is `im2col`."""
+    starts = range(0, input.shape[dimension] - size + 1, step)
+    places = jnp.asarray([[start + i for i in range(size)] for start in starts], jnp.int32).reshape(-1, size)
+    found = _getitem(input, (*(slice(None),) * (dimension % input.ndim), tensor(places)))
+    return _movedim(found, dimension % input.ndim + 1, -1)
+
+
+@op("im2col")  # F.unfold
+def _im2col(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     refuse(input.ndim != 4, "unfold of other than maps [B, C, H, W]")
     (k1, k2), (d1, d2), (p1, p2), (s1, s2) = (
         (n, n) if isinstance(n, int) else n for n in (kernel_size, dilation, padding, stride)
@@ -343,15 +379,18 @@ def _pad(input: Tensor, pad: Sequence[int], mode: Any = "constant", value: Any =
     refuse(any(n < 0 for each in pads for n in each), f"negative padding in mode {mode!r}")
     modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     refuse(mode not in modes, f"padding mode {mode!r}")
+    most = {"reflect": -1, "replicate": math.inf, "circular": 0}[mode]  # JAX would go round again
+    if any(max(each) > n + most for each, n in zip(pads, input.data.shape, strict=True) if each != (0, 0)):
+        raise ValueError(f"padding {tuple(pad)} in mode {mode!r} is too large for shape {input.shape}")
     return input.with_data(jnp.pad(input.data, pads, modes[mode]))
 
 
-@op("reflection_pad1d", "reflection_pad2d")
+@op("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 def _reflection_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
     return _pad(input, padding, "reflect")
 
 
-@op("replication_pad1d", "replication_pad2d")
+@op("replication_pad1d", "replication_pad2d", "replication_pad3d")
 def _replication_pad(input: Tensor, padding: Sequence[int]) -> Tensor:
     return _pad(input, padding, "replicate")
 
