@@ -126,10 +126,8 @@ def compare(target, args, kwargs, smooth):
     results = jax.jit(lambda arrays: [both(arrays, order) for order in ORDERS])(arrays)
     gradients = ()
     if weights:
-        score = sum(
-            (x * torch.from_numpy(np.asarray(w))).sum()
-            for x, w in zip([x for x, m in zip(want, moving, strict=True) if m], weights, strict=True)
-        )
+        floating = [x for x, moves in zip(want, moving, strict=True) if moves]
+        score = sum((x * torch.from_numpy(np.asarray(w))).sum() for x, w in zip(floating, weights, strict=True))
         gradients = torch.autograd.grad(score, floats, allow_unused=True)
     for got, mine in results:
         assert len(got) == len(want)
