@@ -100,6 +100,8 @@ def _convert(
             return model
         except (_fx.Untraceable, ConversionError) as reason:
             reasons.append(reason)
+            if _fx.recurrent(module):  # torch.export would unroll it, step by step
+                raise ConversionError(str(reason)) from reason
     # an operator that is missing says more than a way that is closed
     reasons.sort(key=lambda reason: not isinstance(reason, _UnsupportedOperatorError))
     raise ConversionError(f"{reasons[0]}\n(The other way: {str(reasons[1]).splitlines()[0]})") from reasons[0]

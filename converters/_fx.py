@@ -52,6 +52,11 @@ def trace(module: nn.Module, inputs: int, name: str) -> Any:
             raise Untraceable(f"{name}: {error}") from error
 
 
+def recurrent(module: nn.Module) -> bool:
+    """Whether there is an LSTM or its like in a module."""
+    return any(isinstance(child, nn.RNNBase | nn.RNNCellBase) for child in module.modules())
+
+
 def refuse_scripted(module: nn.Module, name: str) -> None:
     """An error for modules that TorchScript has compiled, which have neither Python code nor hooks."""
     scripted = [path for path, child in module.named_modules() if isinstance(child, torch.jit.ScriptModule)]

@@ -24,7 +24,7 @@ SIZE = (33, 47)
 # torch.fx cannot follow these, because they look at sizes or write through views.
 EXPORTED = {nets.InPlaceView, nets.LooksAtSizes, nets.Transformer, nets.WeightTricks}
 # These take images of one size in PyTorch.
-FIXED = {nets.FunctionalReLU, nets.Norms, nets.MaskedAttention, nets.Shapes, nets.Windows} | EXPORTED
+FIXED = {nets.FunctionalReLU, nets.Activations, nets.Norms, nets.MaskedAttention, nets.Shapes, nets.Windows} | EXPORTED
 
 
 def built(cls, **options):

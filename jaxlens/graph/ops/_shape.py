@@ -287,6 +287,19 @@ def _basic(input: Tensor, index: tuple[Any, ...]) -> Tensor:
     return Tensor(data.reshape((1,) * len(new) + data.shape), tuple(result.index(axis) for axis in stored), channel)
 
 
+@op("setitem")
+def _setitem(input: Tensor, index: Any, value: Any) -> Tensor:
+    index = index if isinstance(index, tuple) else (index,)
+    number = not isinstance(value, Tensor) or not value.ndim
+    if len(index) == 1 and isinstance(index[0], Tensor) and index[0].dtype == bool and number:
+        mask = index[0].reshaped((*index[0].shape, *(1,) * (input.ndim - index[0].ndim)))
+        return elementwise(lambda x, m, v: jnp.where(m, jnp.asarray(v, x.dtype), x), input, mask, value)
+    refuse(any(isinstance(each, Tensor | tuple | bool) for each in index), "an assignment to places that a tensor gives")
+    _getitem(input, index)  # its errors
+    value = value.logical.astype(input.dtype) if isinstance(value, Tensor) else value
+    return tensor(input.logical.at[index].set(value), input.channel)
+
+
 @op("index")
 def _index(input: Tensor, indices: Sequence[Any]) -> Tensor:
     return _getitem(input, tuple(slice(None) if each is None else each for each in indices))
