@@ -10,7 +10,12 @@ from jaxlens import modelzoo
 
 @click.command()
 @click.argument("name")
-@click.option("--weights", required=True, type=click.Path(path_type=Path), help="A torch state dict (.pth, .pt, .safetensors).")
+@click.option(
+    "--weights",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A PyTorch state dict (.pth, .pt, .safetensors, .npz, .h5).",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write (.safetensors).")
 def main(name: str, weights: Path, out: Path) -> None:
     """Converts a PyTorch state dict to the weights of NAME (see `jaxlens models`) for use without torch.

@@ -36,8 +36,8 @@ def load(
         name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid and Lucent, or
             "lensnet", our small one whose training images are `jaxlens.data.synthetic`; or the path of a `.safetensors` file
             that `modelzoo.save` wrote, of a network of the zoo or of one that `converters.from_torch` imported.
-        weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a torch state
-            dict in `.pth`, `.pt` or `.safetensors`, or what `modelzoo.save` wrote); or None for random weights:
+        weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a PyTorch state
+            dict in `.pth`, `.pt`, `.safetensors`, `.npz` or `.h5`, or what `modelzoo.save` wrote); or None for random weights:
             He-normal kernels, zero biases, batch norms that do nothing.
         seed: of the random weights.
         progress: show a bar while downloading.
