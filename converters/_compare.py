@@ -52,21 +52,28 @@ def compare(module: Any, forward: Any, params: Any, *inputs: Any) -> list[Row]:
 
 def run_ours(forward: Any, params: Any, *inputs: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What every layer of our network outputs, and its kind, under the names that `run_torch` uses."""
-    calls: dict[str, list[np.ndarray]] = {}
     kinds: dict[str, str] = {}
 
-    def record(site: Site, call: Any, *args: Any, **kwargs: Any) -> Any:
-        out = call(*args, **kwargs)
-        if hasattr(out, "shape"):
-            calls.setdefault(site.name, []).append(np.asarray(out))
-            kinds[site.name] = site.kind
-        return out
+    def run(params: Any, *inputs: jax.Array) -> dict[str, list[jax.Array]]:
+        calls: dict[str, list[jax.Array]] = {}
 
-    # not jitted: one program with the 500 layers of a ResNet as outputs takes longer to compile than its operations do
-    with jax.default_matmul_precision("highest"), intercepting([record], {}):
-        out = forward(params, *map(jnp.asarray, inputs))
-    calls["logits"], kinds["logits"] = [np.asarray(out)], "Output"
-    values = _numbered(calls)
+        def record(site: Site, call: Any, *args: Any, **kwargs: Any) -> Any:
+            out = call(*args, **kwargs)
+            if hasattr(out, "shape"):
+                calls.setdefault(site.name, []).append(out)
+                kinds[site.name] = site.kind
+            return out
+
+        with jax.default_matmul_precision("highest"), intercepting([record], {}):
+            out = forward(params, *inputs)
+        kinds["logits"] = "Output"
+        return calls | {"logits": [out]}
+
+    program = jax.jit(run).lower(params, *map(jnp.asarray, inputs))
+    # It runs once: hundreds of layers as outputs take longer to optimise than to compute.
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    calls = program.compile(compiler_options=quick)(params, *map(jnp.asarray, inputs))
+    values = _numbered({name: [np.asarray(x) for x in values] for name, values in calls.items()})
     return values, {label: kinds[label.partition("@")[0]] for label in values}
 
 

@@ -134,7 +134,7 @@ def window_weights(
     """
     if logit_scale is not None:
         q, k = (x * lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1e-24)) for x in (q, k))
-        q = q * jnp.exp(jnp.minimum(logit_scale, math.log(100)))[None]
+        q = q * jnp.exp(jnp.minimum(logit_scale, math.log(100)))[None, None]
     else:
         q = q * q.shape[-1] ** -0.5
     scores = q @ k.swapaxes(-1, -2) + bias[None, None]

@@ -46,7 +46,7 @@ class CNBlock(nnx.Module):
         self.stochastic_depth = StochasticDepth()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x + self.stochastic_depth(self.layer_scale[...] * self.block(x))
+        return x + self.stochastic_depth(self.layer_scale[...][None] * self.block(x))
 
 
 class ConvNeXt(nnx.Module):

@@ -68,10 +68,11 @@ def test_all_of_torchvisions_classifiers_are_there():
 def test_options():
     model = modelzoo.load("resnet18", None, num_classes=7)
     assert model.layers["logits"].shape == (7,) and model.labels is None
-    assert modelzoo.load("vit_b_32", None, image_size=64).input_size == (64, 64)
-    assert modelzoo.load("inception_v3", None).input_size == (299, 299)
+    transformer = modelzoo.load("vit_b_32", None, image_size=64)
+    assert transformer.input_size == (64, 64)
     images = jnp.full((1, 75, 96, 3), 0.3)
     ours, plain = (modelzoo.load("inception_v3", None, transform_input=each) for each in (True, False))
+    assert ours.input_size == (299, 299)
     halves = plain.replace(preprocess=Preprocess.mean_std((0.5,) * 3, (0.5,) * 3))
     stem = ["Conv2d_1a_3x3.conv"]
     want = jaxlens.activations(halves, images, stem)[stem[0]]
@@ -79,7 +80,7 @@ def test_options():
     with pytest.raises(TypeError, match=r"resnet18 has no option classes. It takes: num_classes\."):
         modelzoo.load("resnet18", None, classes=7)
     with pytest.raises(ValueError, match=r"The images are 64x96, but this network takes 64x64 only"):
-        modelzoo.load("vit_b_32", None, image_size=64)(jnp.zeros((1, 64, 96, 3)))
+        transformer(jnp.zeros((1, 64, 96, 3)))
 
 
 def test_what_a_loaded_model_knows(squeezenet):

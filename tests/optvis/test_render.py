@@ -106,7 +106,8 @@ def test_the_same_on_four_devices(model, tmp_path):
         "assert 'num_partitions=4' in seen[0] and not any(word in seen[0] for word in exchanges)\n"
         f"np.save({str(tmp_path / 'four.npy')!r}, result.images)\n"
     )
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=Path(__file__).parents[2])
     assert np.abs(np.load(tmp_path / "four.npy") - want).max() < 1e-4
 
