@@ -71,7 +71,7 @@ def run_ours(forward: Any, params: Any, *inputs: Any) -> tuple[dict[str, np.ndar
 
     program = jax.jit(run).lower(params, *map(jnp.asarray, inputs))
     # It runs once: hundreds of layers as outputs take longer to optimise than to compute.
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    quick: dict[str, str | bool] = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
     calls = program.compile(compiler_options=quick)(params, *map(jnp.asarray, inputs))
     values = _numbered({name: [np.asarray(x) for x in values] for name, values in calls.items()})
     return values, {label: kinds[label.partition("@")[0]] for label in values}

@@ -16,68 +16,7 @@ from jaxlens.model._sites import site
 Path = tuple[str | int, ...]  # where a tensor is in nested tuples and dicts
 
 
-class GraphForward:
-    """The forward function of an imported network, `(params, images) -> logits`; equal graphs are equal.
-
-    Attributes:
-        graph: the network.
-        output: which part of what the network returns are the logits: a key of a dict, a number of a tuple, several of them
-            for nested ones. The other parts are layers `output[...]`.
-    """
-
-    def __init__(self, graph: Graph, output: Path = ()):
-        self.graph, self.output = graph, output
-        self._orders = dict(graph.orders)
-        self._hash = hash((graph, output))  # of a deep graph: worth computing once
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, GraphForward)
-            and self._hash == other._hash
-            and (self.graph, self.output) == (other.graph, other.output)
-        )
-
-    def __call__(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
-        """Inputs channels last, as everything on the surface: `[B, H, W, C]` for what PyTorch takes as `[B, C, H, W]`."""
-        leaves = dict(_leaves(self.run(params, *inputs)))
-        if self.output not in leaves:
-            found = ", ".join(f"output={path} {leaf.shape}" for path, leaf in leaves.items())
-            raise ConversionError(
-                f"output={self.output} is not a tensor that the network returns. There are: {found or 'none'}."
-            )
-        for path, leaf in leaves.items():
-            if path != self.output:
-                site(f"output{_named(path)}", _identity, kind="Output")(leaf.surface)
-        return leaves[self.output].surface
-
-    def parts(self, params: Mapping[str, Any], *inputs: Any) -> dict[Path, tuple[int, ...]]:
-        """The tensors that the network returns, by where they are, with their shapes; nothing is computed."""
-        found: dict[Path, tuple[int, ...]] = {}
-
-        def probe(params: Any, *inputs: jax.Array) -> None:
-            found.update((path, leaf.shape) for path, leaf in _leaves(self.run(params, *inputs)))
-
-        jax.eval_shape(probe, params, *inputs)
-        return found
-
-    def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
-        """What the network returns, with Tensors for PyTorch's."""
-        if len(inputs) != len(self.graph.inputs):
-            raise TypeError(f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}.")
-        values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
-        frame = _Frame(params, self._orders, values)
-        frame.execute(self.graph.nodes, "", "")
-        return frame.value(self.graph.output)
-
-
-def _input(x: jax.Array) -> Tensor:
-    return maps(x) if x.ndim == 4 else tensor(x)
-
-
-class _Frame:
+class Frame:
     """The values of one run of a graph."""
 
     def __init__(self, params: Mapping[str, jax.Array], orders: Mapping[str, tuple[int, ...]], values: dict[str, Any]):
@@ -144,6 +83,69 @@ class _Frame:
         if isinstance(tree, FrozenDict):
             return {key: self.value(part) for key, part in tree.items}
         return jnp.dtype(tree.name) if isinstance(tree, DType) else tree
+
+
+class GraphForward:
+    """The forward function of an imported network, `(params, images) -> logits`; equal graphs are equal.
+
+    Attributes:
+        graph: the network.
+        output: which part of what the network returns are the logits: a key of a dict, a number of a tuple, several of them
+            for nested ones. The other parts are layers `output[...]`.
+    """
+
+    frame = Frame  # what keeps the values of a run
+
+    def __init__(self, graph: Graph, output: Path = ()):
+        self.graph, self.output = graph, output
+        self._orders = dict(graph.orders)
+        self._hash = hash((graph, output))  # of a deep graph: worth computing once
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, GraphForward)
+            and self._hash == other._hash
+            and (self.graph, self.output) == (other.graph, other.output)
+        )
+
+    def __call__(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
+        """Inputs channels last, as everything on the surface: `[B, H, W, C]` for what PyTorch takes as `[B, C, H, W]`."""
+        leaves = dict(_leaves(self.run(params, *inputs)))
+        if self.output not in leaves:
+            found = ", ".join(f"output={path} {leaf.shape}" for path, leaf in leaves.items())
+            raise ConversionError(
+                f"output={self.output} is not a tensor that the network returns. There are: {found or 'none'}."
+            )
+        for path, leaf in leaves.items():
+            if path != self.output:
+                site(f"output{_named(path)}", _identity, kind="Output")(leaf.surface)
+        return leaves[self.output].surface
+
+    def parts(self, params: Mapping[str, Any], *inputs: Any) -> dict[Path, tuple[int, ...]]:
+        """The tensors that the network returns, by where they are, with their shapes; nothing is computed."""
+        found: dict[Path, tuple[int, ...]] = {}
+
+        def probe(params: Any, *inputs: jax.Array) -> None:
+            found.update((path, leaf.shape) for path, leaf in _leaves(self.run(params, *inputs)))
+
+        jax.eval_shape(probe, params, *inputs)
+        return found
+
+    def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
+        """What the network returns, with Tensors for PyTorch's."""
+        if len(inputs) != len(self.graph.inputs):
+            raise TypeError(f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}.")
+        values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
+        frame = self.frame(params, self._orders, values)
+        frame.execute(self.graph.nodes, "", "")
+        return frame.value(self.graph.output)
+
+
+def _input(x: jax.Array) -> Tensor:
+    return maps(x) if x.ndim == 4 else tensor(x)
 
 
 def _attention_site(path: str, weights: Callable[..., jax.Array]) -> Callable[..., jax.Array]:

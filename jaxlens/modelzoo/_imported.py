@@ -12,7 +12,7 @@ import numpy as np
 from jaxlens.errors import WeightsError
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph._ir import Op
-from jaxlens.graph._run import _Frame, _input
+from jaxlens.graph._run import Frame
 from jaxlens.graph._tensor import Tensor
 from jaxlens.graph.ops import OPS, _elementwise
 from jaxlens.model import Model, Preprocess
@@ -32,6 +32,12 @@ def metadata(model: Model) -> dict[str, str]:
         raise ValueError(
             f"preprocess={model.preprocess!r} of {model.name} is code, which no file can hold: use jaxlens.model.Preprocess."
         )
+    if len(model.forward.graph.inputs) == 1:
+        try:
+            _run(model, model.forward)
+        except Exception as error:
+            reason = brief(str(error).partition("\n")[0])
+            raise ValueError(f"{model.name} is beyond what modelzoo.load accepts from a file ({reason}).") from error
     about = {
         "output": model.forward.output,
         "scale": model.preprocess.scale,
@@ -97,28 +103,24 @@ def _options(graph: Graph, about: Any) -> dict[str, Any]:
 
 
 def _try(model: Model, forward: GraphForward, path: Path) -> None:
-    """Runs the graph on shapes alone."""
-    image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
-    trial = _Trial(forward.graph, forward.output)
     try:
-        with np.errstate(divide="raise", invalid="raise"):  # a stride of 0
-            jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
+        _run(model, forward)
     except Exception as error:  # whatever an operator makes of what a stranger wrote
         reason = brief(str(error).partition("\n")[0] or type(error).__name__)
         raise WeightsError(f"{path} is damaged: its graph does not run with its weights ({reason}).") from error
 
 
-class _Trial(GraphForward):
-    """The first run of a stranger's graph: it ends where a value grows beyond bounds."""
-
-    def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
-        values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
-        frame = _Bounded(params, dict(self.graph.orders), values)
-        frame.execute(self.graph.nodes, "", "")
-        return frame.value(self.graph.output)
+def _run(model: Model, forward: GraphForward) -> None:
+    """Runs the graph on shapes alone, within bounds."""
+    image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
+    trial = _Trial(forward.graph, forward.output)
+    with np.errstate(divide="raise", invalid="raise"):  # a stride of 0
+        jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
 
 
-class _Bounded(_Frame):
+class _Bounded(Frame):
+    """The values of a run that ends where one of them grows beyond bounds."""
+
     def value(self, tree: Any) -> Any:
         """Everything that is passed on comes through here."""
         value = super().value(tree)
@@ -138,6 +140,12 @@ class _Bounded(_Frame):
             raise ValueError(f"{node.op!r} would take {steps} steps")
         _require_numbers(node.op, args, kwargs)
         return super().operator(node, path, kind)
+
+
+class _Trial(GraphForward):
+    """The first run of a stranger's graph."""
+
+    frame = _Bounded
 
 
 def _parts(tree: Any) -> Iterator[Any]:

@@ -369,3 +369,14 @@ def test_a_model_whose_preprocessing_is_code_cannot_be_saved(tmp_path):
     model = from_torch(built(nets.Reused), SIZE, preprocess=lambda x: x)
     with pytest.raises(ValueError, match=r"preprocess=.* of Reused is code, which no file can hold"):
         modelzoo.save(model, tmp_path / "net.safetensors")
+
+
+def test_what_no_file_may_ask_for_cannot_be_saved(tmp_path):
+    """A pool over 130 x 130 pixels takes that many steps to trace: `load` refuses it, so `save` does."""
+    module = nn.Sequential(nn.AvgPool2d(130), nn.Flatten())
+    model = from_torch(module, (130, 260))
+    with pytest.raises(
+        ValueError, match="Sequential is beyond what modelzoo.load accepts from a file .*'avg_pool2d' would take"
+    ):
+        modelzoo.save(model, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
