@@ -121,7 +121,13 @@ def avg_pool(
             `count_include_pad=False`; with `ceil_mode` PyTorch counts the padding asked for and not the extra on the far side.
         divisor: divides by this instead (PyTorch's `divisor_override`).
     """
-    total = functools.reduce(jnp.add, _shifts(_padded(x, pads, 0.0), window, stride))
+    total = _padded(x, pads, 0.0)
+    for axis in (0, 1):  # a sum over a window is one over its rows, and then one over its columns
+        if total.shape[1 + axis] < window[axis] + stride[axis]:  # a single window, perhaps of a whole map
+            total = lax.slice_in_dim(total, 0, window[axis], axis=1 + axis).sum(1 + axis, keepdims=True)
+        else:
+            line, step = ((n, 1) if axis == 0 else (1, n) for n in (window[axis], stride[axis]))
+            total = functools.reduce(jnp.add, _shifts(total, line, step))
     if divisor is not None or count is None or count == pads:
         return total / (divisor or window[0] * window[1])
     counted = []

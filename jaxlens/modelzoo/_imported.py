@@ -162,7 +162,8 @@ def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     values = [*args, *(value for key, value in kwargs.items() if key != "value")]
     numbers = [[abs(n) for n in _parts(value) if type(n) is int] for value in values]
     if any(word in op for word in ("pool", "unfold", "im2col")):  # one for each pixel of a window
-        return max(math.prod(max(n, 1) for n in each) for each in numbers)
+        axes = next((n for n in (1, 2, 3) if f"{n}d" in op), 2)  # one number stands for all sides
+        return max(math.prod(max(n, 1) for n in each) ** (axes if len(each) == 1 else 1) for each in numbers)
     sides = "attention", "chunk", "interpolate", "pad", "response", "tensor_split", "upsample"
     if any(word in op for word in sides):  # one for each pixel of a side, token or piece
         tokens = [n for x in values if isinstance(x, Tensor) and "attention" in op for n in x.shape]

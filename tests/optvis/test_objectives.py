@@ -8,14 +8,20 @@ import pytest
 
 from jaxlens.errors import UnknownLayerError
 from jaxlens.optvis import objectives, param, render
-from jaxlens.optvis.objectives import _base
+from jaxlens.optvis.objectives import _base, _image
 from tests.helpers import small_model
 
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(3, 5, 7, 4)).astype(np.float32)  # B, H, W, C
 X = RNG.uniform(size=(3, 9, 11, 3)).astype(np.float32)
 DENSE = RNG.normal(size=(3, 4)).astype(np.float32)
-ACTS = {"a": jnp.asarray(A), "input": jnp.asarray(X), "dense": jnp.asarray(DENSE), "logits": jnp.asarray(DENSE)}
+ACTS = {
+    "step": jnp.uint32(3),
+    "a": jnp.asarray(A),
+    "input": jnp.asarray(X),
+    "dense": jnp.asarray(DENSE),
+    "logits": jnp.asarray(DENSE),
+}
 V = RNG.normal(size=4).astype(np.float32)
 
 
@@ -32,7 +38,112 @@ def gram_similarity(a):
     return sum((grams[i] * grams[j]).sum() for i in range(3) for j in range(3) if i != j) / 3
 
 
+def norms(a):
+    return 1e-4 + np.linalg.norm(a, axis=-1)
+
+
+def cosines(a, v):
+    return a @ v / norms(a) / norms(v)
+
+
+def raised(values, cosine, power):
+    return (values * np.maximum(cosine, 0.1) ** power).mean()
+
+
+def blurred(x, w):
+    """Lucid's kernel, written out pixel by pixel."""
+    kernel = np.full((w, w), 0.5)
+    kernel[1:-1, 1:-1] = 1
+    out, r = np.zeros_like(x), w // 2
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            places = [
+                (i + a, j + b, kernel[a + r, b + r])
+                for a in range(-r, r + 1)
+                for b in range(-r, r + 1)
+                if 0 <= i + a < x.shape[1] and 0 <= j + b < x.shape[2]
+            ]
+            out[:, i, j] = sum(k * x[:, a, b] for a, b, k in places) / sum(k for _, _, k in places)
+    return out
+
+
+def boundary(x, w):
+    mask = np.ones(x.shape[1:3])
+    mask[w:-w, w:-w] = 0
+    return -(mask[None, :, :, None] * ((blurred(x, 5) - x) ** 2 + 0.8 * (x - 0.25) ** 2)).sum()
+
+
+def aligned(a, decay):
+    pairs = [(i, i + d, d) for d in range(1, 5) for i in range(len(a) - d)]
+    return -sum(((a[i] - a[j]) ** 2).mean() / decay**d for i, j, d in pairs)
+
+
+def grams(a):
+    return [f.reshape(-1, f.shape[-1]).T @ f.reshape(-1, f.shape[-1]) / (f.shape[0] * f.shape[1]) for f in a]
+
+
+def cosine_of(a, b):
+    return (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+T = RNG.normal(size=(3, 4, 4)).astype(np.float32)
+FULL = RNG.normal(size=(5, 7, 4)).astype(np.float32)
+S = RNG.normal(size=(4, 4)).astype(np.float32)
+RGBA = RNG.uniform(size=(3, 9, 11, 4)).astype(np.float32)
+ACTS |= {"rgba": jnp.asarray(RGBA), "step": jnp.float32(3)}
+
 CASES = {
+    "direction_cossim": (objectives.direction_cossim("a", V), cosines(A, V).mean()),
+    "direction_cossim, power": (objectives.direction_cossim("a", V, 2), raised(cosines(A, V), cosines(A, V), 2)),
+    "tensor_direction": (
+        objectives.tensor_direction("a", T, 1),
+        raised((A[:, 1:4, 1:5] * T).sum(-1), (A[:, 1:4, 1:5] * T).sum(-1) / norms(A[:, 1:4, 1:5]) / norms(T), 1),
+    ),
+    "spatial_channel": (objectives.spatial_channel("a", FULL), (A * FULL).sum(-1).mean()),
+    "channel_weight": (objectives.channel_weight("a", V, batch=2), (A[2] * V).mean()),
+    "neuron_weight": (objectives.neuron_weight("a", V, x=6, y=1), (A[:, 1, 6] * V).mean()),
+    "neuron_weight, equal, centre": (objectives.neuron_weight("a"), A[:, 2, 3].mean()),
+    "localgroup_weight": (objectives.localgroup_weight("a", V, 1, 0, wx=4, wy=2), (A[:, :2, 1:5] * V).mean()),
+    "localgroup_weight, centre": (objectives.localgroup_weight("a", wx=3, wy=1), A[:, 2:3, 2:5].mean()),
+    "angled_neuron_direction": (
+        objectives.angled_neuron_direction("a", V, S, x=5, y=0),
+        raised((A[:, 0, 5] * (V @ S)).mean(-1), (A[:, 0, 5] * (V @ S)).mean(-1) / norms(A[:, 0, 5]), 4),
+    ),
+    "channel_interpolate": (
+        objectives.channel_interpolate("a", 1, "dense", 2),
+        A[0, ..., 1].mean() + 0.5 * A[1, ..., 1].mean() + 0.5 * DENSE[1, 2] + DENSE[2, 2],
+    ),
+    "alignment": (objectives.alignment("a", 3), aligned(A, 3)),
+    "dot_compare": (objectives.dot_compare("a"), (A[0] * A[1]).sum()),
+    "dot_compare, power": (
+        objectives.dot_compare("a", 2, 1.5),
+        (A[0] * A[2]).sum() * max(0.1, cosine_of(A[0], A[2])) ** 1.5,
+    ),
+    "dot_compare, target": (objectives.dot_compare("a", target=FULL, comp_batch=1), (A[1] * FULL).sum()),
+    "cossim_compare": (objectives.cossim_compare("a", 2, 1), cosine_of(A[1], A[2])),
+    "l1_compare": (objectives.l1_compare("dense"), np.abs(DENSE[0] - DENSE[1]).mean()),
+    "l2_compare": (objectives.l2_compare("a", target=FULL), np.linalg.norm(A[0] - FULL, axis=-1).mean()),
+    "activation_difference": (
+        objectives.activation_difference(["a", "dense"], difference_to=2),
+        np.abs(A[0] - A[2]).mean() + np.abs(DENSE[0] - DENSE[2]).mean(),
+    ),
+    "activation_difference, target": (
+        objectives.activation_difference("a", objectives.mean_L2, difference_to={"a": FULL}, batch=1),
+        np.sqrt(((A[1] - FULL) ** 2).mean()),
+    ),
+    "style": (objectives.style("a", 1), np.abs(grams(A)[0] - grams(A)[1]).mean()),
+    "style, target": (objectives.style("a", {"a": T[None]}), np.abs(grams(A)[0] - grams([T])[0]).mean()),
+    "input_diff": (objectives.input_diff(X[1]), np.sqrt(((X[0] - X[1]) ** 2).mean())),
+    "blur_input_each_step": (objectives.blur_input_each_step(), 0.5 * ((X - blurred(X, 3)) ** 2).sum()),
+    "blur_alpha_each_step": (
+        _image.Blur(first=3, layer="rgba"),
+        0.5 * ((RGBA - blurred(RGBA, 3))[..., 3] ** 2).sum(),
+    ),
+    "penalize_boundary_complexity": (objectives.penalize_boundary_complexity(X.shape, w=2, C=0.25), boundary(X, 2)),
+    "decay": (objectives.decay(12), 0.75),
+    "decay, done": (objectives.decay(2), 0),
+    "only_after, before": (objectives.only_after(4), 0),
+    "only_after": (objectives.only_after(3) * objectives.channel("a", 2), A[..., 2].mean()),
     "channel": (objectives.channel("a", 2), A[..., 2].mean()),
     "channel of one image": (objectives.channel("a", 2, batch=1), A[1, ..., 2].mean()),
     "channel of a dense layer": (objectives.channel("dense", 3), DENSE[:, 3].mean()),
@@ -160,11 +271,59 @@ def test_wrapped_and_plain_functions():
         (lambda: objectives.neuron("a", 0, y=5), r"y=5 is outside 0\.\.4"),
         (lambda: objectives.direction("a", np.ones(3)), r"vec has 3 entries, but layer 'a' has 4 channels"),
         (lambda: 2 * objectives.channel("a", 0, batch=3), r"batch=3 is outside 0\.\.2"),
+        (lambda: objectives.channel_weight("a", np.ones(5)), r"weight has 5 entries, but layer 'a' has 4 channels"),
+        (lambda: objectives.localgroup_weight("a", x=5, y=0, wx=3), r"the last pixel of wx=3=7 is outside 0\.\.6"),
+        (lambda: objectives.localgroup_weight("a", wy=6), r"wy=6 is outside 0\.\.5"),
+        (
+            lambda: objectives.tensor_direction("a", np.ones((6, 2, 4))),
+            r"vec has shape \(6, 2, 4\), but layer 'a' has \(5, 7, 4\)",
+        ),
+        (lambda: objectives.direction_cossim("a", np.ones(3)), "vec has 3 entries"),
+        (lambda: objectives.angled_neuron_direction("a", np.ones(4), x=9), r"x=9 is outside 0\.\.6"),
+        (lambda: objectives.channel_interpolate("a", 1, "a", 4), r"channel=4 is outside 0\.\.3"),
+        (lambda: objectives.dot_compare("a", 3), r"batch=3 is outside 0\.\.2"),
+        (lambda: objectives.cossim_compare("a", comp_batch=3), r"comp_batch=3 is outside 0\.\.2"),
+        (lambda: objectives.l2_compare("a", target=np.ones((5, 6, 4))), r"target has shape \(5, 6, 4\), but layer 'a' outputs"),
+        (lambda: objectives.style("a", 5), "difference_to=5 is outside"),
+        (lambda: objectives.style("a", {"a": np.ones((2, 2, 3))}), "difference_to has 3 channels of 'a', which has 4"),
+        (lambda: objectives.activation_difference("a", difference_to={"a": np.ones((5, 5, 4))}), "target has shape"),
+        (lambda: objectives.input_diff(np.ones((9, 9, 3))), r"target has shape \(9, 9, 3\)"),
+        (lambda: objectives.blur_alpha_each_step(), "images with a fourth channel"),
+        (lambda: objectives.penalize_boundary_complexity((4, 9)), r"shp or mask is \(4, 9\), but the images are \(9, 11\)"),
     ],
 )
 def test_what_jax_would_clamp_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        make().check({"a": (5, 7, 4)}, images=3)
+        make().check({"a": (5, 7, 4), "input": (9, 11, 3)}, images=3)
+
+
+def test_objectives_on_several_images_want_several():
+    for one in (objectives.alignment("a"), objectives.channel_interpolate("a", 0, "a", 1)):
+        with pytest.raises(ValueError, match="compares a task's images, but there is 1"):
+            one.check({"a": (5, 7, 4)}, images=1)
+
+
+def test_targets_batch():
+    targets = RNG.normal(size=(2, 5, 7, 4)).astype(np.float32)
+    for make in (
+        lambda target: objectives.dot_compare("a", cossim_pow=1, target=target),
+        lambda target: objectives.style("a", {"a": target}),
+        lambda target: objectives.tensor_direction("a", target),
+        lambda target: objectives.activation_difference("a", difference_to={"a": target}),
+    ):
+        both = make(targets)
+        assert _base.task_count(both) == 2
+        values = jax.vmap(lambda o: o(ACTS))(_base.batched(both, 2))
+        np.testing.assert_allclose(values, [make(target)(ACTS) for target in targets], rtol=1e-5)
+
+
+def test_combinations():
+    both = objectives.combine(objectives.channel("a", [0, 2]), ["dense:1", objectives.neuron("a", [3, 1])])
+    names = ["a:0 + dense:1", "a:0 + a:3@centre,centre", "a:0 + a:1@centre,centre"]
+    assert [each.describe() for each in both] == [*names, *(name.replace("a:0", "a:2") for name in names)]
+    np.testing.assert_allclose(both[4](ACTS), A[..., 2].mean() + A[:, 2, 3, 3].mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match="groups is empty"):
+        objectives.combine()
 
 
 def test_wrong_arguments():
@@ -190,6 +349,24 @@ def test_wrong_arguments():
         lambda: objectives.L2(constant=0.3),
         lambda: objectives.diversity("blocks.0.conv2"),
         lambda: objectives.class_logit("logits", 1),
+        lambda: objectives.direction_cossim("blocks.0.conv2", np.linspace(-1, 1, 8)),
+        lambda: objectives.tensor_direction("blocks.0.conv2", RNG.normal(size=(3, 4, 8))),
+        lambda: objectives.neuron_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
+        lambda: objectives.localgroup_weight("blocks.0.conv2", wx=3, wy=2),
+        lambda: objectives.channel_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
+        lambda: objectives.angled_neuron_direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
+        lambda: objectives.channel_interpolate("blocks.0.conv2", 1, "stem", 2),
+        lambda: objectives.alignment("blocks.0.conv2"),
+        lambda: objectives.dot_compare("blocks.0.conv2", cossim_pow=1),
+        lambda: objectives.cossim_compare("blocks.0.conv2"),
+        lambda: objectives.l1_compare("blocks.0.conv2"),
+        lambda: objectives.l2_compare("blocks.0.conv2"),
+        lambda: objectives.activation_difference("blocks.0.conv2", objectives.mean_L2, difference_to=1),
+        lambda: objectives.style(["stem", "blocks.0.conv2"], 1),
+        lambda: objectives.input_diff(np.full((24, 28, 3), 0.3)),
+        lambda: objectives.blur_input_each_step(),
+        lambda: objectives.penalize_boundary_complexity((24, 28), w=4),
+        lambda: objectives.decay(100) * objectives.channel("stem", 0) + objectives.only_after(2) * objectives.L1(),
     ],
 )
 def test_every_objective_rises_and_with_a_minus_falls(make, sign):

@@ -2,8 +2,21 @@
 
 from jaxlens.optvis.objectives._base import Objective as Objective
 from jaxlens.optvis.objectives._base import stack as stack
+from jaxlens.optvis.objectives._compare import activation_difference as activation_difference
+from jaxlens.optvis.objectives._compare import cossim_compare as cossim_compare
+from jaxlens.optvis.objectives._compare import dot_compare as dot_compare
+from jaxlens.optvis.objectives._compare import gram as gram
+from jaxlens.optvis.objectives._compare import input_diff as input_diff
+from jaxlens.optvis.objectives._compare import l1_compare as l1_compare
+from jaxlens.optvis.objectives._compare import l2_compare as l2_compare
+from jaxlens.optvis.objectives._compare import mean_L1 as mean_L1
+from jaxlens.optvis.objectives._compare import mean_L2 as mean_L2
+from jaxlens.optvis.objectives._compare import style as style
 from jaxlens.optvis.objectives._image import L1 as L1
 from jaxlens.optvis.objectives._image import L2 as L2
+from jaxlens.optvis.objectives._image import blur_alpha_each_step as blur_alpha_each_step
+from jaxlens.optvis.objectives._image import blur_input_each_step as blur_input_each_step
+from jaxlens.optvis.objectives._image import penalize_boundary_complexity as penalize_boundary_complexity
 from jaxlens.optvis.objectives._image import total_variation as total_variation
 from jaxlens.optvis.objectives._layer import channel as channel
 from jaxlens.optvis.objectives._layer import class_logit as class_logit
@@ -14,3 +27,15 @@ from jaxlens.optvis.objectives._layer import diversity as diversity
 from jaxlens.optvis.objectives._layer import neuron as neuron
 from jaxlens.optvis.objectives._parse import as_objective as as_objective
 from jaxlens.optvis.objectives._parse import wrap_objective as wrap_objective
+from jaxlens.optvis.objectives._schedule import decay as decay
+from jaxlens.optvis.objectives._schedule import only_after as only_after
+from jaxlens.optvis.objectives._sets import alignment as alignment
+from jaxlens.optvis.objectives._sets import channel_interpolate as channel_interpolate
+from jaxlens.optvis.objectives._sets import combine as combine
+from jaxlens.optvis.objectives._weights import angled_neuron_direction as angled_neuron_direction
+from jaxlens.optvis.objectives._weights import channel_weight as channel_weight
+from jaxlens.optvis.objectives._weights import direction_cossim as direction_cossim
+from jaxlens.optvis.objectives._weights import localgroup_weight as localgroup_weight
+from jaxlens.optvis.objectives._weights import neuron_weight as neuron_weight
+from jaxlens.optvis.objectives._weights import spatial_channel as spatial_channel
+from jaxlens.optvis.objectives._weights import tensor_direction as tensor_direction

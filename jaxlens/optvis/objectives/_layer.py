@@ -21,7 +21,7 @@ def maps(activations: Activations, layer: str, batch: int | None) -> Float[Array
     return a if a.ndim == 4 else a.reshape(a.shape[0], -1, 1, a.shape[-1])
 
 
-def _channel(values: Float[Array, " c"], index: Int[Array, ""]) -> Float[Array, ""]:
+def one_channel(values: Float[Array, " c"], index: Int[Array, ""]) -> Float[Array, ""]:
     # A masked sum, not an indexing: its gradient is a broadcast where a gather's is a slow scatter.
     return jnp.where(jnp.arange(values.shape[0]) == index, values, 0.0).sum()
 
@@ -35,7 +35,7 @@ class Channel(Objective):
     batch: int | None = field(static=True, default=None)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        return _channel(maps(activations, self.layer, self.batch).mean((0, 1, 2)), self.index)
+        return one_channel(maps(activations, self.layer, self.batch).mean((0, 1, 2)), self.index)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         super().check(shapes, images)
@@ -56,12 +56,12 @@ class Neuron(Objective):
     batch: int | None = field(static=True, default=None)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        return _channel(_at(maps(activations, self.layer, self.batch), self.x, self.y).mean(0), self.index)
+        return one_channel(at(maps(activations, self.layer, self.batch), self.x, self.y).mean(0), self.index)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         super().check(shapes, images)
         check_range(self.index, shapes[self.layer][-1], "channel", self.layer)
-        _check_place(self, shapes[self.layer])
+        check_place(self, shapes[self.layer])
 
     def describe(self, task: int = 0) -> str:
         place = ",".join("centre" if v is None else str(pick(v, task, 0)) for v in (self.x, self.y))
@@ -76,14 +76,15 @@ def check_range(values: Any, count: int, what: str, layer: str) -> None:
         raise ValueError(f"{what}={shown} is outside 0..{count - 1} of layer {layer!r}.")
 
 
-def _check_place(objective: Any, shape: tuple[int, ...]) -> None:
+def check_place(objective: Any, shape: tuple[int, ...]) -> None:
+    """Raises for a position outside of the layer's map."""
     height, width = shape[:2] if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1)
     for value, count, what in ((objective.x, width, "x"), (objective.y, height, "y")):
         if value is not None:
             check_range(value, count, what, objective.layer)
 
 
-def _at(a: Float[Array, "b h w c"], x: Any, y: Any) -> Float[Array, "b c"]:
+def at(a: Float[Array, "b h w c"], x: Any, y: Any) -> Float[Array, "b c"]:
     """The activations at one position, the centre by default."""
     row = jnp.arange(a.shape[1]) == (a.shape[1] // 2 if y is None else y)
     column = jnp.arange(a.shape[2]) == (a.shape[2] // 2 if x is None else x)
@@ -104,7 +105,7 @@ class Direction(Objective):
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         a = maps(activations, self.layer, self.batch)
-        return dot_cossim(_at(a, self.x, self.y) if self.neuron else a, self.vector, self.cossim_pow)
+        return dot_cossim(at(a, self.x, self.y) if self.neuron else a, self.vector, self.cossim_pow)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         super().check(shapes, images)
@@ -112,19 +113,26 @@ class Direction(Objective):
         if self.vector.shape[-1] != channels:
             raise ValueError(f"vec has {self.vector.shape[-1]} entries, but layer {self.layer!r} has {channels} channels.")
         if self.neuron:
-            _check_place(self, shapes[self.layer])
+            check_place(self, shapes[self.layer])
 
     def describe(self, task: int = 0) -> str:
         return f"{self.layer}:direction"
 
 
-def dot_cossim(a: Float[Array, "... c"], vector: Float[Array, " c"], power: Float[Array, ""]) -> Float[Array, ""]:
-    """Lucid's `_dot_cossim`: the mean of `d * max(0.1, d / (|a| |v|)) ** power`, `d = a . v`, eps 1e-4 per norm."""
-    dot = jnp.dot(a, vector, precision=jax.lax.Precision.HIGHEST)
+def dot_cossim(a: Float[Array, "... c"], vector: Float[Array, "*hw c"], power: Float[Array, ""]) -> Float[Array, ""]:
+    """Lucid's `_dot_cossim`: the mean of `d * max(0.1, d / (|a| |v|)) ** power`, `d = a . v`, eps 1e-4 per norm.
+
+    The vector is one for all positions, or one for each.
+    """
+    if vector.ndim == 1:
+        dot = jnp.dot(a, vector, precision=jax.lax.Precision.HIGHEST)
+    else:
+        vector = vector[None]
+        dot = (a * vector).sum(-1)
     square = jnp.square(a).sum(-1)
     # Dead activations are common, and the norm has no gradient at 0: floor it below what eps resolves.
     norm = jnp.sqrt(jnp.maximum(square, 1e-12))
-    cosine = dot / (1e-4 + norm) / (1e-4 + jnp.linalg.norm(vector))  # eps: lucid/optvis/objectives.py
+    cosine = dot / (1e-4 + norm) / (1e-4 + jnp.linalg.norm(vector, axis=-1))  # eps: lucid/optvis/objectives.py
     return (dot * jnp.maximum(cosine, 0.1) ** power).mean()
 
 
@@ -186,7 +194,8 @@ def _label(model: Any, name: str) -> int:
     raise ValueError(f"label={name!r} is not a label of {model.name}. Closest: {suggest(name, model.labels)}.")
 
 
-def _indices(value: Any, name: str) -> Int[Array, "..."]:
+def indices(value: Any, name: str) -> Int[Array, "..."]:
+    """An integer or integers, or an error."""
     array = jnp.asarray(list(value) if isinstance(value, range) else value)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name}={value!r} must be an integer, or integers for a batch of tasks.")
@@ -201,7 +210,7 @@ def channel(layer: str, n_channel: Any, batch: int | None = None) -> Objective:
         n_channel: the channel, or a list, range or array of channels for a batch of tasks.
         batch: only this one of a task's images.
     """
-    return Channel(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch)
+    return Channel(index=indices(n_channel, "n_channel"), layer=layer, batch=batch)
 
 
 def neuron(layer: str, n_channel: Any, x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
@@ -212,8 +221,8 @@ def neuron(layer: str, n_channel: Any, x: Any = None, y: Any = None, batch: int 
         x, y: column and row; the centre by default (`W // 2`, `H // 2`). Lucid calls the row `x`, and
             Lucent takes the centre of the wrong axis for non-square images.
     """
-    place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
-    return Neuron(index=_indices(n_channel, "n_channel"), layer=layer, batch=batch, **place)
+    place = {k: None if v is None else indices(v, k) for k, v in (("x", x), ("y", y))}
+    return Neuron(index=indices(n_channel, "n_channel"), layer=layer, batch=batch, **place)
 
 
 def direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
@@ -232,7 +241,7 @@ def direction_neuron(
     layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: int | None = None
 ) -> Objective:
     """`direction` at one position, as `neuron` is `channel` at one position."""
-    place = {k: None if v is None else _indices(v, k) for k, v in (("x", x), ("y", y))}
+    place = {k: None if v is None else indices(v, k) for k, v in (("x", x), ("y", y))}
     return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)
 
 

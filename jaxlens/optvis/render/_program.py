@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from jaxlens._pytree import pytree
 from jaxlens.model import Model
 from jaxlens.model._model import run
+from jaxlens.optvis.objectives._schedule import STEP
 from jaxlens.optvis.transform import resize
 
 
@@ -50,21 +51,23 @@ class State:
     failed_at: Array
 
 
-def score(model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b h2 w2 c"]) -> Float[Array, ""]:
-    """An objective's value where the network sees `seen`, and penalties see the plain `images`."""
+def score(
+    model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b h2 w2 c"], number: Array
+) -> Float[Array, ""]:
+    """An objective's value at a step where the network sees `seen`, and penalties see the plain `images`."""
     layers = tuple(layer for layer in objective.layers if layer != "input")
     activations = run(model, seen, layers) if layers else {}
-    return objective(activations | {"input": images})
+    return objective(activations | {"input": images, STEP: number})
 
 
 def _task_score(
-    theta: Any, program: Program, model: Model, param: Any, transforms: Any, objective: Any, key: Array
+    theta: Any, program: Program, model: Model, param: Any, transforms: Any, number: Array, objective: Any, key: Array
 ) -> Float[Array, ""]:
     images = param.to_image(theta)
     seen = transforms(key, images)
     if program.resize_to is not None:
         seen = resize(*program.resize_to)(key, seen)
-    return score(model, objective, images, seen)
+    return score(model, objective, images, seen, number)
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
@@ -100,7 +103,7 @@ def step(
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
         def value_of(model: Model, theta: Any, objective: Any, key: Array) -> Array:
-            return _task_score(theta, program, model, param, transforms, objective, key)
+            return _task_score(theta, program, model, param, transforms, number, objective, key)
 
         # of the score, not of the loss: gradient rules rely on its sign
         gradient_of = jax.vmap(jax.value_and_grad(value_of, argnums=1), (None, 0, 0, 0))
@@ -169,6 +172,6 @@ def evaluate(
 
     def one(objective: Any, images: Array) -> Array:
         seen = images if resize_to is None else resize(*resize_to)(jax.random.key(0), images)
-        return score(model, objective, images, seen)
+        return score(model, objective, images, seen, jnp.float32(jnp.inf))
 
     return jax.vmap(one)(objective, images)

@@ -1,0 +1,215 @@
+"""Objectives that compare an image's activations with those of another: caricature, inversion, style."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.objectives._base import Activations, Objective
+from jaxlens.optvis.objectives._layer import check_range, maps
+from jaxlens.optvis.objectives._weights import norm
+
+Loss = Callable[[Any, Any], Any]
+
+
+def mean_L1(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """`mean |a - b|`."""
+    return jnp.abs(a - b).mean()
+
+
+def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """`sqrt(mean (a - b)**2)`, with gradient 0 where they are equal."""
+    square = jnp.square(a - b).mean()
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def gram(a: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:
+    """Gram matrices over positions, `A^T A / (h w)`: which channels are active together, wherever (Gatys et al. 2015)."""
+    flat = a.reshape(a.shape[0], -1, a.shape[-1])
+    return jnp.einsum("bpc,bpd->bcd", flat, flat, precision="highest") / flat.shape[1]
+
+
+@pytree
+class Compare(Objective):
+    """See `dot_compare`, `cossim_compare`, `l1_compare` and `l2_compare`."""
+
+    target: Float[Array, "h w c"] | None = field(rank=3, default=None)
+    cossim_pow: Float[Array, ""] = field(rank=0)
+    measure: str = field(static=True)
+    layer: str = field(static=True)
+    batch: int = field(static=True)
+    comp_batch: int = field(static=True)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        a = maps(activations, self.layer, self.comp_batch)[0]
+        b = maps(activations, self.layer, self.batch)[0] if self.target is None else self.target
+        if self.measure == "l1":
+            return jnp.abs(a - b).mean()
+        if self.measure == "l2":
+            return norm(a - b).mean()
+        dot, size = (a * b).sum(), norm(a.reshape(-1)) * norm(b.reshape(-1))
+        cosine = dot / (1e-6 + size)
+        return cosine if self.measure == "cosine" else dot * jnp.maximum(cosine, 0.1) ** self.cossim_pow
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        if self.target is None:
+            super().check(shapes, images)
+        _check_target(self.target, shapes[self.layer], self.layer)
+        check_range(self.comp_batch, images, "comp_batch", self.layer)
+
+    def describe(self, task: int = 0) -> str:
+        return f"{self.measure}({self.layer})"
+
+
+@pytree
+class Difference(Objective):
+    """See `activation_difference`."""
+
+    target: Float[Array, "h w c"] | None = field(rank=3, default=None)
+    loss_f: Loss = field(static=True)
+    transform_f: Callable[[Any], Any] | None = field(static=True)
+    layer: str = field(static=True)
+    batch: int = field(static=True, default=0)
+    difference_to: int = field(static=True, default=0)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        own = _transformed(maps(activations, self.layer, self.batch), self.transform_f)
+        if self.target is None:
+            return self.loss_f(own, _transformed(maps(activations, self.layer, self.difference_to), self.transform_f))
+        return self.loss_f(own, self.target.reshape(own.shape))
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        if self.target is None:
+            check_range(self.difference_to, images, "difference_to", self.layer)
+        elif self.transform_f is None:
+            _check_target(self.target, shapes[self.layer], self.layer)
+        elif self.target.shape[-1] != shapes[self.layer][-1]:
+            raise ValueError(
+                f"difference_to has {self.target.shape[-1]} channels of {self.layer!r}, which has {shapes[self.layer][-1]}."
+            )
+
+    def describe(self, task: int = 0) -> str:
+        return f"difference({self.layer})"
+
+
+def _transformed(a: Float[Array, "b h w c"], transform_f: Callable[[Any], Any] | None) -> Any:
+    return a if transform_f is None else transform_f(a)
+
+
+def _check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
+    if target is None:
+        return
+    own = target.shape[-3:]
+    wanted = shape if len(shape) == 3 else (-1, 1, shape[-1])
+    if own[2] != wanted[2] or (len(shape) == 3 and own != shape):
+        raise ValueError(
+            f"target has shape {own}, but layer {layer!r} outputs {shape} at this size: take the target from an image of the "
+            "size that the network sees, or give `fixed_image_size`."
+        )
+
+
+def _target(value: Any, name: str) -> Float[Array, "..."]:
+    """A target as `[h, w, C]`, or `[N, h, w, C]`; vectors become one position."""
+    array = jnp.asarray(value, jnp.float32)
+    array = array.reshape(1, 1, -1) if array.ndim == 1 else array
+    if array.ndim not in (3, 4):
+        raise ValueError(f"{name} has shape {array.shape}, but activations [h, w, C] are needed, or [N, h, w, C] for N tasks.")
+    return array
+
+
+def dot_compare(layer: str, batch: int = 1, cossim_pow: Any = 0.0, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """How much an image's activations point along another's: `d * max(0.1, cosine) ** cossim_pow`, `d = <A, B>`: a caricature.
+
+    Args:
+        layer: name as in `model.layers`.
+        batch, comp_batch: which of a task's images are compared, B and A; the gradient reaches both.
+        cossim_pow: 0 is the dot product alone; larger keeps the direction while the size grows.
+        target: activations `[h, w, C]` that take the place of image `batch`, or `[N, h, w, C]` for a batch of tasks.
+
+    The sums run over positions and channels. Lucid divides by one of the two norms only, so that its "cosine" may be
+    any number; here it is the cosine.
+    """
+    power = jnp.asarray(cossim_pow, jnp.float32)
+    return _compare("dot", layer, batch, comp_batch, target, cossim_pow=power)
+
+
+def cossim_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """The cosine between two images' activations, as one long vector each; arguments as in `dot_compare`."""
+    return _compare("cosine", layer, batch, comp_batch, target)
+
+
+def l1_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """`mean |A - B|`; use a negative weight. Arguments as in `dot_compare`. (faccent's returns it negated.)"""
+    return _compare("l1", layer, batch, comp_batch, target)
+
+
+def l2_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """The mean over positions of the distance over channels `|A - B|_2`; use a negative weight. faccent negates it."""
+    return _compare("l2", layer, batch, comp_batch, target)
+
+
+def _compare(measure: str, layer: str, batch: int, comp_batch: int, target: Any, **options: Any) -> Objective:
+    options.setdefault("cossim_pow", jnp.float32(0))
+    target = None if target is None else _target(target, "target")
+    return Compare(
+        measure=measure,
+        layer=layer,
+        batch=batch,
+        comp_batch=comp_batch,
+        target=None if target is None else _target(target, "target"),
+        **options,
+    )
+
+
+def activation_difference(
+    layers: str | Sequence[str],
+    loss_f: Loss = mean_L1,
+    transform_f: Callable[[Any], Any] | None = None,
+    difference_to: int | Mapping[str, Any] = 1,
+    batch: int = 0,
+) -> Objective:
+    """How far an image's activations are from another's, summed over layers: `sum_l loss_f(f(A_l), f(B_l))`.
+
+    Use a negative weight. With `transform_f=gram` it is the style loss of Gatys et al. (2015), see `style`.
+
+    Args:
+        layers: one name or several.
+        loss_f: `mean_L1`, `mean_L2`, or any function of two arrays. It counts by identity: define it once.
+        transform_f: from activations `[B, h, w, C]` to what is compared, such as `gram`.
+        difference_to: which of the task's images, or a dict of activations by layer (`jaxlens.activations(model, image,
+            layers)`), `[1, h, w, C]` or `[h, w, C]`; `[N, h, w, C]` for a batch of tasks.
+        batch: which of the task's images is judged.
+    """
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    terms: list[Objective] = []
+    for name in names:
+        options: dict[str, Any] = {"layer": name, "batch": batch, "loss_f": loss_f, "transform_f": transform_f}
+        if isinstance(difference_to, int):
+            terms.append(Difference(difference_to=difference_to, **options))
+            continue
+        if name not in difference_to:
+            raise ValueError(f"difference_to has no activations of {name!r}. It has: {', '.join(difference_to) or 'none'}.")
+        given = _target(difference_to[name], "difference_to")
+        stack = given[None] if given.ndim == 3 else given
+        stack = _transformed(stack, transform_f)
+        stack = stack.reshape(stack.shape[0], *(1,) * (4 - stack.ndim), *stack.shape[1:])
+        terms.append(Difference(target=stack if stack.shape[0] > 1 else stack[0], **options))
+    return terms[0] if len(terms) == 1 else Objective.sum(terms)
+
+
+def style(layers: str | Sequence[str], difference_to: int | Mapping[str, Any] = 2, loss_f: Loss = mean_L1) -> Objective:
+    """The style loss: how far Gram matrices are from another image's (`activation_difference`). Use a negative weight."""
+    return activation_difference(layers, loss_f, gram, difference_to)
+
+
+def input_diff(orig_img: Any) -> Objective:
+    """The distance from an image, `sqrt(mean (x - x0)**2)`; use a negative weight.
+
+    Args:
+        orig_img: `[H, W, C]` in [0, 1], of the size of the images before transforms.
+    """
+    target = jnp.asarray(orig_img, jnp.float32)
+    return activation_difference("input", mean_L2, None, {"input": target[0] if target.ndim == 4 else target})
