@@ -17,10 +17,10 @@ NAMES = {
     graph: "Graph GraphForward Tensor",
     converters: "convert from_torch read_state_dict",
     objectives: "L1 L2 Objective activation_difference alignment angled_neuron_direction as_objective blur_alpha_each_step "
-    "blur_input_each_step channel channel_interpolate channel_weight class_logit combine cossim_compare decay deepdream "
-    "direction direction_cossim direction_neuron diversity dot_compare gram input_diff l1_compare l2_compare localgroup_weight mean_L1 "
-    "mean_L2 neuron neuron_weight only_after penalize_boundary_complexity spatial_channel stack style tensor_direction "
-    "total_variation wrap_objective",
+    "blur_input_each_step channel channel_interpolate channel_weight class_logit combine cossim_compare decay "
+    "deepdream direction direction_cossim direction_neuron diversity dot_compare gram input_diff l1_compare "
+    "l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight only_after penalize_boundary_complexity "
+    "spatial_channel stack style tensor_direction total_variation wrap_objective",
     param: "Parameterization constrain_L_inf fft_image from_functions image pixel_image to_valid_rgb",
     transform: "Transform compose crop_or_pad_to identity jitter pad per_image random_rotate random_scale resize "
     "standard_transforms uniform",
