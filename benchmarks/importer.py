@@ -34,7 +34,7 @@ def runs(model: Model, images: jax.Array) -> dict[str, Callable[[], Any]]:
 @click.option("--batch", default=2, show_default=True, help="Images at once.")
 def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
     """Measures each network (all families by default) twice in turn, with the same weights."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names or NAMES:
         module, model = parity.pair(name, size=(128, 160))
         images = jax.random.uniform(jax.random.key(0), (batch, *model.input_size, 3))
@@ -47,12 +47,12 @@ def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
             ours, theirs = (1e3 * times[f"{kind} {what}"]["median"] for kind in models)
             row |= {f"{what} zoo ms": ours, f"{what} imported ms": theirs, f"{what} ratio": theirs / ours}
         rows.append(row)
+        if not names:  # what is done is on file, whenever the command is stopped
+            harness.record(f"importer_{jax.devices()[0].platform}", rows, repeats=repeats)
         print(f"{name}: forward {row['forward ratio']:.2f}x, gradient {row['gradient ratio']:.2f}x", flush=True)
         jax.clear_caches()
     worst = max(rows, key=lambda row: max(row["forward ratio"], row["gradient ratio"]))
     print(f"largest ratio: {worst['network']}, {max(worst['forward ratio'], worst['gradient ratio']):.2f}")
-    if not names:
-        print(harness.record(f"importer_{jax.devices()[0].platform}", rows, repeats=repeats))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 import converters
 import jaxlens
-from jaxlens import data, errors, graph, model, modelzoo, plot, training
+from jaxlens import data, errors, graph, model, modelzoo, plot, recipes, training
 from jaxlens.data import synthetic
 from jaxlens.optvis import objectives, param, render, transform
 
@@ -18,12 +18,17 @@ NAMES = {
     converters: "convert from_torch read_state_dict",
     objectives: "L1 L2 Objective activation_difference alignment angled_neuron_direction as_objective blur_alpha_each_step "
     "blur_input_each_step channel channel_interpolate channel_weight class_logit combine cossim_compare decay "
-    "deepdream direction direction_cossim direction_neuron diversity dot_compare gram input_diff l1_compare "
+    "deepdream direction direction_cossim direction_neuron diversity dot_compare gram guide input_diff l1_compare "
     "l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight only_after penalize_boundary_complexity "
     "spatial_channel stack style tensor_direction total_variation wrap_objective",
-    param: "Parameterization constrain_L_inf fft_image from_functions image pixel_image to_valid_rgb",
-    transform: "Transform compose crop_or_pad_to identity jitter pad per_image random_rotate random_scale resize "
+    param: "Parameterization aligned ball beside composite_activation composite_activation_unbiased constrain_L_inf cppn "
+    "each fft_image fourier_phase from_functions generator grayscale image laplacian_pyramid_image lowres_tensor "
+    "maco masked natural_spectrum pixel_image relu_normalized spectrum_of to_valid_rgb",
+    transform: "Transform blur collapse_alpha_random color_jitter compose crop_or_pad_to flip gamma identity jitter noise "
+    "normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize "
     "standard_transforms uniform",
+    recipes: "accentuate adversarial both_signs caricature deepdream diversity evolution interactions interpolate invert maco "
+    "style_transfer",
     render: "Progress RenderResult evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",

@@ -6,6 +6,7 @@ from jaxlens.optvis.objectives._compare import activation_difference as activati
 from jaxlens.optvis.objectives._compare import cossim_compare as cossim_compare
 from jaxlens.optvis.objectives._compare import dot_compare as dot_compare
 from jaxlens.optvis.objectives._compare import gram as gram
+from jaxlens.optvis.objectives._compare import guide as guide
 from jaxlens.optvis.objectives._compare import input_diff as input_diff
 from jaxlens.optvis.objectives._compare import l1_compare as l1_compare
 from jaxlens.optvis.objectives._compare import l2_compare as l2_compare

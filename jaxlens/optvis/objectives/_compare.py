@@ -95,6 +95,29 @@ class Difference(Objective):
         return f"difference({self.layer})"
 
 
+@pytree
+class Guide(Objective):
+    """See `guide`."""
+
+    target: Float[Array, "h w c"] = field(rank=3)
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        a = maps(activations, self.layer, self.batch)
+        theirs = self.target.reshape(-1, self.target.shape[-1])
+        dots = jnp.einsum("bhwc,pc->bhwp", a, theirs, precision="highest")
+        return dots.max(-1).mean()
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        if self.target.shape[-1] != shapes[self.layer][-1]:
+            raise ValueError(f"target has {self.target.shape[-1]} channels, but {self.layer!r} has {shapes[self.layer][-1]}.")
+
+    def describe(self, task: int = 0) -> str:
+        return f"guide({self.layer})"
+
+
 def _transformed(a: Float[Array, "b h w c"], transform_f: Callable[[Any], Any] | None) -> Any:
     return a if transform_f is None else transform_f(a)
 
@@ -203,6 +226,18 @@ def activation_difference(
 def style(layers: str | Sequence[str], difference_to: int | Mapping[str, Any] = 2, loss_f: Loss = mean_L1) -> Objective:
     """The style loss: how far Gram matrices are from another image's (`activation_difference`). Use a negative weight."""
     return activation_difference(layers, loss_f, gram, difference_to)
+
+
+def guide(layer: str, target: Any, batch: int | None = None) -> Objective:
+    """Activations like those of another image, wherever they are in it: `mean_p max_q <a_p, t_q>` over positions.
+
+    Args:
+        layer, batch: as in `channel`.
+        target: `[h, w, C]` activations of an image of any size, or `[N, h, w, C]` for a batch of tasks.
+
+    The guided deep dream of Mordvintsev et al. 2015.
+    """
+    return Guide(target=_target(target, "target"), layer=layer, batch=batch)
 
 
 def input_diff(orig_img: Any) -> Objective:

@@ -114,5 +114,6 @@ def run_batch(
         finished=finished,
         snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()},
         seconds=time.perf_counter() - began,
+        theta=jax.tree.map(lambda leaf: np.asarray(leaf)[:count], state.theta),
     )
     return result, interrupted

@@ -15,6 +15,7 @@ from jaxlens._pytree import pytree
 from jaxlens.model import Model
 from jaxlens.model._model import run
 from jaxlens.optvis.objectives._schedule import STEP
+from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.transform import resize
 
 
@@ -26,19 +27,15 @@ class Program:
     resize_to: tuple[int, int] | None
     mesh: Mesh | None
 
-    def over_tasks(self, fn: Callable[..., Any], shared: int) -> Callable[..., Any]:
-        """Maps `fn(*shared arguments, *per-task arguments)` over the task axis, split over the devices.
+    def over_tasks(self, fn: Callable[..., Any], per_task: tuple[bool, ...]) -> Callable[..., Any]:
+        """`fn` with the arguments that have a task axis split over the devices.
 
         `shard_map` gives each device the program for its own tasks: nothing is exchanged.
         """
         if self.mesh is None:
             return fn
-
-        def split(*args: Any) -> Any:
-            specs = (PartitionSpec(),) * shared + (PartitionSpec("tasks"),) * (len(args) - shared)
-            return jax.shard_map(fn, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec("tasks"), check_vma=False)(*args)
-
-        return split
+        specs = tuple(PartitionSpec("tasks") if each else PartitionSpec() for each in per_task)
+        return jax.shard_map(fn, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec("tasks"), check_vma=False)
 
 
 @pytree
@@ -52,12 +49,17 @@ class State:
 
 
 def score(
-    model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b h2 w2 c"], number: Array
+    model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b2 h2 w2 c2"], number: Array
 ) -> Float[Array, ""]:
     """An objective's value at a step where the network sees `seen`, and penalties see the plain `images`."""
     layers = tuple(layer for layer in objective.layers if layer != "input")
     activations = run(model, seen, layers) if layers else {}
     return objective(activations | {"input": images, STEP: number})
+
+
+def _axis(param: Any) -> int | None:
+    """Over which axis of a parameterization tasks are mapped; most serve all tasks."""
+    return 0 if isinstance(param, Each) else None
 
 
 def _task_score(
@@ -74,13 +76,14 @@ def _task_score(
 def start(program: Program, param: Any, keys: Array) -> State:
     """The initial state of every task, each from its own key."""
 
-    def one(key: Array) -> State:
+    def one(param: Any, key: Array) -> State:
         theta = param.init(jax.random.fold_in(key, 0))
         return State(
             theta=theta, optimizer=program.optimizer.init(theta), alive=jnp.array(True), failed_at=jnp.array(-1, jnp.int32)
         )
 
-    return program.over_tasks(lambda keys: jax.vmap(one)(keys), 0)(keys)
+    axis = _axis(param)
+    return program.over_tasks(jax.vmap(one, (axis, 0)), (axis == 0, True))(param, keys)
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
@@ -99,20 +102,26 @@ def step(
     A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
     """
 
+    axis = _axis(param)
+
     def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
-        def value_of(model: Model, theta: Any, objective: Any, key: Array) -> Array:
+        def value_of(model: Model, param: Any, theta: Any, objective: Any, key: Array) -> Array:
             return _task_score(theta, program, model, param, transforms, number, objective, key)
 
         # of the score, not of the loss: gradient rules rely on its sign
-        gradient_of = jax.vmap(jax.value_and_grad(value_of, argnums=1), (None, 0, 0, 0))
-        value, gradient = gradient_of(model, state.theta, objective, keys)
+        gradient_of = jax.vmap(jax.value_and_grad(value_of, argnums=2), (None, axis, 0, 0, 0))
+        value, gradient = gradient_of(model, param, state.theta, objective, keys)
         dead = state.alive & jax.vmap(_all_zero)(gradient)
-        update = functools.partial(_update, program.optimizer, functools.partial(value_of, model), number)
-        return jax.vmap(update)(objective, keys, state, value, gradient), value, dead
 
-    return program.over_tasks(every, 4)(model, param, transforms, number, objective, keys, state)
+        def update(param: Any, *rest: Any) -> State:
+            return _update(program.optimizer, functools.partial(value_of, model, param), number, *rest)
+
+        return jax.vmap(update, (axis, 0, 0, 0, 0, 0))(param, objective, keys, state, value, gradient), value, dead
+
+    per_task = (False, axis == 0, False, False, True, True, True)
+    return program.over_tasks(every, per_task)(model, param, transforms, number, objective, keys, state)
 
 
 @jax.jit
@@ -161,7 +170,7 @@ def _all_finite(tree: Any) -> Array:
 @jax.jit
 def decode(param: Any, theta: Any) -> Float[Array, "n b h w c"]:
     """The images of every task."""
-    return jax.vmap(param.to_image)(theta)
+    return jax.vmap(lambda param, theta: param.to_image(theta), (_axis(param), 0))(param, theta)
 
 
 @functools.partial(jax.jit, static_argnames=("resize_to",))

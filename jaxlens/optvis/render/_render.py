@@ -24,6 +24,7 @@ from jaxlens.model.rules import redirected
 from jaxlens.optvis import objectives, transform
 from jaxlens.optvis.objectives._base import task_count
 from jaxlens.optvis.param import image as default_image
+from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import _program
 from jaxlens.optvis.render._loop import Job, Progress, run_batch
 from jaxlens.optvis.render._result import RenderResult, concatenate
@@ -63,7 +64,8 @@ def render(
             "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of these.
         size: side, or (height, width), of the images.
         steps: number of updates.
-        param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored.
+        param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored. `param.each([...])` has
+            one for each task.
         transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, [] is none.
         optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
             new one at each call, and a new optimizer is a new program.
@@ -92,10 +94,11 @@ def render(
         raise TypeError(f"optimizer={optimizer!r} must be an optax optimizer, such as optax.adam(0.05).")
     groups = _groups(objective, model)
     param = _param(param, size)
+    groups = _for_each(groups, param)
     steps = check_int(steps, "steps", low=0)
     thresholds = tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
-    resize_to = _resize_to(model, param.shape, fixed_image_size)
+    resize_to = network_size(model, param.shape, fixed_image_size)
     redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
     devices = list(devices or jax.local_devices())
     keys = _keys(seed, sum(len(places) for _, places in groups))
@@ -115,7 +118,9 @@ def render(
                     chosen = jax.tree.map(lambda leaf, rows=rows: leaf[np.asarray(rows)], group)
                     ids = np.asarray([_task_id(group, i) for i in rows], np.uint32)
                     task_keys = _fold(keys[np.asarray([places[i] for i in rows])], ids)
-                    part, interrupted = run_batch(job, chosen, task_keys, [group.describe(i) for i in rows], tasks)
+                    own = param.take([places[i] for i in rows]) if isinstance(param, Each) else param
+                    batch_job = dataclasses.replace(job, param=own)
+                    part, interrupted = run_batch(batch_job, chosen, task_keys, [group.describe(i) for i in rows], tasks)
                     parts.append(part)
                     order += tasks
                     if interrupted:
@@ -142,7 +147,7 @@ def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int
     images = jnp.asarray(images, jnp.float32)
     if images.ndim != 5:
         raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
-    resize_to = _resize_to(model, images.shape[1:], fixed_image_size)
+    resize_to = network_size(model, images.shape[1:], fixed_image_size)
     groups = _groups(objective, model)
     total = sum(len(places) for _, places in groups)
     if total != len(images):
@@ -182,7 +187,18 @@ def _param(param: Any, size: int | tuple[int, int]) -> Any:
     return param
 
 
-def _resize_to(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any, list[int]]]:
+    """The groups, with as many tasks as there are parameterizations: one objective serves them all."""
+    total = sum(len(places) for _, places in groups)
+    if not isinstance(param, Each) or total == param.count:
+        return groups
+    if total != 1:
+        raise ValueError(f"param.each holds {param.count} parameterizations, but the objective has {total} tasks.")
+    ((group, _),) = groups
+    return [(jax.tree.map(lambda leaf: np.repeat(leaf, param.count, 0), group), list(range(param.count)))]
+
+
+def network_size(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """The size at which the network sees the images, or None for the size they have."""
     if fixed is not None:
         height, width = (fixed, fixed) if not isinstance(fixed, tuple | list) else fixed
@@ -196,6 +212,7 @@ def _check(
     model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None, redirect_steps: int | None
 ) -> int:
     """Refuses layers, channels, positions and sizes that do not exist, by shapes alone; gives `redirect_steps`."""
+    param = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), param) if isinstance(param, Each) else param
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     seen = jax.eval_shape(chain, jax.random.key(0), images).shape[1:3] if resize_to is None else resize_to
     if images.shape[-1] != model.channels:

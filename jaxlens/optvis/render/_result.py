@@ -1,8 +1,10 @@
 """What a render gives back."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
 
@@ -19,6 +21,8 @@ class RenderResult:
         failed_at: int `[N]`, the step at which a task became NaN or infinite, or -1. Its image is the one before.
         finished: False if the render was interrupted; it then holds what there was.
         seconds: wall-clock time, compilation included.
+        theta: the parameters of the images, of which `param.to_image` makes them again, at another size too (`param.cppn`); a
+            leading axis for the tasks.
     """
 
     images: np.ndarray
@@ -28,6 +32,16 @@ class RenderResult:
     failed_at: np.ndarray
     finished: bool
     seconds: float
+    theta: Any = None
+
+    def first(self, images: int) -> "RenderResult":
+        """The same with only the first so many images of each task: what was drawn, without what it was compared with."""
+        return self.map_images(lambda array: array[:, :images])
+
+    def map_images(self, function: Callable[[np.ndarray], np.ndarray]) -> "RenderResult":
+        """The same with a function applied to the images, and to those of every snapshot."""
+        snapshots = {step: function(array) for step, array in self.snapshots.items()}
+        return dataclasses.replace(self, images=function(self.images), snapshots=snapshots)
 
     def __repr__(self) -> str:
         n, b, h, w, _ = self.images.shape
@@ -54,4 +68,5 @@ def concatenate(parts: list[RenderResult], order: list[int] | None = None, secon
         failed_at=join([part.failed_at for part in parts]),
         finished=all(part.finished for part in parts),
         seconds=sum(part.seconds for part in parts) if seconds is None else seconds,
+        theta=jax.tree.map(lambda *leaves: join(list(leaves)), *[part.theta for part in parts]),
     )

@@ -2,7 +2,10 @@
 
 from ._affine import random_rotate as random_rotate
 from ._affine import random_scale as random_scale
+from ._alpha import collapse_alpha_random as collapse_alpha_random
 from ._base import Transform as Transform
+from ._boxes import random_boxes as random_boxes
+from ._boxes import random_crop as random_crop
 from ._compose import compose as compose
 from ._compose import identity as identity
 from ._compose import per_image as per_image
@@ -10,5 +13,12 @@ from ._crop import crop_or_pad_to as crop_or_pad_to
 from ._crop import jitter as jitter
 from ._draw import uniform as uniform
 from ._pad import pad as pad
+from ._pixel import blur as blur
+from ._pixel import color_jitter as color_jitter
+from ._pixel import flip as flip
+from ._pixel import gamma as gamma
+from ._pixel import noise as noise
+from ._pixel import normalize_gradient as normalize_gradient
+from ._preset import preset as preset
 from ._resize import resize as resize
 from ._standard import standard_transforms as standard_transforms

@@ -1,0 +1,167 @@
+"""Parameterizations that stay near an image: within a ball, or outside of a mask."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlens._checks import check_images
+from jaxlens._pytree import field, pytree
+
+NORMS = ("L2", "Linf")
+
+
+@pytree
+class Ball:
+    """See `ball`."""
+
+    images: Float[Array, "b h w c"] = field(rank=4)
+    radius: Float[Array, ""] = field(rank=0)
+    norm: str = field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, C) of the images."""
+        return self.images.shape[-4:]  # type: ignore[return-value]
+
+    def init(self, key: PRNGKeyArray) -> Float[Array, "b h w c"]:
+        """No change; for the L2 ball, whose directions all count, a little noise."""
+        return jax.random.normal(key, self.images.shape, jnp.float32) * 1e-3
+
+    def to_image(self, theta: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """Images in the ball and in [0, 1]."""
+        if self.norm == "Linf":
+            change = jnp.tanh(theta)
+        else:
+            size = jnp.sqrt(jnp.square(theta).sum((1, 2, 3), keepdims=True) + 1e-12)
+            change = theta / jnp.maximum(size, 1.0)
+        return jnp.clip(self.images + self.radius * change, 0, 1)
+
+
+@pytree
+class Masked:
+    """See `masked`."""
+
+    inner: Any
+    images: Float[Array, "b h w c"] = field(rank=4)
+    mask: Float[Array, "b h w 1"] = field(rank=4)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, C) of the images."""
+        return self.inner.shape
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The inner start."""
+        return self.inner.init(key)
+
+    def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
+        """The inner images where the mask is 1, the given ones where it is 0."""
+        return self.inner.to_image(theta) * self.mask + self.images * (1 - self.mask)
+
+
+@pytree
+class Beside:
+    """See `beside`."""
+
+    inner: Any
+    images: Float[Array, "n h w c"] = field(rank=4)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B + N, H, W, C)."""
+        return (self.inner.shape[0] + self.images.shape[-4], *self.inner.shape[1:])
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The inner start."""
+        return self.inner.init(key)
+
+    def to_image(self, theta: Any) -> Float[Array, "bn h w c"]:
+        """The inner images, then the given ones."""
+        return jnp.concatenate([self.inner.to_image(theta), self.images])
+
+
+@pytree
+class Gray:
+    """See `grayscale`."""
+
+    inner: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, 3)."""
+        return (*self.inner.shape[:3], 3)
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The inner start."""
+        return self.inner.init(key)
+
+    def to_image(self, theta: Any) -> Float[Array, "b h w 3"]:
+        """The inner images' one channel, three times."""
+        return jnp.repeat(self.inner.to_image(theta), 3, axis=-1)
+
+
+def ball(images: Any, radius: int | float, norm: str = "L2") -> Ball:
+    """Images within a distance of given ones, and in [0, 1]: adversarial examples.
+
+    Args:
+        images: `[H, W, C]` or `[B, H, W, C]` in [0, 1].
+        radius: the largest distance, in the units of the images: for "L2" of an image as a whole, for "Linf" of any value.
+        norm: "L2" or "Linf".
+
+    Inside the L2 ball theta is the change divided by the radius, and it is projected from outside; for Linf the change is
+    `radius * tanh(theta)`. Lucid's `unit_ball_L2` and `unit_ball_L_inf`, with the image and the radius given.
+    """
+    batch = check_images(images, name="images", channels=None, batched=getattr(images, "ndim", 0) == 4)
+    batch = jnp.asarray(batch, jnp.float32)
+    if norm not in NORMS:
+        raise ValueError(f"norm={norm!r} must be one of {', '.join(NORMS)}.")
+    if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 < radius < float("inf"):
+        raise ValueError(f"radius={radius!r} must be a number above 0; 8 / 255 is common for Linf.")
+    return Ball(images=batch if batch.ndim == 4 else batch[None], radius=jnp.float32(radius), norm=norm)
+
+
+def beside(inner: Any, images: Any) -> Beside:
+    """Images to be drawn, and after them given ones that stay: an objective can compare the two under the same transforms.
+
+    Args:
+        inner: a parameterization of B images.
+        images: `[H, W, C]` or `[N, H, W, C]` in [0, 1], of the same size. The first is image number B of a task.
+    """
+    shape = tuple(inner.shape)
+    given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
+    given = jnp.asarray(given, jnp.float32)
+    if given.shape[-3:] != shape[1:]:
+        raise ValueError(f"images are {given.shape[-3:]}, but inner makes {shape[1:]}: resize them first.")
+    return Beside(inner=inner, images=given if given.ndim == 4 else given[None])
+
+
+def masked(inner: Any, images: Any, mask: Any) -> Masked:
+    """Changes only part of given images.
+
+    Args:
+        inner: a parameterization, which fills the part where the mask is 1.
+        images: `[H, W, C]` or `[B, H, W, C]` in [0, 1], kept where the mask is 0.
+        mask: `[H, W]` or `[B, H, W]`, numbers in [0, 1]; between, both are mixed.
+    """
+    shape = tuple(inner.shape)
+    batch = jnp.asarray(check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4))
+    weights = jnp.asarray(mask, jnp.float32)
+    if weights.ndim not in (2, 3) or weights.shape[-2:] != shape[1:3] or batch.shape[-3:-1] != shape[1:3]:
+        raise ValueError(f"images {batch.shape} and mask {weights.shape} must be of the size of inner, {shape[1:3]}.")
+    if not bool(((weights >= 0) & (weights <= 1)).all()):
+        raise ValueError(f"mask has values in [{float(weights.min()):.3g}, {float(weights.max()):.3g}], not in [0, 1].")
+    weights = weights.reshape(-1, *shape[1:3], 1)
+    return Masked(
+        inner=inner,
+        images=jnp.broadcast_to(batch.astype(jnp.float32).reshape(-1, *shape[1:]), shape),
+        mask=jnp.broadcast_to(weights, (*shape[:3], 1)),
+    )
+
+
+def grayscale(inner: Any) -> Gray:
+    """Grey images for networks that take colours: the one channel of `inner` (`param.image(128, channels=1)`), three times."""
+    if inner.shape[-1] != 1:
+        raise ValueError(f"inner makes {inner.shape[-1]} channels, but 1 is needed: param.image(128, channels=1).")
+    return Gray(inner=inner)

@@ -1,0 +1,64 @@
+"""Images from a generator: any pure decoder from latents to images."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlens._checks import check_int
+from jaxlens._pytree import field, pytree
+
+
+@pytree
+class Generator:
+    """See `generator`."""
+
+    params: Any
+    forward: Callable[[Any, Array], Array] = field(static=True)
+    to_unit: Callable[[Array], Array] = field(static=True)
+    latent: tuple[int, ...] = field(static=True)
+    shape: tuple[int, int, int, int] = field(static=True)
+    sd: float = field(static=True)
+
+    def init(self, key: PRNGKeyArray) -> Float[Array, "b *latent"]:
+        """Normal latents of deviation `sd`."""
+        return jax.random.normal(key, (self.shape[0], *self.latent), jnp.float32) * self.sd
+
+    def to_image(self, theta: Float[Array, "b *latent"]) -> Float[Array, "b h w c"]:
+        """What the generator makes of the latents, in [0, 1]."""
+        return self.to_unit(self.forward(self.params, theta).astype(jnp.float32))
+
+
+def generator(
+    forward: Callable[[Any, Array], Array],
+    params: Any,
+    latent: int | Sequence[int],
+    *,
+    batch: int = 1,
+    sd: int | float = 1.0,
+    to_unit: Callable[[Array], Array] = jax.nn.sigmoid,
+) -> Generator:
+    """Images as latents of a generator, such as an upconvolution GAN: pictures that look like its training data.
+
+    Args:
+        forward: `forward(params, latents [B, *latent]) -> images [B, H, W, C]`; `model.forward` of `converters.from_torch(gan,
+            example=latents)`, for one.
+        params: its parameters, which stay as they are.
+        latent: how many numbers one image has, or their shape.
+        batch: how many images.
+        sd: the deviation of the Gaussian start.
+        to_unit: from what the generator makes to [0, 1]; a sigmoid by default, `lambda x: (x + 1) / 2` for a tanh.
+            It counts by identity: define it once.
+
+    Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons in neural networks via deep generator networks".
+    """
+    sizes = (latent,) if isinstance(latent, int) else tuple(latent)
+    sizes = tuple(check_int(n, "latent", low=1) for n in sizes)
+    count = check_int(batch, "batch", low=1)
+    images = jax.eval_shape(forward, params, jax.ShapeDtypeStruct((count, *sizes), jnp.float32))
+    shape = getattr(images, "shape", None)
+    if shape is None or len(shape) != 4 or shape[0] != count:
+        raise ValueError(f"forward makes {images} of {count} latents, but one array [{count}, H, W, C] is needed.")
+    return Generator(params=params, forward=forward, to_unit=to_unit, latent=sizes, shape=shape, sd=float(sd))

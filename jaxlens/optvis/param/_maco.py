@@ -1,0 +1,162 @@
+"""MACO: images whose Fourier magnitudes are those of natural images, and whose phases alone are optimized."""
+
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlens._checks import check_images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param import color
+from jaxlens.optvis.param._valid import LOGIT_MARGIN
+
+EPSILON = 1e-5  # beside deviations
+
+
+@pytree
+class Phases:
+    """See `maco` and `fourier_phase`."""
+
+    magnitude: Float[Array, "c h f"] = field(rank=3)
+    start: Float[Array, "b c h f"] | None = field(rank=4, default=None)
+    shape: tuple[int, int, int, int] = field(static=True)
+    standardize: bool = field(static=True)
+
+    def init(self, key: PRNGKeyArray) -> Float[Array, "b c h f"]:
+        """Normal phases; uniform ones if they are not standardized; or those of the initial images."""
+        if self.start is not None:
+            return self.start
+        b, h, w, c = self.shape
+        shape = (b, c, h, w // 2 + 1)
+        if self.standardize:
+            return jax.random.normal(key, shape, jnp.float32)
+        return jax.random.uniform(key, shape, jnp.float32, -jnp.pi, jnp.pi)
+
+    def to_image(self, theta: Float[Array, "b c h f"]) -> Float[Array, "b h w c"]:
+        """The images of these phases, in [0, 1]."""
+        _, h, w, c = self.shape
+        phase = theta.astype(jnp.float32)
+        if self.standardize:
+            phase = _standardized(phase)
+        size = self.magnitude[None]
+        x = jnp.fft.irfft2(jax.lax.complex(size * jnp.cos(phase), size * jnp.sin(phase)), s=(h, w))
+        x = jnp.moveaxis(_standardized(x), 1, -1)
+        return jax.nn.sigmoid(color.to_rgb(x) if c == 3 else x)
+
+
+def _standardized(x: Float[Array, "b *axes"]) -> Float[Array, "b *axes"]:
+    axes = tuple(range(1, x.ndim))
+    return (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + EPSILON)
+
+
+def maco(w: int, h: int | None = None, batch: int = 1, *, magnitude: Any = None) -> Phases:
+    """Images in [0, 1] of which the Fourier phases are optimized and the magnitudes are those of natural images.
+
+    `x = irfft2(r * exp(i phi'))` with `phi' = (phi - mean) / std`; then `(x - mean) / std` over all channels, decorrelated
+    colours to RGB, and a sigmoid. No image can gain score by unnatural contrast or high frequencies.
+
+    Args:
+        w, h: size; square unless `h` is given.
+        batch: how many images.
+        magnitude: `[C, H, W // 2 + 1]` of decorrelated colours, resized to the size of the images: `spectrum_of(images)` of a
+            dataset of your own. By default `natural_spectrum(h, w)`.
+
+    An optimizer with normalised steps and a rate of 1 suits it (`optax.nadam(1.0)`), and `transform.random_boxes`; the whole
+    is `recipes.maco`. Fel et al. 2023, arXiv:2306.06805. Their images run from -1 to 1 or -2.5 to 2.5 for the network; here
+    they are plain images, and the model does its own normalisation.
+    """
+    return _phases(w, h, batch, magnitude, None, standardize=True)
+
+
+def fourier_phase(
+    w: int | None = None, h: int | None = None, batch: int = 1, *, magnitude: Any = None, init: Any = None
+) -> Phases:
+    """`maco` without standardized phases, so that it can start at an image: feature accentuation (Hamblin et al. 2024).
+
+    Args:
+        w, h, batch, magnitude: as in `maco`. With `init` the magnitudes are the image's by default, and the size too.
+        init: `[H, W, C]` or `[B, H, W, C]` in [0, 1]; it comes back with its contrast changed to the common one.
+    """
+    if init is None:
+        if w is None:
+            raise ValueError("w=None leaves the size open; give w, or an init image to take the size from.")
+        return _phases(w, h, batch, magnitude, None, standardize=False)
+    images = check_images(init, name="init", channels=None, batched=getattr(init, "ndim", 0) == 4)
+    images = images if images.ndim == 4 else images[None]
+    if (w or images.shape[2], h or images.shape[1]) != (images.shape[2], images.shape[1]):
+        raise ValueError(f"init has shape {images.shape}, but w={w}, h={h}. Leave them out, or resize init first.")
+    spectrum = _spectrum(images.astype(jnp.float32))
+    own = jnp.abs(spectrum).mean(0) if magnitude is None else magnitude
+    start = jnp.broadcast_to(jnp.angle(spectrum), (max(batch, images.shape[0]), *spectrum.shape[1:])).astype(jnp.float32)
+    return _phases(images.shape[2], images.shape[1], start.shape[0], own, start, standardize=False)
+
+
+def _phases(w: int, h: int | None, batch: int, magnitude: Any, start: Any, *, standardize: bool) -> Phases:
+    sides = {"w": w, "h": w if h is None else h, "batch": batch}
+    width, height, count = (check_int(n, name, low=1) for name, n in sides.items())
+    size = natural_spectrum(height, width) if magnitude is None else jnp.asarray(magnitude, jnp.float32)
+    if size.ndim != 3 or size.shape[0] not in (1, 3):
+        raise ValueError(f"magnitude has shape {size.shape}, but [C, H, W // 2 + 1] with C of 1 or 3 is needed.")
+    if not bool((size >= 0).all()) or not bool(size.any()):
+        raise ValueError("magnitude must hold numbers >= 0, not all 0.")
+    if size.shape[1:] != (height, width // 2 + 1):
+        centred = jnp.fft.fftshift(size, 1)  # so that neighbours in frequency are neighbours
+        size = jnp.fft.ifftshift(jax.image.resize(centred, (size.shape[0], height, width // 2 + 1), "linear"), 1)
+    shape = (count, height, width, size.shape[0])
+    return Phases(magnitude=size, start=start, shape=shape, standardize=standardize)
+
+
+def _spectrum(images: Float[Array, "b h w c"]) -> Array:
+    """Fourier coefficients `[B, C, H, W // 2 + 1]` of logits in decorrelated colours."""
+    x = jax.scipy.special.logit(jnp.clip(images, LOGIT_MARGIN, 1 - LOGIT_MARGIN))
+    return jnp.fft.rfft2(jnp.moveaxis(color.from_rgb(x) if images.shape[-1] == 3 else x, -1, 1))
+
+
+def spectrum_of(images: Any) -> Float[Array, "c h f"]:
+    """The mean Fourier magnitudes of a dataset, for `maco(magnitude=...)`.
+
+    Args:
+        images: `[B, H, W, C]` in [0, 1], or an iterable of such batches, all of one size.
+
+    Returns: `[C, H, W // 2 + 1]`: the mean of `|rfft2|` of the images in decorrelated colours.
+    """
+    batches = [images] if hasattr(images, "ndim") else images
+    total, count = jnp.zeros(()), 0
+    for batch in batches:
+        checked = check_images(batch, channels=None).astype(jnp.float32)
+        x = jnp.moveaxis(color.from_rgb(checked) if checked.shape[-1] == 3 else checked, -1, 1)
+        size = jnp.abs(jnp.fft.rfft2(x)).sum(0)
+        total, count = (size if count == 0 else total + size), count + len(checked)
+    if not count:
+        raise ValueError("images is empty: give at least one batch.")
+    return total / count
+
+
+def natural_spectrum(h: int, w: int) -> Float[Array, "3 h f"]:
+    """Fourier magnitudes of natural images in decorrelated colours, `[3, h, w // 2 + 1]`, up to a common factor.
+
+    A model with 3 x 16 x 3 numbers: the logarithm of the magnitude as a function of the logarithm of the frequency (in
+    cycles per pixel), each with its part that depends on the angle (`cos 2a`, `cos 4a`: horizontal and vertical
+    structure is more common). Fitted by `python -m benchmarks.natural_spectrum` to photographs; the file says which.
+    """
+    down, right = np.meshgrid(np.fft.fftfreq(h), np.fft.rfftfreq(w), indexing="ij")
+    frequency, angle = np.hypot(down, right), np.arctan2(down, right)
+    model = _natural()
+    places = np.log(np.clip(frequency, 1 / max(h, w), None))
+    levels = [
+        [np.interp(places, model["log_frequency"], harmonic, left=None) for harmonic in harmonics]
+        for harmonics in model["harmonics"]
+    ]
+    slope = (np.minimum(places, model["log_frequency"][0]) - model["log_frequency"][0]) * model["slope"]
+    logs = [sum(level * np.cos(2 * k * angle) for k, level in enumerate(each)) + slope for each in levels]
+    return jnp.asarray(np.exp(np.stack(logs)), jnp.float32)
+
+
+@functools.cache
+def _natural() -> dict[str, Any]:
+    return json.loads(resources.files("jaxlens.optvis.param").joinpath("natural_spectrum.json").read_text("utf-8"))

@@ -1,0 +1,152 @@
+"""Images as sums of coarse ones: Laplacian pyramids, and parts that several images share."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlens._checks import check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._spatial import check_sd, check_shape, fft_image
+from jaxlens.optvis.param._valid import Valid
+
+# Sides of the shared parts, as divisors of the image's, and how many images share one (0: all): lucid's notebook on aligned
+# interpolation (feature visualization with differentiable parameterizations, Mordvintsev et al. 2018).
+SHARED = ((2, 0), (4, 0), (8, 0), (8, 2), (16, 0), (16, 2))
+
+
+@pytree
+class LowRes:
+    """See `lowres_tensor`."""
+
+    shape: tuple[int, int, int, int] = field(static=True)
+    underlying: tuple[int, int, int, int] = field(static=True)
+    offset: tuple[int, int, int, int] = field(static=True)
+    sd: float = field(static=True)
+
+    def init(self, key: PRNGKeyArray) -> Float[Array, "b h w c"]:
+        """Gaussian numbers of deviation `sd`, of the coarse shape."""
+        return jax.random.normal(key, self.underlying, jnp.float32) * self.sd
+
+    def to_image(self, theta: Float[Array, "b2 h2 w2 c2"]) -> Float[Array, "b h w c"]:
+        """The coarse numbers, interpolated and moved by the offset."""
+        x = theta.astype(jnp.float32)
+        for axis, (n, d) in enumerate(zip(self.shape, self.offset, strict=True)):
+            matrix = jnp.asarray(_interpolation(x.shape[axis], n, d))
+            x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis), precision="highest"), 0, axis)
+        return x
+
+
+def _interpolation(n: int, m: int, offset: int) -> np.ndarray:
+    """The `[m, n]` matrix that samples n values at m points, pixel centres aligned, `offset` points further; mirrored ends."""
+    points = (np.arange(m) + offset + 0.5) * n / m - 0.5
+    points = n - np.abs((points + 0.5) % (2 * n) - n) - 0.5  # mirrored at both borders
+    points = np.clip(points, 0, n - 1)
+    return np.maximum(0, 1 - np.abs(points[:, None] - np.arange(n))).astype(np.float32)
+
+
+@pytree
+class Total:
+    """The sum of several unbounded parameterizations of one shape."""
+
+    parts: tuple[Any, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, C) of the images."""
+        return self.parts[0].shape
+
+    def init(self, key: PRNGKeyArray) -> tuple[Any, ...]:
+        """The start of each part."""
+        return tuple(part.init(jax.random.fold_in(key, i)) for i, part in enumerate(self.parts))
+
+    def to_image(self, theta: tuple[Any, ...]) -> Float[Array, "b h w c"]:
+        """The sum of the parts."""
+        return functools.reduce(jnp.add, [part.to_image(each) for part, each in zip(self.parts, theta, strict=True)])
+
+
+@pytree
+class Pyramid(Total):
+    """See `laplacian_pyramid_image`: parts from the finest to the coarsest."""
+
+    parts: tuple[Any, ...]
+
+    def from_image(self, images: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w c"], ...]:
+        """A theta of these images: coarse parts first, and the finest holds what they leave."""
+        left, theta = images.astype(jnp.float32), []
+        for part in reversed(self.parts[1:]):
+            coarse = jax.image.resize(left, part.underlying, "linear")  # with antialiasing
+            left = left - part.to_image(coarse)
+            theta.insert(0, coarse)
+        return (left, *theta)
+
+
+def lowres_tensor(
+    shape: Sequence[int],
+    underlying_shape: Sequence[int],
+    offset: bool | int | Sequence[int] | None = None,
+    sd: int | float | None = None,
+) -> LowRes:
+    """Images `[B, H, W, C]` interpolated from fewer numbers, along any axis: a coarse image, or one that several share.
+
+    Args:
+        shape: (B, H, W, C).
+        underlying_shape: what is stored, such as (1, H // 8, W // 8, C) for one coarse image that all B share.
+        offset: how far the result is moved, in its own pixels, along each axis; True is half a stored pixel; none by default.
+        sd: the deviation of the Gaussian start, 0.01 by default.
+
+    As in Lucid, with pixel centres aligned and mirrored ends. Lucent's pads the last two axes only.
+    """
+    full, under = check_shape(shape), tuple(check_int(n, "underlying_shape", low=1) for n in underlying_shape)
+    if len(under) != 4 or any(n > m for n, m in zip(under, full, strict=True)):
+        raise ValueError(f"underlying_shape={under} must be (B, H, W, C), nowhere larger than shape={full}.")
+    if offset is True:
+        moved = tuple(m // n // 2 for n, m in zip(under, full, strict=True))
+    elif not offset:
+        moved = (0, 0, 0, 0)
+    else:
+        moved = (offset,) * 4 if isinstance(offset, int) else tuple(offset)
+        if len(moved) != 4 or not all(isinstance(d, int) for d in moved):
+            raise ValueError(f"offset={offset!r} must be one integer, four, True or None.")
+    return LowRes(shape=full, underlying=under, offset=moved, sd=check_sd(sd))  # type: ignore[arg-type]
+
+
+def laplacian_pyramid_image(shape: Sequence[int], n_levels: int = 4, sd: int | float | None = None) -> Pyramid:
+    """Images as a sum of `n_levels` images of sides 1, 1/2, 1/4 ...; unbounded: see `to_valid_rgb`. As in Lucid.
+
+    Args:
+        shape: (B, H, W, C).
+        n_levels: how many.
+        sd: the deviation of the Gaussian start of each level, 0.01 by default.
+    """
+    b, h, w, c = full = check_shape(shape)
+    levels = check_int(n_levels, "n_levels", low=1)
+    if min(h, w) < 2 ** (levels - 1):
+        raise ValueError(f"n_levels={n_levels} halve images of {h}x{w} to nothing; use fewer.")
+    sizes = [(b, h // 2**n, w // 2**n, c) for n in range(levels)]
+    return Pyramid(parts=tuple(lowres_tensor(full, size, sd=sd) for size in sizes))
+
+
+def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None = None, *, decorrelate: bool = True) -> Valid:
+    """Several images in [0, 1] that share their coarse structure, so that they look alike where objectives let them.
+
+    Each is a Fourier image of its own plus coarse parts that all, or pairs of neighbours, share: for
+    `objectives.channel_interpolate` and other series. With `objectives.alignment` neighbours agree still more.
+
+    Args:
+        w, h: size; square unless `h` is given.
+        batch: how many images.
+        sd: the deviation of the Gaussian start of every part, 0.01 by default.
+        decorrelate: as in `param.image`.
+    """
+    height, width, count = check_int(h or w, "h", low=1), check_int(w, "w", low=1), check_int(batch, "batch", low=1)
+    shape = (count, height, width, 3)
+    shared = [
+        lowres_tensor(shape, (max(1, count // n if n else 1), max(1, height // k), max(1, width // k), 3), sd=sd)
+        for k, n in SHARED
+    ]
+    return Valid(inner=Total(parts=(fft_image(shape, sd), *shared)), decorrelate=bool(decorrelate), sigmoid=True)

@@ -1,0 +1,162 @@
+"""Pictures drawn from a picture's activations: inversion, caricature, style transfer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxlens.model import Model
+from jaxlens.optvis import objectives, param
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.transform._pixel import LUMA
+from jaxlens.recipes._inputs import names, pictures, seen
+
+SMOOTH = 1e-5  # weight of total variation beside a relative distance, which starts at about 1
+
+
+def relative_L2(a: Any, b: Any) -> Any:
+    """`|a - b|^2 / |b|^2`: 0 where they are equal, 1 for an image without any activation."""
+    return jnp.square(a - b).sum() / jnp.maximum(jnp.square(b).sum(), 1e-12)
+
+
+def invert(
+    model: Model,
+    images: Any,
+    layer: str,
+    *,
+    smooth: float = SMOOTH,
+    steps: int = 512,
+    optimizer: optax.GradientTransformation | None = None,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that a layer cannot tell from the given ones: what it keeps and what it forgets.
+
+    Minimises `|A(x) - A(x0)|^2 / |A(x0)|^2 + smooth * total variation` from a grey start, in Fourier coefficients.
+    Mahendran and Vedaldi 2015, arXiv:1412.0035, with their relative distance and another parameterization.
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        layer: whose activations are to be matched.
+        smooth: weight of the total variation, which takes away what the layer does not see.
+        steps, optimizer, options: of `render`.
+
+    Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near 0.
+    """
+    batch = pictures(images)
+    targets = seen(model, batch, [model.resolve(layer)])[model.resolve(layer)]
+    objective = -objectives.activation_difference(layer, relative_L2, difference_to={layer: _stacked(targets)})
+    objective = objective - smooth * objectives.total_variation()
+    _, h, w, _ = batch.shape
+    options = {"transforms": [], "param": param.image(w, h), "redirect_steps": 0} | options
+    return render(model, objective, steps=steps, optimizer=optimizer, **options)
+
+
+def _stacked(targets: np.ndarray) -> np.ndarray:
+    """Targets of N pictures as `[N, h, w, C]`."""
+    if targets.ndim == 2:
+        return targets[:, None, None]
+    return targets if targets.ndim == 4 else targets[:, :, None]
+
+
+def caricature(
+    model: Model,
+    images: Any,
+    layers: str | Sequence[str],
+    *,
+    cossim_pow: float = 1.0,
+    steps: int = 512,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that exaggerate what a layer sees in the given ones: activations along theirs, and as large as can be.
+
+    Maximises `d * max(0.1, cosine) ** cossim_pow` with `d = <A(x), A(x0)>`, summed over layers, where both pictures go through
+    the same random transforms. Lucid's caricatures, with a cosine that is one (see `objectives.dot_compare`).
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        layers: one or several.
+        cossim_pow: how much the direction counts beside the size.
+        steps, options: of `render`.
+
+    Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+    """
+    batch = pictures(images)
+    _, h, w, _ = batch.shape
+    objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in names(layers)])
+    inner = options.pop("param", None) or param.image(w, h)
+    result = render(model, objective, param=param.each([param.beside(inner, each) for each in batch]), steps=steps, **options)
+    return result.first(1)
+
+
+def style_transfer(
+    model: Model,
+    content: Any,
+    style: Any,
+    *,
+    content_layers: str | Sequence[str],
+    style_layers: str | Sequence[str],
+    content_weight: float = 1.0,
+    style_weight: float = 1e3,
+    smooth: float = 0.0,
+    preserve_color: bool = False,
+    steps: int = 512,
+    optimizer: optax.GradientTransformation | None = None,
+    start: str = "content",
+    **options: Any,
+) -> RenderResult:
+    """One picture in the manner of another: activations of the first, Gram matrices of the second (Gatys et al. 2015).
+
+    Minimises `content_weight * sum_l |A_l(x) - A_l(content)|^2 / |A_l(content)|^2 + style_weight * sum_l (the same of Gram
+    matrices) / number of style layers`, plus `smooth` times the total variation. Both terms are relative, so that the
+    weights mean the same for every network.
+
+    Args:
+        model: any Model.
+        content, style: `[H, W, 3]` in [0, 1], of any sizes.
+        content_layers, style_layers: names; a middle layer, and a few from the first to the middle, are usual.
+        content_weight, style_weight: see above.
+        smooth: weight of the total variation.
+        preserve_color: keep the content's colours: the style is taken from its luminance (Gatys et al. 2016,
+            arXiv:1606.05897), and only the luminance of the result is used.
+        steps, options: of `render`.
+        optimizer: Adam with rate 0.05 by default; `optax.lbfgs()` is the classic.
+        start: "content" starts at the content picture, "noise" at grey noise.
+
+    Returns: a RenderResult of one task.
+    """
+    if start not in ("content", "noise"):
+        raise ValueError(f"start={start!r} must be 'content' or 'noise'.")
+    (picture,), (manner,) = pictures(content, "content"), pictures(style, "style")
+    h, w, _ = picture.shape
+    given = grey(picture), grey(manner)
+    shown, model_of = (given if preserve_color else (picture, manner)), names(style_layers)
+    kept = {name: model.resolve(name) for name in (*names(content_layers), *model_of)}
+    ours = seen(model, shown[0][None], [kept[name] for name in names(content_layers)])
+    theirs = seen(model, shown[1][None], [kept[name] for name in model_of])
+    content_loss = objectives.activation_difference(
+        names(content_layers), relative_L2, None, {name: ours[kept[name]] for name in names(content_layers)}
+    )
+    style_loss = objectives.style(model_of, {name: theirs[kept[name]] for name in model_of}, relative_L2)
+    objective = -content_weight * content_loss - (style_weight / len(model_of)) * style_loss
+    if smooth:
+        objective = objective - smooth * objectives.total_variation()
+    if "param" not in options:
+        options["param"] = param.image(w, h, init=picture if start == "content" else None)
+    options = {"transforms": [], "redirect_steps": 0} | options
+    result = render(model, objective, steps=steps, optimizer=optimizer, **options)
+    return result.map_images(lambda images: with_luminance(picture, images)) if preserve_color else result
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """The luminance of a picture, as three equal channels."""
+    luma = np.asarray(LUMA, np.float32)
+    return np.repeat((image @ luma)[..., None], 3, axis=-1)
+
+
+def with_luminance(picture: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The colours of a picture with the luminance of others."""
+    return np.clip(picture + grey(images) - grey(picture), 0, 1)

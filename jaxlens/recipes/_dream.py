@@ -1,0 +1,110 @@
+"""Deep dreams: a picture in which a network sees more and more of what it sees."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxlens._checks import check_int
+from jaxlens.model import Model
+from jaxlens.model._model import activations
+from jaxlens.optvis import objectives, param, transform
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.recipes._inputs import names, pictures
+
+
+def gradient_ascent(rate: float) -> optax.GradientTransformation:
+    """Steps of `rate` times the gradient over its mean absolute value, which makes layers and octaves comparable."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda g: -rate * g / (jnp.abs(g).mean() + 1e-12), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def deepdream(
+    model: Model,
+    image: Any,
+    layers: str | Sequence[str] | objectives.Objective,
+    *,
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    rate: float = 0.01,
+    jitter: int = 32,
+    guide: Any = None,
+    tile: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> RenderResult:
+    """A picture with more of everything that layers see in it, from coarse structures to fine ones.
+
+    Gradient ascent on the mean squared activation of the layers, at several sizes ("octaves") from small to large; each starts
+    with the picture at that size plus what the octave before has added. Mordvintsev et al. 2015.
+
+    Args:
+        model: any Model.
+        image: `[H, W, 3]` in [0, 1].
+        layers: one or several, or an objective instead, such as `objectives.channel("mixed4a", 3)`.
+        octaves: how many sizes; the last is the picture's own.
+        octave_scale: ratio of one size to the one before.
+        steps: of gradient ascent at each size.
+        rate: how much a pixel changes per step, on average.
+        jitter: pixels by which the picture is moved at random in each step, so that no seams stay.
+        guide: a picture `[H, W, 3]` whose features the dream should take up (`objectives.guide`), instead of its own.
+        tile: for large pictures: side of a random part that the network sees in each step, so that memory is bounded; as many
+            more steps are made as parts of this size cover the picture.
+        seed, progress: of `render`.
+
+    Returns: the RenderResult of the last octave. No octave is resized for the network.
+    """
+    (picture,) = pictures(image, "image")
+    octaves, steps = check_int(octaves, "octaves", low=1), check_int(steps, "steps", low=1)
+    if not 1 < octave_scale < 10:
+        raise ValueError(f"octave_scale={octave_scale} must be between 1 and 10; 1.4 is common.")
+    objective = _objective(model, layers, guide)
+    optimizer = gradient_ascent(rate)
+    added, result = np.zeros_like(picture), None
+    for octave in reversed(range(octaves)):
+        h, w = (max(1, round(n / octave_scale**octave)) for n in picture.shape[:2])
+        base, before = _resized(picture, h, w), _resized(added, h, w)
+        moves = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
+        count, side = steps, (h, w)
+        if tile is not None and tile < max(h, w):
+            side = (min(tile, h), min(tile, w))
+            moves.append(transform.random_crop(*side))
+            count *= -(-h // side[0]) * -(-w // side[1])
+        result = render(
+            model,
+            objective,
+            param=param.image(w, h, init=np.clip(base + before, 0, 1), fft=False, decorrelate=False, sigmoid=False),
+            transforms=moves,
+            optimizer=optimizer,
+            steps=count,
+            fixed_image_size=side,
+            seed=seed,
+            progress=progress,
+            redirect_steps=0,
+        )
+        added = result.images[0, 0] - base
+    assert result is not None  # there is at least one octave
+    return result
+
+
+def _objective(model: Model, layers: Any, guide: Any) -> Any:
+    if isinstance(layers, objectives.Objective):
+        if guide is not None:
+            raise ValueError("guide and an objective exclude each other: name layers instead of the objective.")
+        return layers
+    if guide is None:
+        return objectives.Objective.sum([objectives.deepdream(layer) for layer in names(layers)])
+    theirs = activations(model, jnp.asarray(pictures(guide, "guide")), [model.resolve(layer) for layer in names(layers)])
+    terms = [objectives.guide(layer, theirs[model.resolve(layer)][0]) for layer in names(layers)]
+    return objectives.Objective.sum(terms)
+
+
+def _resized(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    return np.asarray(jax.image.resize(image, (h, w, image.shape[-1]), "linear"))

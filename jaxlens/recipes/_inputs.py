@@ -1,0 +1,38 @@
+"""What recipes make of the pictures and layers they are given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlens._checks import check_images
+from jaxlens.model import Model
+from jaxlens.model._model import activations
+from jaxlens.optvis.render._render import network_size
+from jaxlens.optvis.transform import resize
+
+
+def pictures(images: Any, name: str = "images") -> np.ndarray:
+    """One picture or several as float32 `[N, H, W, 3]`."""
+    given = check_images(images, name=name, batched=getattr(images, "ndim", 0) == 4)
+    array = np.asarray(given, np.float32)
+    return np.clip(array if array.ndim == 4 else array[None], 0, 1)
+
+
+def names(layers: str | Sequence[str]) -> tuple[str, ...]:
+    """One layer or several as a tuple."""
+    found = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not found:
+        raise ValueError("layers is empty: name at least one layer.")
+    return found
+
+
+def seen(model: Model, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Activations of pictures at the size at which a render shows them to the network."""
+    size = network_size(model, images.shape, None)
+    batch = jnp.asarray(images)
+    if size is not None:
+        batch = resize(*size)(jax.random.key(0), batch)
+    return {name: np.asarray(value) for name, value in activations(model, batch, list(layers)).items()}
