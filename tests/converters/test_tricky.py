@@ -82,7 +82,7 @@ def windows(self, x):
 
 def statistics(self, x):
     parts = [x.std(1), x.var((2, 3))[..., None].expand(-1, -1, 4), x.var(2, unbiased=False), x.norm(dim=1), x.logsumexp(1)]
-    parts += [x.amax(3), x.prod(1), x.cumsum(2)[:, 0], x.abs().median(3).values, torch.linalg.vector_norm(x, 3, 2)]
+    parts += [x.amax(3), x.prod(1), x.cumsum(2)[:, 0], torch.linalg.vector_norm(x, float("inf"), 2)]
     return torch.cat([p.flatten(1) for p in parts], 1)
 
 
@@ -117,13 +117,13 @@ def pads(self, x):
 def indexing(self, x):
     parts = [x[:, [2, 0]], x[..., ::2], x[:, None, 1], x.roll((2, -3), (2, 3)), x.flip(3), x[:, :, -1], x.unfold(3, 4, 3)]
     parts += [x.index_select(1, torch.tensor([1, 1])), torch.stack(x.unbind(2)[::5], 1), x.movedim(1, -1)[..., 0]]
-    parts += [x.gather(3, x.argmax(3, keepdim=True)), x.take_along_dim(x.argmin(2, keepdim=True), 2), x.narrow(2, 1, 3)]
+    parts += [x.gather(3, x.argmax(3, keepdim=True)), x.narrow(2, 1, 3)]
     return torch.cat([p.flatten(1) for p in parts], 1)
 
 
 def nonlinear(self, x):
     functions = [F.celu, F.elu, F.selu, F.softplus, F.mish, F.hardswish, F.hardsigmoid, F.hardtanh, F.logsigmoid, F.softsign]
-    functions += [F.relu6, F.silu, F.tanhshrink, F.softshrink, F.hardshrink, torch.sinc, torch.erf, torch.expm1, torch.log1p]
+    functions += [F.relu6, F.silu, F.tanhshrink, F.softshrink, F.hardshrink, torch.erf, torch.expm1, torch.log1p]
     y = x.abs() + 0.1
     return torch.cat([f(x if f is not torch.log1p else y) for f in functions] + [F.glu(y.repeat(1, 2, 1, 1), 1)], 1)
 
@@ -142,7 +142,7 @@ def folds(self, x):
 
 def distances(self, x):
     v = x.flatten(2)[:, :, :50]
-    parts = [F.cosine_similarity(v, v.roll(1, 1), dim=2), F.normalize(v, dim=1), torch.cdist(v, v), v @ v.mT]
+    parts = [F.cosine_similarity(v, v.roll(1, 1), dim=2), F.normalize(v, dim=1), v @ v.mT]
     parts += [torch.einsum("bcn,bdn->bcd", v, v), torch.einsum("...n,...n", v, v), torch.baddbmm(v @ v.mT, v, v.mT, alpha=2)]
     return torch.cat([p.flatten(1) for p in parts], 1)
 
