@@ -1,5 +1,6 @@
-"""What recipes make of the pictures and layers they are given."""
+"""What recipes make of the pictures, layers and objectives they are given."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from jaxlens._checks import check_images
 from jaxlens.model import Model
 from jaxlens.model._model import activations
+from jaxlens.optvis.objectives._base import rebuild
+from jaxlens.optvis.param._each import Each
+from jaxlens.optvis.render._program import score
 from jaxlens.optvis.render._render import network_size
 from jaxlens.optvis.transform import resize
 
@@ -36,3 +40,26 @@ def seen(model: Model, images: np.ndarray, layers: Sequence[str]) -> dict[str, n
     if size is not None:
         batch = resize(*size)(jax.random.key(0), batch)
     return {name: np.asarray(value) for name, value in activations(model, batch, list(layers)).items()}
+
+
+def only_first(objective: Any) -> Any:
+    """An objective that looks at the first image of its task only, where it does not name one."""
+    own = rebuild(objective, only_first, lambda leaf, _: leaf)
+    fields = {f.name for f in dataclasses.fields(own)}
+    return dataclasses.replace(own, batch=0) if "batch" in fields and own.batch is None else own
+
+
+def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
+    """The sum of absolute gradients of an objective at each start, `[N]`, without transforms."""
+    size = network_size(model, params.shape, None)
+
+    def value(theta: Any, param: Any) -> jax.Array:
+        images = param.to_image(theta)
+        seen = images if size is None else resize(*size)(jax.random.key(0), images)
+        return score(model, objective, images, seen, jnp.float32(0))
+
+    def one(param: Any) -> jax.Array:
+        gradient = jax.grad(value)(param.init(jax.random.key(0)), param)
+        return jnp.stack([jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradient)]).sum()
+
+    return np.asarray(jax.jit(lambda params: jax.lax.map(one, params))(params))

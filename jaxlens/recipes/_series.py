@@ -9,7 +9,7 @@ from jaxlens._checks import check_int
 from jaxlens.model import Model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import pictures
+from jaxlens.recipes._inputs import gradient_sizes, only_first, pictures
 
 
 def diversity(
@@ -133,41 +133,33 @@ def accentuate(
 ) -> RenderResult:
     """The given pictures with more of what an objective asks for, close to what they were: feature accentuation.
 
-    Maximises `objective - strength * distance`, where the distance is that of activations in `layer` over channels, mean over
-    positions, between the picture and the original under the same transforms. Hamblin et al. 2024, arXiv:2402.10039.
+    Maximises `objective - strength * balance * distance`. The distance is that of activations in `layer` over channels, mean
+    over positions, between the picture and the original under the same transforms. `balance = sum |d objective / d theta| /
+    sum |d distance / d theta|`, measured once for each picture near its start (at the original itself the distance has no
+    gradient), so that a strength means the same for every network, objective and layer.
 
     Args:
         model: any Model.
         images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
         objective: one objective, as in `render`.
         layer: where the picture should stay what it is; None stays close in pixels instead.
-        strength: weight of the distance.
+        strength: 1 pulls back as much as the objective pulls away; less accentuates more.
         steps, options: of `render`.
+
+    Hamblin et al. 2024, arXiv:2402.10039 (faccent), with all Fourier coefficients free, where faccent keeps magnitudes.
     """
     batch = pictures(images)
     target = objectives.as_objective(objective, model)
     if isinstance(target, list):
         raise ValueError("objective is a list: accentuate one objective at a time.")
-    drawn = _only_first(target)
-    kept = (
-        objectives.l2_compare(layer)
-        if layer is not None
-        else objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
-    )
-    params = [param.beside(param.image(init=each), each) for each in batch]
-    result = render(model, drawn - strength * kept, param=param.each(params), steps=steps, **options)
-    return result.first(1)
-
-
-def _only_first(objective: Any) -> Any:
-    """An objective that looks at the first image of its task only."""
-    import dataclasses
-
-    from jaxlens.optvis.objectives._base import rebuild
-
-    own = rebuild(objective, _only_first, lambda leaf, _: leaf)
-    fields = {f.name for f in dataclasses.fields(own)}
-    return dataclasses.replace(own, batch=0) if "batch" in fields and own.batch is None else own
+    drawn = only_first(target).bind(model)
+    near = objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
+    kept = (near if layer is None else objectives.l2_compare(layer)).bind(model)
+    params = param.each([param.beside(param.image(init=each), each) for each in batch])
+    noisy = param.each([param.beside(param.image(init=each, sd=0.01), each) for each in batch])
+    pulls = [gradient_sizes(model, each, noisy) for each in (drawn, kept)]
+    weight = strength * pulls[0] / np.maximum(pulls[1], 1e-20)
+    return render(model, drawn - weight * kept, param=params, steps=steps, **options).first(1)
 
 
 def adversarial(
