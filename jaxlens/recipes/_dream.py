@@ -9,8 +9,7 @@ import numpy as np
 import optax
 
 from jaxlens._checks import check_int
-from jaxlens.model import Model
-from jaxlens.model._model import activations
+from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.recipes._inputs import names, pictures

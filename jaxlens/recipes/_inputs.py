@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_images
-from jaxlens.model import Model
-from jaxlens.model._model import activations
+from jaxlens.model import Model, activations
 from jaxlens.optvis.objectives._base import rebuild
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render._program import score

@@ -32,6 +32,21 @@ class Parameterization(Protocol):
         ...
 
 
+class Wrapper:
+    """A parameterization around another one: its images are what `to_image` makes of the inner ones."""
+
+    inner: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, H, W, C) of the images."""
+        return self.inner.shape
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """The inner parameterization's start."""
+        return self.inner.init(key)
+
+
 @pytree
 class FromFunctions:
     """See `from_functions`."""

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_images
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._base import Wrapper
 
 NORMS = ("L2", "Linf")
 
@@ -40,21 +41,12 @@ class Ball:
 
 
 @pytree
-class Masked:
+class Masked(Wrapper):
     """See `masked`."""
 
     inner: Any
     images: Float[Array, "b h w c"] = field(rank=4)
     mask: Float[Array, "b h w 1"] = field(rank=4)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, H, W, C) of the images."""
-        return self.inner.shape
-
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The inner start."""
-        return self.inner.init(key)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
         """The inner images where the mask is 1, the given ones where it is 0."""
@@ -62,7 +54,7 @@ class Masked:
 
 
 @pytree
-class Beside:
+class Beside(Wrapper):
     """See `beside`."""
 
     inner: Any
@@ -73,17 +65,13 @@ class Beside:
         """(B + N, H, W, C)."""
         return (self.inner.shape[0] + self.images.shape[-4], *self.inner.shape[1:])
 
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The inner start."""
-        return self.inner.init(key)
-
     def to_image(self, theta: Any) -> Float[Array, "bn h w c"]:
         """The inner images, then the given ones."""
         return jnp.concatenate([self.inner.to_image(theta), self.images])
 
 
 @pytree
-class Gray:
+class Gray(Wrapper):
     """See `grayscale`."""
 
     inner: Any
@@ -92,10 +80,6 @@ class Gray:
     def shape(self) -> tuple[int, int, int, int]:
         """(B, H, W, 3)."""
         return (*self.inner.shape[:3], 3)
-
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The inner start."""
-        return self.inner.init(key)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w 3"]:
         """The inner images' one channel, three times."""

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
+from jaxlens.optvis.param._base import Wrapper
 
 
 @pytree
-class Each:
+class Each(Wrapper):
     """See `each`. Under `jax.vmap` over its leaves it is one of its members."""
 
     inner: Any
@@ -21,15 +22,6 @@ class Each:
     def count(self) -> int:
         """How many tasks it serves."""
         return len(jax.tree.leaves(self.inner)[0])
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, H, W, C) of one task's images."""
-        return self.inner.shape
-
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The member's start."""
-        return self.inner.init(key)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
         """The member's images."""

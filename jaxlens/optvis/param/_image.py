@@ -8,22 +8,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_images, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._base import Wrapper
 from jaxlens.optvis.param._spatial import fft_image, pixel_image
 from jaxlens.optvis.param._valid import Valid
 
 
 @pytree
-class StartingAt:
+class StartingAt(Wrapper):
     """A parameterization that starts at given images, with noise in theta if `noisy`."""
 
     inner: Valid
     images: Float[Array, "b h w c"] = field(rank=4)
     noisy: bool = field(static=True)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, H, W, C) of the images."""
-        return self.inner.shape
 
     def init(self, key: PRNGKeyArray) -> Any:
         """The theta of the given images."""

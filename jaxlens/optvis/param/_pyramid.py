@@ -75,7 +75,7 @@ class Pyramid(Total):
 
     parts: tuple[Any, ...]
 
-    def from_image(self, images: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w c"], ...]:
+    def from_image(self, images: Float[Array, "b h w c"]) -> tuple[Array, ...]:
         """A theta of these images: coarse parts first, and the finest holds what they leave."""
         left, theta = images.astype(jnp.float32), []
         for part in reversed(self.parts[1:]):

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param import color
+from jaxlens.optvis.param._base import Wrapper
 
 # How far from 0 and 1 the sigmoid's inverse stays (as Horama): black and white pixels come back wrong by less than half of
 # an 8-bit step, and still have a gradient.
@@ -41,22 +42,13 @@ constrain_L_inf.defvjp(_constrain_fwd, _constrain_bwd)
 
 
 @pytree
-class Valid:
+class Valid(Wrapper):
     """An unbounded parameterization brought to [0, 1]; the last channel is opacity if `alpha`."""
 
     inner: Any
     decorrelate: bool = field(static=True)
     sigmoid: bool = field(static=True)
     alpha: bool = field(static=True, default=False)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(B, H, W, C) of the images."""
-        return self.inner.shape
-
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The inner parameterization's start."""
-        return self.inner.init(key)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
         """Images in [0, 1]."""
