@@ -12,28 +12,30 @@ from jaxlens.optvis import objectives, param, render, transform
 
 NAMES = {
     jaxlens: "Layer Model activations site",
-    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_nnx site",
+    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_models "
+    "from_nnx site",
     modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
     graph: "Graph GraphForward Tensor",
     converters: "convert from_torch read_state_dict",
-    objectives: "L1 L2 Objective activation_difference alignment angled_neuron_direction as_objective blur_alpha_each_step "
+    objectives: "L1 L2 L_inf Objective activation_difference alignment angled_neuron_direction as_objective "
+    "attribution_compare blur_alpha_each_step "
     "blur_input_each_step channel channel_interpolate channel_weight class_logit combine cossim_compare decay "
     "deepdream direction direction_cossim direction_neuron diversity dot_compare gram guide input_diff l1_compare "
-    "l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight only_after penalize_boundary_complexity "
-    "spatial_channel stack style tensor_direction total_variation wrap_objective",
+    "l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight only_after pearson_compare penalize_boundary_complexity "
+    "spatial_channel stack style style_ema tensor_direction total_variation weighted_dot_compare wrap_objective",
     param: "Parameterization aligned ball beside composite_activation composite_activation_unbiased constrain_L_inf cppn "
     "each fft_image fourier_phase from_functions generator grayscale image laplacian_pyramid_image lowres_tensor "
     "maco masked natural_spectrum pixel_image relu_normalized spectrum_of to_valid_rgb",
-    transform: "Transform blur collapse_alpha_random color_jitter compose crop_or_pad_to flip gamma identity jitter noise "
-    "normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize "
+    transform: "Transform anneal blur collapse_alpha_random color_jitter compose crop_or_pad_to flip gamma identity jitter "
+    "noise normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize roll "
     "standard_transforms uniform",
     recipes: "accentuate adversarial both_signs caricature deepdream diversity evolution interactions interpolate invert maco "
     "style_transfer",
     render: "Progress RenderResult evaluate render render_vis",
-    data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_image show_image to_uint8",
+    data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",
     training: "History evaluate train_model",
-    plot: "contact_sheet training_curves",
+    plot: "collapse_channels comparison contact_sheet evolution_strip hue_to_rgb interaction_grid maco_display training_curves",
     errors: "ConversionError DatasetError DownloadError ImageTooSmallError NonFiniteError NonFiniteWarning UnknownLayerError "
     "WeightsError",
 }

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxlens.model._jaxpr import pools_wanted
 from jaxlens.model.rules import plain_gradient
 
 Pair = tuple[int, int]
@@ -53,14 +54,22 @@ def _padded(x: jax.Array, pads: Pads, value: float) -> jax.Array:
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
 
 
-@functools.partial(plain_gradient, static_argnames=("window", "stride", "pads", "dilation"))
 def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> jax.Array:
     """Max-pool that remembers where each maximum came from, so that its gradient is a sum of shifted copies.
 
     The gradient of `lax.reduce_window` is a `select_and_scatter`, several times slower on a CPU: see
     `python -m benchmarks.kernels`. As in PyTorch, the first of equal maxima takes the gradient and NaN wins.
     Reverse mode only, as with every `jax.custom_vjp`: `jax.jvp` refuses it, `jax.jvp` of `jax.grad` does not.
+    Gradient rules that change pools see XLA's operator instead.
     """
+    if not pools_wanted():
+        return _fast_max_pool(x, window=window, stride=stride, pads=pads, dilation=dilation)
+    spread, padded = (1, *dilation, 1), _padded(x, pads, -jnp.inf)
+    return lax.reduce_window(padded, -jnp.inf, lax.max, (1, *window, 1), (1, *stride, 1), "VALID", window_dilation=spread)
+
+
+@functools.partial(plain_gradient, static_argnames=("window", "stride", "pads", "dilation"))
+def _fast_max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair) -> jax.Array:
     padded = _padded(x, pads, -jnp.inf)
     if dilation != (1, 1):  # rare: the gradient is that of the maximum of the views
         return functools.reduce(jnp.maximum, _shifts(padded, window, stride, dilation))

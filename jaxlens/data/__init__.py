@@ -1,5 +1,6 @@
 """Images in and out, and labelled images to train on."""
 
+from jaxlens.data._animation import save_animation as save_animation
 from jaxlens.data._image import load_image as load_image
 from jaxlens.data._image import save_image as save_image
 from jaxlens.data._image import show_image as show_image

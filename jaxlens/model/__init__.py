@@ -14,3 +14,4 @@ from jaxlens.model._preprocess import Preprocess as Preprocess
 from jaxlens.model._sites import Interceptor as Interceptor
 from jaxlens.model._sites import Site as Site
 from jaxlens.model._sites import site as site
+from jaxlens.model._together import from_models as from_models

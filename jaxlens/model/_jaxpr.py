@@ -7,6 +7,7 @@ pattern such as `where(x > 0, x, 0)` is seen whole although its parts lie in dif
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -15,9 +16,13 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.model._primitives import ReLU, judge
+from jaxlens.model._primitives import MAX_POOLS, POOLING, ReLU, judge
 
 MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
+
+# Set while a function is traced for a rule that changes max-pools. Hand-written pools (`_kernels/_pool.py`) then use JAX's own
+# operator, whose windows the rule can read; one that a cached inner `jax.jit` hides all the same is refused.
+_POOLS_WANTED: ContextVar[bool] = ContextVar("jaxlens_pools_wanted", default=False)
 
 _INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint"})
 _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
@@ -36,11 +41,20 @@ class Value:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A primitive that is not understood: why ("" if its name says it) and in which layer."""
+    """A primitive that is not understood: why ("" if its name says it) and in which layer; `pool` if it may be a max-pool."""
 
     primitive: str
     why: str
     where: str
+    pool: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a rule wants: whose own gradient is accepted, and whether max-pools are to be replaced."""
+
+    allow: frozenset[str]
+    pools: bool
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -56,6 +70,7 @@ class Step:
     operands: tuple[Value, ...]
     path: str  # of the calls it was inlined from
     relu: ReLU | None = None
+    pool: bool = False  # a max-pool that the rule is to replace
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -83,13 +98,23 @@ class Program:
         return [step for step in self.on_path if step.relu is not None]
 
     @property
+    def pools(self) -> list[Step]:
+        return [step for step in self.on_path if step.pool]
+
+    @property
     def problems(self) -> list[Problem]:
         return [problem for step in self.on_path for problem in step.problems]
 
-    def run(self, leaves: Sequence[Any], relu: Callable[[str, Any, Any], Any]) -> Any:
-        """Evaluates the program; `relu(kind, x, y)` stands in for every ReLU `y` of `x` on the gradient's path."""
+    def run(
+        self, leaves: Sequence[Any], relu: Callable[[str, Any, Any], Any], pool: Callable[[Any, Any, Any], Any] | None = None
+    ) -> Any:
+        """Evaluates the program.
+
+        On the gradient's path, `relu(kind, x, y)` stands in for every ReLU `y` of `x`, and `pool(equation, x, y)` for every
+        max-pool that the rule asked for.
+        """
         given, made = dict(zip(self.inputs, leaves, strict=True)), dict[Step, list[Any]]()
-        replaced = set(self.relus)
+        replaced, pooled = set(self.relus), set(self.pools)
 
         def read(value: Value) -> Any:
             return made[value.maker][value.index] if value.maker else given.get(value, value.array)
@@ -99,21 +124,32 @@ class Program:
                 made[step] = _evaluate(step, [read(value) for value in step.operands])
                 if step in replaced:
                     made[step] = [relu(step.relu.kind, read(step.relu.source), made[step][0])]  # type: ignore[union-attr]
+                elif step in pooled and pool is not None:
+                    made[step] = [pool(step.equation, read(step.operands[0]), made[step][0])]
         return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs])
 
 
-def trace(fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = ()) -> Program:
-    """Traces `fn(*args)`, where the leaves of the first argument are the image."""
-    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+def pools_wanted() -> bool:
+    """Whether a rule that changes max-pools is looking at the function that runs."""
+    return _POOLS_WANTED.get()
+
+
+def trace(fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = (), pools: bool = False) -> Program:
+    """Traces `fn(*args)`, where the leaves of the first argument are the image; with `pools` it finds max-pools too."""
+    token = _POOLS_WANTED.set(pools)
+    try:
+        closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+    finally:
+        _POOLS_WANTED.reset(token)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
-    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", frozenset(allow))
+    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools))
     steps = _needed(steps, outputs)
     return Program(inputs, outputs, steps, _gradient_path(steps, outputs), jax.tree.structure(shapes))
 
 
 def _flatten(
-    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], path: str, allow: frozenset[str]
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], path: str, asked: Asked
 ) -> tuple[list[Step], list[Value]]:
     env = dict(zip(jaxpr.invars, inputs, strict=True))
     env |= {var: Value(False, _inexact(var), array=array) for var, array in zip(jaxpr.constvars, consts, strict=True)}
@@ -128,56 +164,68 @@ def _flatten(
     for equation in jaxpr.eqns:
         step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
         name, depends = _name(equation), any(value.depends for value in step.operands)
-        kept = name.startswith(MARK) or not allow.isdisjoint((name, *step.where.split("/")))
+        kept = name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/")))
+        if asked.pools and depends and name.startswith(MARK) and "max_pool" in name:
+            step.problems = (Problem(name, "marked as keeping its own gradient", step.where, pool=True),)
         if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
-            inner, outputs = _inline(step, name, allow)
+            inner, outputs = _inline(step, name, asked)
             path_inside = _gradient_path(inner, outputs)
-            if step.name in _INLINED or any(part.relu for part in path_inside):
+            # (the largest logit inside a softmax is no pool)
+            if step.name in _INLINED or any(part.relu or (part.pool and "window" in part.name) for part in path_inside):
                 steps += inner
                 env |= dict(zip(equation.outvars, outputs, strict=True))
                 continue
             step.problems = tuple(problem for part in path_inside for problem in part.problems)
         if depends and not kept and step.name not in _CUSTOM and any(map(_inexact, equation.outvars)):
-            _assess(step, allow)
+            _assess(step, asked)
         steps.append(step)
         env |= {var: Value(depends, _inexact(var), step, i) for i, var in enumerate(equation.outvars)}
     return steps, [read(atom) for atom in jaxpr.outvars]
 
 
-def _inline(step: Step, name: str, allow: frozenset[str]) -> tuple[list[Step], list[Value]]:
+def _inline(step: Step, name: str, asked: Asked) -> tuple[list[Step], list[Value]]:
     params = step.equation.params
     body, consts = _open(params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"])
-    return _flatten(body, consts, step.operands, _join(step.where, "" if "<" in name else name), allow)
+    return _flatten(body, consts, step.operands, _join(step.where, "" if "<" in name else name), asked)
 
 
-def _assess(step: Step, allow: frozenset[str]) -> None:
+def _assess(step: Step, asked: Asked) -> None:
     """Fills in what `judge` finds, which for loops means looking into their bodies."""
-    found: ReLU | str | None
     if step.name == "scan":
-        found = _loop_problem(step, [step.equation.params["jaxpr"]], step.operands, step.equation.params["num_carry"], allow)
+        carry = step.equation.params["num_carry"]
+        problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, carry, asked)
     elif step.name == "cond" and not step.operands[0].depends:
-        found = _loop_problem(step, step.equation.params["branches"], step.operands[1:], 0, allow)
+        problems = _loop_problems(step, step.equation.params["branches"], step.operands[1:], 0, asked)
     elif step.name in ("cond", "while"):
-        found = "whose course depends on the image"
+        problems = [Problem(step.name, "whose course depends on the image", step.where, pool=True)]
     else:
         found = judge(step)
-    if isinstance(found, ReLU):
-        step.relu = found
-    elif found is not None and step.name not in allow:
-        step.problems = (Problem(step.name, found, step.where),)
+        if isinstance(found, ReLU):
+            step.relu = found
+            return
+        problems = [] if found is None else [Problem(step.name, found, step.where)]
+        step.pool = asked.pools and step.name in MAX_POOLS
+        if asked.pools and not step.pool and _picks(step):
+            problems = [Problem(step.name, "perhaps a pool, but not written as one", step.where, pool=True)]
+    step.problems = tuple(problem for problem in problems if problem.primitive not in asked.allow)
 
 
-def _loop_problem(
-    step: Step, bodies: Sequence[Any], operands: Sequence[Value], carry: int, allow: frozenset[str]
-) -> str | None:
+def _picks(step: Step) -> bool:
+    """Whether it picks one of several image-dependent values."""
+    varying = [value for value in step.operands if value.depends and value.inexact]
+    return step.name in POOLING or (step.name in ("max", "min") and len(varying) > 1)
+
+
+def _loop_problems(step: Step, bodies: Sequence[Any], operands: Sequence[Value], carry: int, asked: Asked) -> list[Problem]:
     """A loop or branch is kept as it stands, so its bodies may hold nothing that a rule would have to change."""
     first = step.equation.params.get("num_consts", 0)
     depends = [value.depends for value in operands]
     found: dict[str, None] = {}
+    pool = False
     for body, consts in map(_open, bodies):
         while True:
             inputs = [Value(flag, _inexact(var)) for flag, var in zip(depends, body.invars, strict=True)]
-            steps, outputs = _flatten(body, consts, inputs, step.where, allow)
+            steps, outputs = _flatten(body, consts, inputs, step.where, asked)
             grown = [i for i in range(carry) if outputs[i].depends and not depends[first + i]]
             for i in grown:
                 depends[first + i] = True
@@ -185,8 +233,11 @@ def _loop_problem(
                 break
         on_path = _gradient_path(steps, outputs)
         found |= dict.fromkeys(["a ReLU"] * any(part.relu for part in on_path))
+        found |= dict.fromkeys(["a max-pool"] * any(part.pool for part in on_path))
         found |= dict.fromkeys(problem.primitive for part in on_path for problem in part.problems)
-    return f"its body holds {', '.join(found)}; write it as a Python loop or `if`" if found else None
+        pool |= any(part.pool or any(problem.pool for problem in part.problems) for part in on_path)
+    why = f"its body holds {', '.join(found)}; write it as a Python loop or `if`"
+    return [Problem(step.name, why, step.where, pool)] if found else []
 
 
 def _needed(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:

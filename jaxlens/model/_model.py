@@ -133,6 +133,13 @@ class Model:
         return from_linen(module, variables, **options)
 
     @staticmethod
+    def from_models(models: Mapping[str, "Model"]) -> "Model":
+        """Several models as one, for joint objectives; see `jaxlens.model.from_models`."""
+        from jaxlens.model._together import from_models
+
+        return from_models(models)
+
+    @staticmethod
     def from_function(fn: Callable[[Any, jax.Array], Any], params: Any, **options: Any) -> "Model":
         """A Model of a plain function `fn(params, images) -> logits`; see `jaxlens.model.from_function`."""
         from jaxlens.model._adapters import from_function

@@ -29,6 +29,7 @@ LINEAR = _set("""
 POOLING = _set("""
     reduce_max reduce_min cummax cummin reduce_window_max reduce_window_min select_and_gather_add select_and_scatter_add
 """)
+MAX_POOLS = _set("reduce_window_max reduce_max")  # those that rules with `pools` replace
 # Linear in each operand: at most one may depend on the image.
 BILINEAR = _set("mul dot_general conv_general_dilated ragged_dot ragged_dot_general")
 # Linear in the operands at these positions; the others (indices, divisors) may not depend on the image.

@@ -1,5 +1,6 @@
 """Gradient rules: other backward passes at the ReLUs of any JAX function."""
 
+import dataclasses
 import functools
 import types
 from collections import Counter
@@ -8,12 +9,17 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.model._jaxpr import MARK, Problem, Program, trace
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+POOLS = ("max", "average", "l2")  # what the gradient of a max-pool may be that of
+L2_FLOOR = 1e-2  # Lucid's
 
 
 class GradientRuleError(ValueError):
@@ -36,11 +42,13 @@ class GradientRule:
     decorate it with `jaxlens._pytree.pytree` and write the two functions.
 
     Attributes:
+        pools: how gradients pass max-pools, one of `POOLS`.
         allow: what may keep its plain gradient: primitives ("tanh"), jitted functions ("silu") or
             named scopes, that is layers ("LayerNorm_0"), with all that is in them. Name normalisation layers rather than
             their primitives: Flax clamps the variance with `max(v, 0)`, which would count as a ReLU.
     """
 
+    pools: str = field(static=True, default="max")
     allow: tuple[str, ...] = field(static=True, default=())
 
     def relu(self, x: Float[Array, "..."], g: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -59,6 +67,15 @@ class _Standard(GradientRule):
 
     def relu6(self, x: Any, g: Any) -> Any:
         return jnp.where((x > 0) & (x < 6), g, 0)
+
+
+@pytree
+class _Linearized(GradientRule):
+    def relu(self, x: Any, g: Any) -> Any:
+        return g
+
+    def relu6(self, x: Any, g: Any) -> Any:
+        return g
 
 
 @pytree
@@ -94,12 +111,33 @@ class _Redirected(GradientRule):
         return jnp.where(self.active & ~jnp.any(plain != 0), redirected, plain)
 
 
-def standard() -> GradientRule:
-    """The true gradient, `g * 1[x > 0]`. `apply_rule(standard(), fn)` is `fn` and never raises."""
-    return _Standard()
+def standard(*, pools: str = "max", allow: Iterable[str] = ()) -> GradientRule:
+    """The true gradient, `g * 1[x > 0]`, except at max-pools if asked for.
+
+    Args:
+        pools: a max-pool passes its gradient to the one largest value of each window ("max"), which makes maps of gradients
+            checkered. "average" passes it as an average-pool of the same windows would. "l2" passes it as `mean(x**2) / (0.01 +
+            mean |x|)` over the window would: to large values, but not to one alone. Windows of `lax.reduce_window` and maxima
+            over whole axes count as pools; values stay those of the max-pool. Padding is no part of a window.
+        allow: see `GradientRule`; of a maximum of several values that is not written as a pool, for instance.
+
+    `apply_rule(standard(), fn)` is `fn` and never raises. With `pools`, other nonlinearities keep their own gradient.
+    "average" and "l2" are Lucid's avg_smoothed_maxpool_grad and l2_smoothed_maxpool_grad (optvis/overrides), which every other
+    rule takes by the same argument. captum's MaxPool2dRelaxed is "average".
+    """
+    return _Standard(pools=_pools(pools), allow=_names(allow))
 
 
-def guided(*, allow: Iterable[str] = ()) -> GradientRule:
+def linearized(*, pools: str = "average", allow: Iterable[str] = ()) -> GradientRule:
+    """The gradient of the network without its ReLUs, `g`, and with average-pools for max-pools.
+
+    What a unit would see if everything on the way were linear; weights expanded through several layers (Voss et al. 2021,
+    "Visualizing Weights") are this gradient. Lucid's `linearization_overrides`. Values do not change. Pools as in `standard`.
+    """
+    return _Linearized(pools=_pools(pools), allow=_names(allow))
+
+
+def guided(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
     """Guided backpropagation, `g * 1[x > 0] * 1[g > 0]`: only evidence for, through active units only.
 
     Springenberg et al. 2015, arXiv:1412.6806. ReLU6: `1[0 < x < 6]`.
@@ -108,19 +146,19 @@ def guided(*, allow: Iterable[str] = ()) -> GradientRule:
     too, where captum replaces `nn.ReLU` modules and leaves the rest silently alone (captum #1082).
     A nonlinearity other than ReLU is an error unless named in `allow` or marked `plain_gradient`.
     """
-    return _Guided(allow=_names(allow))
+    return _Guided(pools=_pools(pools), allow=_names(allow))
 
 
-def deconvnet(*, allow: Iterable[str] = ()) -> GradientRule:
+def deconvnet(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
     """The deconvolutional network's `max(g, 0)`: a ReLU on the way back, and no memory of the way forth.
 
     Zeiler and Fergus 2014, arXiv:1311.2901, as a gradient rule (Simonyan et al. 2014, arXiv:1312.6034).
     ReLU6: the same. Differs from captum as `guided` does.
     """
-    return _Deconvnet(allow=_names(allow))
+    return _Deconvnet(pools=_pools(pools), allow=_names(allow))
 
 
-def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = ()) -> GradientRule:
+def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
     """Lucid's redirected ReLU: lets an image out of a region where the unit to be maximised is dead.
 
     Where any element of the plain gradient at this ReLU, of this image, is not zero: the plain gradient. Where
@@ -133,7 +171,7 @@ def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = 
     only where a live ReLU sees exact zeros.
     Lucent's variant (0.1 g wherever x < 0, always) is another rule.
     """
-    return _Redirected(active=jnp.asarray(active, bool), allow=_names(allow))
+    return _Redirected(active=jnp.asarray(active, bool), pools=_pools(pools), allow=_names(allow))
 
 
 def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,15 +195,23 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
     Raises:
         GradientRuleError: when called, if there is no ReLU on the way or something the rule does not know.
     """
-    if type(rule) is _Standard:
+    plain, pools = type(rule) is _Standard, rule.pools != "max"
+    if plain and not pools:
         return fn
+
+    def relu(kind: str, x: Any, y: Any) -> Any:
+        return y if plain else _relu_with(kind, rule, x, jax.lax.stop_gradient(y))
+
+    def pool(equation: Any, x: Any, y: Any) -> Any:
+        return _pool_with((rule.pools, _Window.of(equation)), x, jax.lax.stop_gradient(y))
 
     @functools.wraps(fn)
     def ruled(*args: Any) -> Any:
-        program = trace(fn, args, rule.allow)
-        if program.problems or not program.relus:
-            _refuse(rule, program)
-        return program.run(jax.tree.leaves(args), lambda kind, x, y: _relu_with(kind, rule, x, jax.lax.stop_gradient(y)))
+        program = trace(fn, args, rule.allow, pools)
+        problems = [problem for problem in program.problems if problem.pool or not plain]
+        if problems or not (program.pools if plain else program.relus):
+            _refuse(rule, program, problems)
+        return program.run(jax.tree.leaves(args), relu, pool)
 
     return ruled
 
@@ -224,17 +270,69 @@ def _relu_backward(kind: str, saved: Any, g: Any) -> tuple[Any, Any, Any]:
 _relu_with.defvjp(_relu_forward, _relu_backward)
 
 
-def _refuse(rule: GradientRule, program: Program) -> NoReturn:
+@dataclasses.dataclass(frozen=True)
+class _Window:
+    """The windows of a max-pool: the settings of `lax.reduce_window`, or the axes of a maximum."""
+
+    settings: tuple[tuple[str, Any], ...]
+
+    @staticmethod
+    def of(equation: Any) -> "_Window":
+        keys = ("axes",) if equation.primitive.name == "reduce_max" else _WINDOW
+        return _Window(tuple((key, equation.params[key]) for key in keys))
+
+    def total(self, x: Any) -> Any:
+        """The sum over each window."""
+        settings = dict(self.settings)
+        if "axes" in settings:
+            return x.sum(settings["axes"])
+        return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, **settings)
+
+
+_WINDOW = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pool_with(how: tuple[str, _Window], x: Any, y: Any) -> Any:
+    return y
+
+
+def _pool_backward(how: tuple[str, _Window], x: Any, g: Any) -> tuple[Any, Any]:
+    kind, window = how
+    inside = x > -jnp.inf  # a pool's padding may be part of its input
+    count = jnp.maximum(window.total(inside.astype(x.dtype)), 1)
+
+    def mean(values: Any) -> Any:
+        return window.total(jnp.where(inside, values, 0)) / count
+
+    def relaxed(x: Any) -> Any:
+        x = jnp.where(inside, x, 0)
+        return mean(x) if kind == "average" else mean(jnp.square(x)) / (L2_FLOOR + mean(absolute(x)))
+
+    return jax.vjp(relaxed, x)[1](g)[0], None
+
+
+_pool_with.defvjp(lambda how, x, y: (y, x), _pool_backward)
+
+
+def _refuse(rule: GradientRule, program: Program, problems: Sequence[Problem]) -> NoReturn:
     name = type(rule).__name__.strip("_").lower()
-    if not program.problems:
+    if not problems and type(rule) is _Standard:
+        raise GradientRuleError(
+            f"pools={rule.pools!r} found no max-pool between the image and the outputs: nothing would change. Use pools='max'."
+        )
+    if not problems:
         raise GradientRuleError(
             f"{name} found no ReLU between the image and the outputs, so it would return the plain gradient. "
             "Use standard() if that is what you want; a ReLU must be written as jax.nn.relu, jax.nn.relu6 or jnp.maximum(x, 0)."
         )
-    unknown = tuple(dict.fromkeys(problem.primitive for problem in program.problems))
+    unknown = tuple(dict.fromkeys(problem.primitive for problem in problems))
+    found = f"ReLUs only ({len(program.relus)} here)"
+    if rule.pools != "max":
+        found = f"max-pools ({len(program.pools)} here)" + (f" and {found}" if type(rule) is not _Standard else "")
     raise GradientRuleError(
-        f"{name} knows ReLUs only ({len(program.relus)} here), and would silently pass the plain gradient through:\n"
-        f"{_listing(program.problems)}\n"
+        f"{name} knows {found}, and would silently pass the plain gradient through:\n"
+        f"{_listing(problems)}\n"
         "Write activations as jax.nn.relu or jax.nn.relu6, put jaxlens.model.rules.plain_gradient on functions whose own "
         f"gradient is meant (normalisations, pools), or accept all of these with {name}(allow={unknown}); "
         "allow also takes the layers named above.",
@@ -249,6 +347,12 @@ def _listing(problems: Sequence[Problem]) -> str:
         where = f", in {', '.join(places[:4])}{f' and {len(places) - 4} more' * (len(places) > 4)}" if places else ""
         lines.append(f"  {primitive}{f' ({why})' if why else ''}: {count}x{where}")
     return "\n".join(lines)
+
+
+def _pools(pools: str) -> str:
+    if pools not in POOLS:
+        raise ValueError(f"pools={pools!r} must be one of {', '.join(POOLS)}.")
+    return pools
 
 
 def _names(allow: Iterable[str]) -> tuple[str, ...]:

@@ -46,13 +46,23 @@ class _Scope:
             return fn(*args, **kwargs)
 
 
+class _Prefixed:
+    """A scope whose sites have a word before their names."""
+
+    def __init__(self, scope: Any, prefix: str):
+        self.scope, self.prefix = scope, prefix
+
+    def run(self, name: str, *rest: Any) -> Any:
+        return self.scope.run(f"{self.prefix}.{name}", *rest)
+
+
 def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: interceptor(where, call, *args, **kwargs)
 
 
 # What a `site` inside the running forward pass reports to. A context variable, as in
 # Flax Linen: it is set for the length of one traced call and is never visible outside it.
-_SCOPE: ContextVar[_Scope | None] = ContextVar("jaxlens_scope", default=None)
+_SCOPE: ContextVar[_Scope | _Prefixed | None] = ContextVar("jaxlens_scope", default=None)
 
 
 def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., Any]:
@@ -82,6 +92,17 @@ def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., 
 def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int]) -> Iterator[None]:
     """Makes the sites run inside the `with` pass through `interceptors`, the first one innermost."""
     token = _SCOPE.set(_Scope(interceptors, totals))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+@contextlib.contextmanager
+def prefixed(prefix: str) -> Iterator[None]:
+    """Gives the sites run inside the `with` names that begin with `prefix` and a dot."""
+    scope = _SCOPE.get()
+    token = _SCOPE.set(None if scope is None else _Prefixed(scope, prefix))
     try:
         yield
     finally:

@@ -1,4 +1,10 @@
 """Figures."""
 
+from jaxlens.plot._compare import comparison as comparison
+from jaxlens.plot._compare import evolution_strip as evolution_strip
+from jaxlens.plot._compare import interaction_grid as interaction_grid
+from jaxlens.plot._hue import collapse_channels as collapse_channels
+from jaxlens.plot._hue import hue_to_rgb as hue_to_rgb
+from jaxlens.plot._maco import maco_display as maco_display
 from jaxlens.plot._sheet import contact_sheet as contact_sheet
 from jaxlens.plot._training import training_curves as training_curves

@@ -55,7 +55,7 @@ def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
     def value(theta: Any, param: Any) -> jax.Array:
         images = param.to_image(theta)
         seen = images if size is None else resize(*size)(jax.random.key(0), images)
-        return score(model, objective, images, seen, jnp.float32(0))
+        return score(model, objective, images, seen, jnp.float32(0))[0]
 
     def one(param: Any) -> jax.Array:
         gradient = jax.grad(value)(param.init(jax.random.key(0)), param)

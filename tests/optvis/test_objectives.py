@@ -17,6 +17,7 @@ X = RNG.uniform(size=(3, 9, 11, 3)).astype(np.float32)
 DENSE = RNG.normal(size=(3, 4)).astype(np.float32)
 ACTS = {
     "step": jnp.uint32(3),
+    "memory": {},
     "a": jnp.asarray(A),
     "input": jnp.asarray(X),
     "dense": jnp.asarray(DENSE),
@@ -121,6 +122,12 @@ CASES = {
     ),
     "dot_compare, target": (objectives.dot_compare("a", target=FULL, comp_batch=1), (A[1] * FULL).sum()),
     "cossim_compare": (objectives.cossim_compare("a", 2, 1), cosine_of(A[1], A[2])),
+    "pearson_compare": (objectives.pearson_compare("a", 1), np.corrcoef(A[0].ravel(), A[1].ravel())[0, 1]),
+    "weighted_dot_compare": (objectives.weighted_dot_compare("a", 2, T[0, 0]), (A[0] * A[2] * T[0, 0]).sum()),
+    "weighted_dot_compare, target": (
+        objectives.weighted_dot_compare("a", W=FULL, target=FULL, comp_batch=1),
+        (A[1] * FULL**2).sum(),
+    ),
     "l1_compare": (objectives.l1_compare("dense"), np.abs(DENSE[0] - DENSE[1]).mean()),
     "l2_compare": (objectives.l2_compare("a", target=FULL), np.linalg.norm(A[0] - FULL, axis=-1).mean()),
     "activation_difference": (
@@ -160,6 +167,11 @@ CASES = {
     ),
     "L1": (objectives.L1(constant=0.5), np.abs(X - 0.5).sum()),
     "L2": (objectives.L2("a", constant=0.25), np.sqrt(1e-6 + ((A - 0.25) ** 2).sum())),
+    "L_inf": (objectives.L_inf("a", constant=0.25), np.abs(A - 0.25).max()),
+    "style_ema, first": (
+        objectives.style_ema("a", {"a": T[None]}, decay=0.5) * objectives.only_after(0),
+        np.abs(grams(A)[0] - grams([T])[0]).mean(),
+    ),
     "class_logit": (objectives.class_logit("logits", 2), DENSE[:, 2].mean()),
     "string": (objectives.as_objective("a: 2"), A[..., 2].mean()),
     "sum": (objectives.channel("a", 0) + objectives.channel("a", 1) + 2, A[..., 0].mean() + A[..., 1].mean() + 2),
@@ -189,6 +201,39 @@ def test_gradient_is_finite_even_on_dead_activations(case):
         pytest.skip("not defined at zero")
     gradient = jax.grad(lambda a: CASES[case][0](a))(dead)
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+def test_penalties_of_absolute_values_leave_what_is_flat_alone():
+    """The gradient of `jnp.abs` at 0 is 1."""
+    flat = ACTS | {"a": jnp.full(A.shape, 0.3)}
+    for objective in (
+        objectives.total_variation("a"),
+        objectives.L1("a", 0.3),
+        objectives.l1_compare("a"),
+        objectives.activation_difference("a"),
+    ):
+        gradient = jax.grad(lambda a, o=objective: o(flat | {"a": a}))(flat["a"])
+        np.testing.assert_array_equal(gradient, 0)
+        assert np.abs(jax.grad(lambda a, o=objective: o(flat | {"a": a}))(ACTS["a"])).max() > 0  # control
+
+
+def test_a_moving_average_of_styles():
+    objective = objectives.style_ema("a", {"a": T[None]}, objectives.mean_L2, 0.75)
+    seen = [A[i : i + 1] for i in (0, 1, 2)]
+    memory, want = {}, None
+    for step, a in enumerate(seen):
+        acts = {"a": jnp.asarray(a), "step": jnp.uint32(step), "memory": memory}
+        g = grams(a)[0]
+        want = g if want is None else 0.75 * want + 0.25 * g
+        np.testing.assert_allclose(objective(acts), np.sqrt(((want - grams([T])[0]) ** 2).mean()), rtol=1e-5)
+        # the gradient of this step's matrix, as if it were the average
+        got = jax.grad(lambda a, acts=acts: objective(acts | {"a": a}))(jnp.asarray(a))
+        away = (want - grams([T])[0]) / (np.sqrt(((want - grams([T])[0]) ** 2).mean()) * want.size)
+        np.testing.assert_allclose(got[0], a[0] @ (away + away.T) / 35, rtol=1e-3, atol=1e-6)
+        memory = _base.memories(objective, acts)
+    assert not _base.remembers(objectives.style("a", {"a": T[None]})) and _base.remembers(2 * objective)
+    with pytest.raises(ValueError, match="decay=1.0 must be in"):
+        objectives.style_ema("a", {"a": T}, decay=1.0)
 
 
 def test_a_batch_of_tasks_is_each_of_them():
@@ -285,7 +330,7 @@ def test_wrapped_and_plain_functions():
         (lambda: objectives.cossim_compare("a", comp_batch=3), r"comp_batch=3 is outside 0\.\.2"),
         (lambda: objectives.l2_compare("a", target=np.ones((5, 6, 4))), r"target has shape \(5, 6, 4\), but layer 'a' outputs"),
         (lambda: objectives.style("a", 5), "difference_to=5 is outside"),
-        (lambda: objectives.style("a", {"a": np.ones((2, 2, 3))}), "difference_to has 3 channels of 'a', which has 4"),
+        (lambda: objectives.style("a", {"a": np.ones((2, 2, 3))}), "The target has 3 channels, but 'a' has 4"),
         (lambda: objectives.activation_difference("a", difference_to={"a": np.ones((5, 5, 4))}), "target has shape"),
         (lambda: objectives.input_diff(np.ones((9, 9, 3))), r"target has shape \(9, 9, 3\)"),
         (lambda: objectives.blur_alpha_each_step(), "images with a fourth channel"),
@@ -359,6 +404,11 @@ def test_wrong_arguments():
         lambda: objectives.alignment("blocks.0.conv2"),
         lambda: objectives.dot_compare("blocks.0.conv2", cossim_pow=1),
         lambda: objectives.cossim_compare("blocks.0.conv2"),
+        lambda: objectives.pearson_compare("blocks.0.conv2"),
+        lambda: objectives.weighted_dot_compare("blocks.0.conv2", W=np.linspace(-1, 1, 8)),
+        lambda: objectives.attribution_compare(["stem", "blocks.0.conv2"], "logits:1"),
+        lambda: objectives.style_ema("stem", {"stem": np.zeros((12, 14, 8))}),
+        lambda: objectives.L_inf("stem"),
         lambda: objectives.l1_compare("blocks.0.conv2"),
         lambda: objectives.l2_compare("blocks.0.conv2"),
         lambda: objectives.activation_difference("blocks.0.conv2", objectives.mean_L2, difference_to=1),

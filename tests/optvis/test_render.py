@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+import jaxlens
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning, UnknownLayerError
 from jaxlens.optvis import objectives, param, render, transform
 from jaxlens.optvis.render import _program
@@ -293,3 +294,87 @@ def test_bad_arguments_fail_early(model, arguments, error, message):
     settings = QUICK | {"objective": f"{LAYER}:1"} | arguments
     with pytest.raises(error, match=message):
         render.render(model, settings.pop("objective"), **settings)
+
+
+def test_several_draws_are_averaged(model):
+    """Two draws in a step: the mean of the scores and gradients of each."""
+    moves = [transform.pad(2), transform.jitter(4)]
+    images = param.image(28, 24, sd=0.2)
+    options = {"param": images, "transforms": moves, "progress": False, "redirect_steps": 0}
+    start = images.to_image(images.init(jax.random.fold_in(_keys_of(0, channels(1)), 0)))
+    result = render.render(model, channels(1), steps=1, draws=3, **options)
+    key = jax.random.fold_in(_keys_of(0, channels(1)), 1)
+    chain = transform.compose(moves)
+    scores = [
+        jaxlens.activations(model, chain(jax.random.fold_in(key, i), start), [LAYER])[LAYER][..., 1].mean() for i in range(3)
+    ]
+    np.testing.assert_allclose(result.scores[0, 0], np.mean(scores), rtol=1e-4)
+    assert np.ptp(scores) > 1e-5  # control: the draws differ
+    with pytest.raises(ValueError, match="draws"):
+        render.render(model, channels(1), draws=0)
+
+
+def _keys_of(seed, objective):
+    from jaxlens.optvis.render._render import _task_id
+
+    group = objectives.stack([objective.bind(small_model())])
+    return jax.random.fold_in(jax.random.key(seed), jnp.uint32(_task_id(group, 0)))
+
+
+def test_transparency_adds_up_what_each_pixel_did(model):
+    images = param.image(28, 24, sd=0.2)
+    options = {"param": images, "transforms": [], "progress": False, "redirect_steps": 0, "fixed_image_size": (24, 28)}
+    result = render.render(model, channels([1, 3]), steps=2, batch=2, transparency=True, thresholds=(1,), **options)
+    assert result.transparency.shape == (2, 1, 24, 28) and (result.transparency >= 0).all()
+
+    def gradient(image, channel):
+        return jax.grad(lambda x: jaxlens.activations(model, x, [LAYER])[LAYER][..., channel].mean())(jnp.asarray(image))
+
+    start = images.to_image(images.init(jax.random.fold_in(_keys_of(0, channels(3)), 0)))
+    want = sum(np.abs(gradient(x, 3)).mean(-1) for x in (start, result.snapshots[1][1]))
+    np.testing.assert_allclose(result.transparency[1], want, rtol=1e-3, atol=1e-7)
+    assert render.render(model, channels(1), steps=1, **options).transparency is None
+
+
+def test_objectives_remember_from_step_to_step(model):
+    """A moving average over the steps of a render, against its own snapshots."""
+    target = np.zeros((1, 4, 5, 8), np.float32)
+    style = objectives.style_ema(LAYER, {LAYER: target}, decay=0.5)
+    images = param.image(28, 24, sd=0.2)
+    options = {"param": images, "transforms": [], "progress": False, "redirect_steps": 0, "fixed_image_size": (24, 28)}
+    result = render.render(model, -style, steps=3, thresholds=(1, 2), **options)
+    assert np.isfinite(result.scores).all()
+    start = images.to_image(images.init(jax.random.fold_in(_keys_of(0, -style), 0)))
+    want = None
+    for step, x in enumerate((start, result.snapshots[1][0], result.snapshots[2][0])):
+        gram = np.asarray(objectives.gram(jaxlens.activations(model, jnp.asarray(x), [LAYER])[LAYER]))
+        want = gram if want is None else 0.5 * want + 0.5 * gram
+        np.testing.assert_allclose(-result.scores[0, step], np.abs(want).mean(), rtol=1e-4)
+    plain = render.render(model, -objectives.style(LAYER, {LAYER: target}), steps=3, **options)
+    assert not np.allclose(plain.scores[0, 1], result.scores[0, 1], rtol=1e-3)  # control
+
+
+def test_transforms_change_over_the_steps(model):
+    """Boxes that shrink from the whole image to a tenth, seen by a model that reports how much of a ramp it saw."""
+    ramp = np.linspace(0, 1, 40, dtype=np.float32)[None, :, None] * np.ones((40, 40, 3), np.float32)
+    whole, tenth = (transform.random_boxes(1, (16, 16), (side, side), center_sd=0.0) for side in (1.0, 0.1))
+    seen = []
+
+    def spread(key, images):
+        jax.debug.callback(lambda x: seen.append(float(np.ptp(x))), images, ordered=True)
+        return images
+
+    fixed = param.image(init=ramp)
+    options = {"param": fixed, "steps": 5, "progress": False, "redirect_steps": 0, "fixed_image_size": 16}
+    optimizer = optax.sgd(0.0)
+    render.render(
+        small_model(input_size=(16, 16)),
+        objectives.channel("stem", 1),
+        transforms=[transform.anneal(whole, tenth, 4), spread],
+        optimizer=optimizer,
+        **options,
+    )
+    widths = np.array(seen[-5:])
+    np.testing.assert_allclose(widths, np.array([1, 0.775, 0.55, 0.325, 0.1]) * 0.95, atol=0.05)
+    with pytest.raises(ValueError, match="must be two transforms that differ in numbers"):
+        transform.anneal(transform.jitter(4), transform.jitter(2), 4)

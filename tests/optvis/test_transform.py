@@ -48,6 +48,8 @@ RANDOM = {
     "color_jitter": lambda: transform.color_jitter(0.2, 0.3, 0.4),
     "random_crop": lambda: transform.random_crop(9, 14),
     "random_boxes": lambda: transform.random_boxes(3, (13, 17), (0.3, 0.9)),
+    "roll": lambda: transform.roll(),
+    "anneal": lambda: transform.anneal(transform.random_boxes(2, 9, (0.4, 0.5)), transform.random_boxes(2, 9, (0.1, 0.2)), 8),
     "random_boxes_inside": lambda: transform.random_boxes(2, 40, (0.2, 0.25), None),
 }
 EVERY = {**FIXED, **RANDOM}
@@ -522,3 +524,19 @@ def test_presets_run_on_small_and_oblong_images(name, key):
 def test_new_arguments_are_checked(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_roll_moves_around(images, key):
+    rolled = np.asarray(transform.roll()(key, images))
+    shifts = [(i, j) for i in range(H) for j in range(W) if np.array_equal(np.roll(images, (i, j), (1, 2)), rolled)]
+    assert len(shifts) == 1
+    drawn = {np.asarray(transform.roll()(jax.random.key(i), images))[0, 0, 0, 0].item() for i in range(20)}
+    assert len(drawn) > 10 and drawn <= set(np.asarray(images)[0, ..., 0].ravel().tolist())
+
+
+def test_anneal_goes_from_one_to_the_other(images, key):
+    first, last = (transform.random_boxes(2, 9, box) for box in ((0.4, 0.5), (0.1, 0.2)))
+    moves = transform.compose([transform.per_image(transform.anneal(first, last, 8))])
+    for step, want in ((0, (0.4, 0.5)), (2, (0.325, 0.425)), (8, (0.1, 0.2)), (50, (0.1, 0.2))):
+        box = moves.at(jnp.uint32(step)).stages[0].inner.box
+        np.testing.assert_allclose(box, want, rtol=1e-5)

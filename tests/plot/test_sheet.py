@@ -32,6 +32,18 @@ def test_images_of_a_task_stand_side_by_side():
     assert len(find(sheet, to_uint8(np.concatenate(list(images[1]), axis=1)))) == 1
 
 
+def test_alpha_lies_on_white_and_one_channel_is_grey():
+    rgb = RNG.uniform(size=(1, 20, 26, 3)).astype(np.float32)
+    half = np.concatenate([rgb, np.full((1, 20, 26, 1), 0.5, np.float32)], -1)
+    assert len(find(np.asarray(contact_sheet(half)), to_uint8(0.5 * rgb[0] + 0.5))) == 1
+    opaque = np.concatenate([rgb, np.ones((1, 20, 26, 1), np.float32)], -1)
+    np.testing.assert_array_equal(np.asarray(contact_sheet(opaque)), np.asarray(contact_sheet(rgb)))
+    clear = np.concatenate([rgb, np.zeros((1, 20, 26, 1), np.float32)], -1)
+    assert (np.asarray(contact_sheet(clear)) == 255).all()
+    grey = np.asarray(contact_sheet(rgb[..., :1]))
+    assert len(find(grey, to_uint8(np.repeat(rgb[0, ..., :1], 3, -1)))) == 1
+
+
 def test_long_names_and_titles_fit():
     images = np.zeros((1, 40, 60, 3), np.float32)
     sheet = contact_sheet(
@@ -46,6 +58,10 @@ def test_bad_arguments():
         contact_sheet(np.zeros((2, 8, 9, 3), np.float32), ["one"])
     with pytest.raises(ValueError, match=r"shape \(8, 9, 3\)"):
         contact_sheet(np.zeros((8, 9, 3), np.float32))
+    with pytest.raises(ValueError, match=r"shape \(0, 8, 9, 3\), but .* with N >= 1"):
+        contact_sheet(np.zeros((0, 8, 9, 3), np.float32))
+    with pytest.raises(TypeError, match="dtype uint8"):
+        contact_sheet(np.zeros((1, 8, 9, 4), np.uint8))
 
 
 def test_files_round_trip(tmp_path):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxlens import _kernels
+from jaxlens._numerics import absolute
 from jaxlens.graph._tensor import Tensor
 from jaxlens.graph.ops._table import OPS, elementwise, op, refuse
 
@@ -25,7 +26,7 @@ for _name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil"
 for _name in ("atan", "asin", "acos", "sinh", "cosh", "square", "reciprocal", "isnan", "isinf", "isfinite", "logical_not"):
     _unary(getattr(jnp, {"atan": "arctan", "asin": "arcsin", "acos": "arccos"}.get(_name, _name)), _name)
 _unary(operator.neg, "neg", "negative")
-_unary(jnp.abs, "abs", "absolute")
+_unary(lambda x: absolute(x) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.abs(x), "abs", "absolute")
 _unary(jnp.trunc, "trunc", "fix")
 _unary(lambda x: x - jnp.trunc(x), "frac")
 _unary(jnp.invert, "bitwise_not", "invert")

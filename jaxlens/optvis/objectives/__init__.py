@@ -1,5 +1,7 @@
 """What to maximise."""
 
+from jaxlens.optvis.objectives._attribution import attribution_compare as attribution_compare
+from jaxlens.optvis.objectives._average import style_ema as style_ema
 from jaxlens.optvis.objectives._base import Objective as Objective
 from jaxlens.optvis.objectives._base import stack as stack
 from jaxlens.optvis.objectives._compare import activation_difference as activation_difference
@@ -12,9 +14,12 @@ from jaxlens.optvis.objectives._compare import l1_compare as l1_compare
 from jaxlens.optvis.objectives._compare import l2_compare as l2_compare
 from jaxlens.optvis.objectives._compare import mean_L1 as mean_L1
 from jaxlens.optvis.objectives._compare import mean_L2 as mean_L2
+from jaxlens.optvis.objectives._compare import pearson_compare as pearson_compare
 from jaxlens.optvis.objectives._compare import style as style
+from jaxlens.optvis.objectives._compare import weighted_dot_compare as weighted_dot_compare
 from jaxlens.optvis.objectives._image import L1 as L1
 from jaxlens.optvis.objectives._image import L2 as L2
+from jaxlens.optvis.objectives._image import L_inf as L_inf
 from jaxlens.optvis.objectives._image import blur_alpha_each_step as blur_alpha_each_step
 from jaxlens.optvis.objectives._image import blur_input_each_step as blur_input_each_step
 from jaxlens.optvis.objectives._image import penalize_boundary_complexity as penalize_boundary_complexity

@@ -11,7 +11,12 @@ from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 
-Activations = Mapping[str, Array]
+Activations = Mapping[str, Any]  # by layer, and what stands under the names below
+
+# What an objective finds beside the activations of its layers.
+STEP = "step"  # the number of the step: a render counts from 0, and `evaluate` is after every step
+MEMORY = "memory"  # what `remember` returned at the step before; zeros at the first
+NETWORK = "network"  # `(layers, interceptors, batch, rule) -> activations`: another pass, of one of the images
 
 
 class Objective:
@@ -37,6 +42,10 @@ class Objective:
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         """The score, given `{layer: [B, H, W, C] or [B, C]}` for the B images of one task."""
         raise NotImplementedError
+
+    def remember(self, activations: Activations) -> dict[str, Array]:
+        """What the next step should find under `activations[MEMORY]`, besides what the parts of this objective want."""
+        return {}
 
     def describe(self, task: int = 0) -> str:
         """A short name such as "mixed4a:3", of one task of a batch."""
@@ -192,6 +201,19 @@ def children(objective: Objective) -> list[Objective]:
     values = [getattr(objective, f.name) for f in dataclasses.fields(objective)]  # type: ignore[arg-type]
     flat = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
     return [item for item in flat if isinstance(item, Objective)]
+
+
+def memories(objective: Objective, activations: Activations) -> dict[str, Array]:
+    """What an objective and all its parts remember."""
+    own = objective.remember(activations)
+    for child in children(objective):
+        own |= memories(child, activations)
+    return own
+
+
+def remembers(objective: Objective) -> bool:
+    """Whether an objective or one of its parts remembers anything."""
+    return type(objective).remember is not Objective.remember or any(map(remembers, children(objective)))
 
 
 def rebuild(

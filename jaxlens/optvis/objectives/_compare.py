@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._layer import check_range, maps
@@ -16,7 +17,7 @@ Loss = Callable[[Any, Any], Any]
 
 def mean_L1(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """`mean |a - b|`."""
-    return jnp.abs(a - b).mean()
+    return absolute(a - b).mean()
 
 
 def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
@@ -33,9 +34,10 @@ def gram(a: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:
 
 @pytree
 class Compare(Objective):
-    """See `dot_compare`, `cossim_compare`, `l1_compare` and `l2_compare`."""
+    """See `dot_compare`, `weighted_dot_compare`, `cossim_compare`, `pearson_compare`, `l1_compare` and `l2_compare`."""
 
     target: Float[Array, "h w c"] | None = field(rank=3, default=None)
+    weight: Float[Array, "h w c"] | None = field(rank=3, default=None)
     cossim_pow: Float[Array, ""] = field(rank=0)
     measure: str = field(static=True)
     layer: str = field(static=True)
@@ -46,17 +48,24 @@ class Compare(Objective):
         a = maps(activations, self.layer, self.comp_batch)[0]
         b = maps(activations, self.layer, self.batch)[0] if self.target is None else self.target
         if self.measure == "l1":
-            return jnp.abs(a - b).mean()
+            return absolute(a - b).mean()
         if self.measure == "l2":
             return norm(a - b).mean()
+        if self.weight is not None:
+            return (a * b * self.weight).sum()
+        if self.measure == "pearson":
+            a, b = a - a.mean(), b - b.mean()
         dot, size = (a * b).sum(), norm(a.reshape(-1)) * norm(b.reshape(-1))
         cosine = dot / (1e-6 + size)
-        return cosine if self.measure == "cosine" else dot * jnp.maximum(cosine, 0.1) ** self.cossim_pow
+        return cosine if self.measure in ("cosine", "pearson") else dot * jnp.maximum(cosine, 0.1) ** self.cossim_pow
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         if self.target is None:
             super().check(shapes, images)
         _check_target(self.target, shapes[self.layer], self.layer)
+        own = () if self.weight is None else self.weight.shape[-3:]
+        if own and any(n not in (1, m) for n, m in zip(own, _map_shape(shapes[self.layer]), strict=True)):
+            raise ValueError(f"W has shape {own}, but layer {self.layer!r} outputs {shapes[self.layer]} at this size.")
         check_range(self.comp_batch, images, "comp_batch", self.layer)
 
     def describe(self, task: int = 0) -> str:
@@ -86,10 +95,8 @@ class Difference(Objective):
             check_range(self.difference_to, images, "difference_to", self.layer)
         elif self.transform_f is None:
             _check_target(self.target, shapes[self.layer], self.layer)
-        elif self.target.shape[-1] != shapes[self.layer][-1]:
-            raise ValueError(
-                f"difference_to has {self.target.shape[-1]} channels of {self.layer!r}, which has {shapes[self.layer][-1]}."
-            )
+        else:
+            check_channels(self.target, shapes[self.layer], self.layer)
 
     def describe(self, task: int = 0) -> str:
         return f"difference({self.layer})"
@@ -111,8 +118,7 @@ class Guide(Objective):
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         super().check(shapes, images)
-        if self.target.shape[-1] != shapes[self.layer][-1]:
-            raise ValueError(f"target has {self.target.shape[-1]} channels, but {self.layer!r} has {shapes[self.layer][-1]}.")
+        check_channels(self.target, shapes[self.layer], self.layer)
 
     def describe(self, task: int = 0) -> str:
         return f"guide({self.layer})"
@@ -126,12 +132,23 @@ def _check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
     if target is None:
         return
     own = target.shape[-3:]
-    wanted = shape if len(shape) == 3 else (-1, 1, shape[-1])
+    wanted = _map_shape(shape)
     if own[2] != wanted[2] or (len(shape) == 3 and own != shape):
         raise ValueError(
             f"target has shape {own}, but layer {layer!r} outputs {shape} at this size: take the target from an image of the "
             "size that the network sees, or give `fixed_image_size`."
         )
+
+
+def check_channels(target: Any, shape: tuple[int, ...], layer: str) -> None:
+    """Refuses a target with another number of channels than the layer."""
+    if target.shape[-1] != shape[-1]:
+        raise ValueError(f"The target has {target.shape[-1]} channels, but {layer!r} has {shape[-1]}.")
+
+
+def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The (h, w, C) that objectives see of a layer's output: vectors are one position, tokens a column."""
+    return shape if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1, shape[-1])
 
 
 def _target(value: Any, name: str) -> Float[Array, "..."]:
@@ -162,6 +179,28 @@ def dot_compare(layer: str, batch: int = 1, cossim_pow: Any = 0.0, comp_batch: i
 def cossim_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
     """The cosine between two images' activations, as one long vector each; arguments as in `dot_compare`."""
     return _compare("cosine", layer, batch, comp_batch, target)
+
+
+def pearson_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """The correlation between two images' activations: the cosine after each one's mean is taken away.
+
+    Arguments as in `dot_compare`.
+    """
+    return _compare("pearson", layer, batch, comp_batch, target)
+
+
+def weighted_dot_compare(layer: str, batch: int = 1, W: Any = 1.0, comp_batch: int = 0, *, target: Any = None) -> Objective:
+    """`sum A B W`: a caricature of what some numbers say is important, such as the gradient of a neuron at the layer.
+
+    Args:
+        layer, batch, comp_batch, target: as in `dot_compare`.
+        W: a number, `[C]` or `[h, w, C]` (axes of size 1 serve all positions); `[N, h, w, C]` for a batch of tasks.
+
+    Lucid's notebook on decomposed feature visualization. `attribution_compare` finds the weights itself.
+    """
+    weight = jnp.asarray(W, jnp.float32)
+    weight = _target(weight.reshape(1) if weight.ndim == 0 else weight, "W")
+    return _compare("weighted", layer, batch, comp_batch, target, weight=weight)
 
 
 def l1_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective, pick
 from jaxlens.optvis.objectives._layer import maps
@@ -21,7 +22,7 @@ class TotalVariation(Objective):
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         a = maps(activations, self.layer, None)
-        return (jnp.abs(jnp.diff(a, axis=1)).sum() + jnp.abs(jnp.diff(a, axis=2)).sum()) / a.shape[0]
+        return (absolute(jnp.diff(a, axis=1)).sum() + absolute(jnp.diff(a, axis=2)).sum()) / a.shape[0]
 
     def describe(self, task: int = 0) -> str:
         return f"total_variation({self.layer})"
@@ -35,10 +36,24 @@ class L1Norm(Objective):
     layer: str = field(static=True)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        return jnp.abs(activations[self.layer] - self.constant).sum()
+        return absolute(activations[self.layer] - self.constant).sum()
 
     def describe(self, task: int = 0) -> str:
         return f"L1({self.layer}, {pick(self.constant, task, 0):.4g})"
+
+
+@pytree
+class Largest(Objective):
+    """See `L_inf`."""
+
+    constant: Float[Array, ""] = field(rank=0)
+    layer: str = field(static=True)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        return absolute(activations[self.layer] - self.constant).max()
+
+    def describe(self, task: int = 0) -> str:
+        return f"L_inf({self.layer}, {pick(self.constant, task, 0):.4g})"
 
 
 @pytree
@@ -161,3 +176,8 @@ def L1(layer: str = "input", constant: Any = 0.0) -> Objective:
 def L2(layer: str = "input", constant: Any = 0.0, epsilon: Any = 1e-6) -> Objective:
     """`sqrt(epsilon + sum (a - constant)**2)`, Lucid's definition."""
     return L2Norm(layer=layer, constant=jnp.asarray(constant, jnp.float32), epsilon=jnp.asarray(epsilon, jnp.float32))
+
+
+def L_inf(layer: str = "input", constant: Any = 0.0) -> Objective:
+    """`max |a - constant|`, xplique's `l_inf_reg`."""
+    return Largest(layer=layer, constant=jnp.asarray(constant, jnp.float32))

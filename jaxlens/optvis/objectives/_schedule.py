@@ -6,9 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
-from jaxlens.optvis.objectives._base import Activations, Objective, pick
-
-STEP = "step"  # beside the activations; a render counts from 0, and `evaluate` is after every step
+from jaxlens.optvis.objectives._base import STEP, Activations, Objective, pick
 
 
 @pytree

@@ -65,6 +65,8 @@ def run_batch(
     """
     began, count = time.perf_counter(), len(tasks)
     state = _program.start(job.program, job.param, keys)
+    memory = _program.blank_memory(job.program, job.model, job.param, job.transforms, objective, keys)
+    state = dataclasses.replace(state, memory=memory)
     layers = [layer for layer in objective.layers if layer != "input"]
     scores: list[np.ndarray] = []
     snapshots: dict[int, Any] = {}
@@ -115,5 +117,6 @@ def run_batch(
         snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()},
         seconds=time.perf_counter() - began,
         theta=jax.tree.map(lambda leaf: np.asarray(leaf)[:count], state.theta),
+        transparency=None if state.transparency is None else np.asarray(state.transparency)[:count],
     )
     return result, interrupted

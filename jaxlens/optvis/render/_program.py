@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxlens._pytree import pytree
 from jaxlens.model import Model
 from jaxlens.model._model import run
-from jaxlens.optvis.objectives._schedule import STEP
+from jaxlens.optvis.objectives._base import MEMORY, NETWORK, STEP, memories, remembers
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.transform import resize
 
@@ -26,6 +26,8 @@ class Program:
     optimizer: optax.GradientTransformation
     resize_to: tuple[int, int] | None
     mesh: Mesh | None
+    draws: int = 1
+    transparency: bool = False
 
     def over_tasks(self, fn: Callable[..., Any], per_task: tuple[bool, ...]) -> Callable[..., Any]:
         """`fn` with the arguments that have a task axis split over the devices.
@@ -46,15 +48,29 @@ class State:
     optimizer: Any
     alive: Array
     failed_at: Array
+    memory: Any = dataclasses.field(default_factory=dict)
+    transparency: Any = None
 
 
 def score(
-    model: Model, objective: Any, images: Float[Array, "b h w c"], seen: Float[Array, "b2 h2 w2 c2"], number: Array
-) -> Float[Array, ""]:
-    """An objective's value at a step where the network sees `seen`, and penalties see the plain `images`."""
+    model: Model,
+    objective: Any,
+    images: Float[Array, "b h w c"],
+    seen: Float[Array, "b2 h2 w2 c2"],
+    number: Array,
+    memory: Any = None,
+) -> tuple[Float[Array, ""], Any]:
+    """An objective's value at a step where the network sees `seen` and penalties see the plain `images`; and its memory."""
     layers = tuple(layer for layer in objective.layers if layer != "input")
+
+    def network(layers: tuple[str, ...], interceptors: Any, batch: int, rule: Any) -> dict[str, Array]:
+        one = slice(batch, batch + 1)
+        found = run(model.replace(rule=rule), seen[one], tuple(n for n in layers if n != "input"), interceptors)
+        return found | {"input": images[one], STEP: number}
+
     activations = run(model, seen, layers) if layers else {}
-    return objective(activations | {"input": images, STEP: number})
+    activations |= {"input": images, STEP: number, NETWORK: network, MEMORY: memory or {}}
+    return objective(activations), memories(objective, activations)
 
 
 def _axis(param: Any) -> int | None:
@@ -63,13 +79,28 @@ def _axis(param: Any) -> int | None:
 
 
 def _task_score(
-    theta: Any, program: Program, model: Model, param: Any, transforms: Any, number: Array, objective: Any, key: Array
-) -> Float[Array, ""]:
-    images = param.to_image(theta)
-    seen = transforms(key, images)
-    if program.resize_to is not None:
-        seen = resize(*program.resize_to)(key, seen)
-    return score(model, objective, images, seen, number)
+    images: Float[Array, "b h w c"],
+    program: Program,
+    model: Model,
+    transforms: Any,
+    number: Array,
+    objective: Any,
+    key: Array,
+    memory: Any,
+) -> tuple[Float[Array, ""], Any]:
+    """The score of one task's images and its memory, each the mean over the draws of a step."""
+    transforms = transforms.at(number)
+
+    def one(key: Array) -> tuple[Array, Any]:
+        seen = transforms(key, images)
+        if program.resize_to is not None:
+            seen = resize(*program.resize_to)(key, seen)
+        return score(model, objective, images, seen, number, memory)
+
+    if program.draws == 1:
+        return one(key)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(program.draws, dtype=jnp.uint32))
+    return jax.tree.map(lambda leaf: leaf.mean(0), jax.vmap(one)(keys))
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
@@ -79,11 +110,28 @@ def start(program: Program, param: Any, keys: Array) -> State:
     def one(param: Any, key: Array) -> State:
         theta = param.init(jax.random.fold_in(key, 0))
         return State(
-            theta=theta, optimizer=program.optimizer.init(theta), alive=jnp.array(True), failed_at=jnp.array(-1, jnp.int32)
+            theta=theta,
+            optimizer=program.optimizer.init(theta),
+            alive=jnp.array(True),
+            failed_at=jnp.array(-1, jnp.int32),
+            transparency=jnp.zeros(param.shape[:3], jnp.float32) if program.transparency else None,
         )
 
     axis = _axis(param)
     return program.over_tasks(jax.vmap(one, (axis, 0)), (axis == 0, True))(param, keys)
+
+
+def blank_memory(program: Program, model: Model, param: Any, transforms: Any, objective: Any, keys: Array) -> Any:
+    """Zeros of the shapes of what objectives remember, for every task; nothing for most objectives."""
+    if not remembers(objective):
+        return {}
+
+    def one(param: Any, objective: Any, key: Array) -> Any:
+        images = param.to_image(param.init(key))
+        return _task_score(images, program, model, transforms, jnp.uint32(0), objective, key, None)[1]
+
+    shapes = jax.eval_shape(jax.vmap(one, (_axis(param), 0, 0)), param, objective, keys)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 @functools.partial(jax.jit, static_argnames=("program",))
@@ -107,18 +155,24 @@ def step(
     def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1 + number)
 
-        def value_of(model: Model, param: Any, theta: Any, objective: Any, key: Array) -> Array:
-            return _task_score(theta, program, model, param, transforms, number, objective, key)
+        def one(model: Model, param: Any, objective: Any, key: Array, state: State) -> tuple[State, Array, Array]:
+            def value_of(images: Array) -> tuple[Array, Any]:
+                return _task_score(images, program, model, transforms, number, objective, key, state.memory)
 
-        # of the score, not of the loss: gradient rules rely on its sign
-        gradient_of = jax.vmap(jax.value_and_grad(value_of, argnums=2), (None, axis, 0, 0, 0))
-        value, gradient = gradient_of(model, param, state.theta, objective, keys)
-        dead = state.alive & jax.vmap(_all_zero)(gradient)
+            images, pull = jax.vjp(param.to_image, state.theta)
+            # of the score, not of the loss: gradient rules rely on its sign
+            (value, memory), slope = jax.value_and_grad(value_of, has_aux=True)(images)
+            (gradient,) = pull(slope)
+            after = dataclasses.replace(state, memory=memory)
+            if program.transparency:
+                after = dataclasses.replace(after, transparency=state.transparency + jnp.abs(slope).mean(-1))
+            after = _update(program.optimizer, lambda t: value_of(param.to_image(t))[0], after, value, gradient)
+            alive = after.alive
+            failed_at = jnp.where(state.alive & ~alive, number.astype(jnp.int32), state.failed_at)
+            kept = dataclasses.replace(state, alive=alive, failed_at=failed_at)
+            return _select(alive, after, kept), value, state.alive & _all_zero(gradient)
 
-        def update(param: Any, *rest: Any) -> State:
-            return _update(program.optimizer, functools.partial(value_of, model, param), number, *rest)
-
-        return jax.vmap(update, (axis, 0, 0, 0, 0, 0))(param, objective, keys, state, value, gradient), value, dead
+        return jax.vmap(one, (None, axis, 0, 0, 0))(model, param, objective, keys, state)
 
     per_task = (False, axis == 0, False, False, True, True, True)
     return program.over_tasks(every, per_task)(model, param, transforms, number, objective, keys, state)
@@ -131,27 +185,16 @@ def choose(which: Array, new: State, old: State) -> State:
 
 
 def _update(
-    optimizer: optax.GradientTransformation,
-    value_of: Callable[..., Array],
-    number: Array,
-    objective: Any,
-    key: Array,
-    state: State,
-    value: Array,
-    gradient: Any,
+    optimizer: optax.GradientTransformation, value_of: Callable[[Any], Array], state: State, value: Array, gradient: Any
 ) -> State:
+    """The state after an ascent along the gradient; not alive if anything in it is not finite."""
     loss = jax.tree.map(jnp.negative, gradient)  # optax minimises
     updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
-        loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta, objective, key)
+        loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta)
     )
     theta = optax.apply_updates(state.theta, updates)
     alive = state.alive & jnp.isfinite(value) & _all_finite(gradient) & _all_finite(theta)
-    return State(
-        theta=_select(alive, theta, state.theta),
-        optimizer=_select(alive, memory, state.optimizer),
-        alive=alive,
-        failed_at=jnp.where(state.alive & ~alive, number.astype(jnp.int32), state.failed_at),
-    )
+    return dataclasses.replace(state, theta=theta, optimizer=memory, alive=alive)
 
 
 def _select(which: Array, new: Any, old: Any) -> Any:
@@ -181,6 +224,6 @@ def evaluate(
 
     def one(objective: Any, images: Array) -> Array:
         seen = images if resize_to is None else resize(*resize_to)(jax.random.key(0), images)
-        return score(model, objective, images, seen, jnp.float32(jnp.inf))
+        return score(model, objective, images, seen, jnp.float32(jnp.inf))[0]
 
     return jax.vmap(one)(objective, images)

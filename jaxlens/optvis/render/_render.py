@@ -47,6 +47,8 @@ def render(
     thresholds: Sequence[int] = (),
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
+    draws: int = 1,
+    transparency: bool = False,
     devices: Sequence[Any] | None = None,
     callback: Callable[[Progress], Any] | None = None,
     progress: bool = True,
@@ -79,6 +81,8 @@ def render(
         redirect_steps: for so many first steps, a task without any gradient, because every ReLU on its way is shut, takes
             the one that Lucid's redirected ReLU passes (`rules.redirected`), so that dead neurons wake up; other
             tasks are not affected. None is 16 where the rule knows every nonlinearity up to the layer, else 0.
+        draws: how many times the transforms are drawn in each step; the score is the mean.
+        transparency: sum up over all steps how much each pixel mattered, for `RenderResult.transparency`.
         devices: to split the tasks over; all local devices by default.
         callback: called with a `Progress` after each step of a batch; returning True ends that batch.
         progress: show a progress bar.
@@ -95,7 +99,7 @@ def render(
     groups = _groups(objective, model)
     param = _param(param, size)
     groups = _for_each(groups, param)
-    steps = check_int(steps, "steps", low=0)
+    steps, draws = check_int(steps, "steps", low=0), check_int(draws, "draws", low=1)
     thresholds = tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
     resize_to = network_size(model, param.shape, fixed_image_size)
@@ -111,7 +115,7 @@ def render(
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
                 mesh, per_batch = _layout(len(places), batch, devices)
-                program = _program.Program(optimizer or _adam(), resize_to, mesh)
+                program = _program.Program(optimizer or _adam(), resize_to, mesh, draws, bool(transparency))
                 job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
                 for rows in _batches(len(places), per_batch):
                     tasks = [places[i] for i in dict.fromkeys(rows)]

@@ -3,6 +3,7 @@
 from ._affine import random_rotate as random_rotate
 from ._affine import random_scale as random_scale
 from ._alpha import collapse_alpha_random as collapse_alpha_random
+from ._anneal import anneal as anneal
 from ._base import Transform as Transform
 from ._boxes import random_boxes as random_boxes
 from ._boxes import random_crop as random_crop
@@ -11,6 +12,7 @@ from ._compose import identity as identity
 from ._compose import per_image as per_image
 from ._crop import crop_or_pad_to as crop_or_pad_to
 from ._crop import jitter as jitter
+from ._crop import roll as roll
 from ._draw import uniform as uniform
 from ._pad import pad as pad
 from ._pixel import blur as blur

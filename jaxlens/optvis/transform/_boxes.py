@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
@@ -34,14 +34,14 @@ class RandomBoxes:
 
     count: int = field(static=True)
     size: tuple[int, int] = field(static=True)
-    box: tuple[float, float] = field(static=True)
+    box: Float[Array, "2"]
     center_sd: float | None = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
         """Maps `[B, H, W, C]` to `[count * B, *size, C]`, the crops of an image side by side."""
         images = check_call(images, "random_boxes")
         side, place = jax.random.split(key)
-        sides = jax.random.uniform(side, (self.count,), jnp.float32, *self.box)
+        sides = jax.random.uniform(side, (self.count,), jnp.float32, self.box[0], self.box[1])
         if self.center_sd is None:  # anywhere inside
             centers = 0.5 + (jax.random.uniform(place, (self.count, 2), jnp.float32) - 0.5) * (1 - sides[:, None])
         else:
@@ -92,6 +92,6 @@ def random_boxes(
     return RandomBoxes(
         count=check_int(count, "count", low=1),
         size=(height, width),
-        box=(low, high),
+        box=jnp.asarray((low, high), jnp.float32),
         center_sd=None if center_sd is None else float(center_sd),
     )

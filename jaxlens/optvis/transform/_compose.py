@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._affine import RandomRotate, RandomScale, resample_once
+from jaxlens.optvis.transform._anneal import at
 from jaxlens.optvis.transform._base import Transform, check_call
 
 
@@ -31,6 +32,10 @@ class Compose:
 
     stages: tuple[Any, ...]
 
+    def at(self, number: Array) -> "Compose":
+        """The same at a step of a render (`anneal`)."""
+        return Compose(stages=tuple(at(stage, number) for stage in self.stages))
+
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
         """Applies the stages in order; stage i draws from `fold_in(key, i)`."""
         images = check_call(images, "compose")
@@ -50,6 +55,10 @@ class PerImage:
     """See `per_image`."""
 
     inner: Any
+
+    def at(self, number: Array) -> "PerImage":
+        """The same at a step of a render."""
+        return PerImage(inner=at(self.inner, number))
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
         """Applies the inner transform to each image with `fold_in(key, its position)`."""

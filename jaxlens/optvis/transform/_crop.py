@@ -1,4 +1,4 @@
-"""Transforms that keep pixels as they are and change the frame: jitter and crop_or_pad_to."""
+"""Transforms that keep pixels as they are and change the frame: jitter, roll and crop_or_pad_to."""
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,26 @@ class CropOrPadTo:
             widths[axis] = (before, size - images.shape[axis] - before)
             images = jnp.pad(images, widths, constant_values=self.fill)
         return images
+
+
+@pytree
+class Roll:
+    """See `roll`."""
+
+    def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
+        """Keeps the shape."""
+        images = check_call(images, "roll")
+        rows, columns = jax.random.split(key)
+        down = jnp.roll(images, below(rows, images.shape[1]), 1)
+        return jnp.roll(down, below(columns, images.shape[2]), 2)
+
+
+def roll() -> Roll:
+    """Moves images by any number of pixels in both directions; what leaves on one side comes in on the other.
+
+    An image that is optimized so has no border: it tiles the plane (`recipes.tileable`).
+    """
+    return Roll()
 
 
 def jitter(d: int) -> Jitter:

@@ -1,0 +1,19 @@
+"""Functions whose gradient JAX defines in another way than this field expects."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.custom_jvp
+def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`|x|` with gradient 0 at 0, as in PyTorch and TensorFlow; that of `jnp.abs` is 1, so that a flat image would move."""
+    return jnp.abs(x)
+
+
+@absolute.defjvp
+def _absolute_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    (x,), (dx,) = primals, tangents
+    return absolute(x), jnp.sign(x) * dx

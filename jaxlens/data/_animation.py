@@ -1,0 +1,127 @@
+"""Animations: moving pictures in one file."""
+
+import contextlib
+import itertools
+import subprocess
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxlens._checks import check_images
+from jaxlens._files import atomic
+from jaxlens.data._image import to_uint8
+
+# Pillow's name of each format, the milliseconds in which it counts, and the shortest time that viewers keep to.
+_PILLOW = {".gif": ("GIF", 10, 20), ".webp": ("WEBP", 1, 1), ".png": ("PNG", 1, 1)}
+_SUFFIXES = (*_PILLOW, ".mp4")
+
+
+def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = True) -> Path:
+    """Writes pictures as an animation in the format that the ending of the path names. The file is whole or not there.
+
+    Args:
+        path: ends in one of
+            ".gif": 256 colours per frame, at most 50 frames per second, shown by everything.
+            ".webp": small, with losses that are hard to see.
+            ".png": an animated PNG, without losses.
+            ".mp4": H.264, smallest, half the resolution in colour; needs `pip install 'jaxlens[video]'`. An odd height or
+                width is made even, which H.264 demands, by repeating the last row or column.
+        frames: floats in [0, 1], `[N, H, W, 3]`, or an iterable of `[H, W, 3]`, of which ".mp4" holds one at a time.
+        fps: frames per second. Times are rounded to what a format counts in (10 ms for GIF, 1 ms for WebP and PNG), so that
+            the sum is right. Equal frames in a row may become one that stays longer.
+        loop: begin again at the end, for ever. Of ".mp4" the player decides.
+
+    Returns: the path.
+
+    Raises:
+        ValueError: for another ending, no frames, frames of different sizes or out of range, and an `fps` that is not above 0
+            or too fast for the format.
+        TypeError: for frames that are not floats.
+        ImportError: for ".mp4" without its extra.
+        OSError: if the file cannot be written.
+
+    Example:
+        >>> pictures, _ = recipes.evolution(render(model, "mixed4a:3", thresholds=range(1, 129)))
+        >>> save_animation("evolution.gif", pictures, fps=25)
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"path={str(path)!r} ends in {suffix!r}, but must end in one of {', '.join(_SUFFIXES)}.")
+    if not 0 < fps < np.inf:
+        raise ValueError(f"fps={fps} must be a number of frames per second above 0.")
+    if suffix in _PILLOW and fps > (fastest := 1000 // _PILLOW[suffix][2]):
+        raise ValueError(f"fps={fps} is too fast for {suffix}, which shows at most {fastest} frames per second.")
+    if hasattr(frames, "shape") and len(frames.shape) != 4:
+        hint = " Add the first axis: frames[None]." if len(frames.shape) == 3 else ""
+        raise ValueError(f"frames has shape {tuple(frames.shape)}, but [N, H, W, 3] is needed.{hint}")
+    with atomic(path) as part:
+        if suffix == ".mp4":
+            _write_mp4(part, _checked(frames), fps)
+        else:
+            _write_pillow(suffix, part, _checked(frames), fps, loop)
+    return path
+
+
+def _checked(frames: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Each frame as uint8, or an error that gives its number."""
+    shape = None
+    for i, frame in enumerate(frames):
+        pixels = np.asarray(check_images(frame, name=f"frames[{i}]", batched=False), np.float32)
+        if shape is not None and pixels.shape != shape:
+            raise ValueError(f"frames[{i}] has shape {pixels.shape}, but frames[0] has {shape}: all need the same size.")
+        shape = pixels.shape
+        yield to_uint8(pixels)
+    if shape is None:
+        raise ValueError("frames is empty: give at least one picture.")
+
+
+def _write_pillow(suffix: str, path: Path, frames: Iterator[np.ndarray], fps: float, loop: bool) -> None:
+    kind, unit, _ = _PILLOW[suffix]
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    ends = np.rint(np.arange(len(rest) + 2) * (1000 / unit / fps)).astype(int) * unit
+    options: dict[str, Any] = {"quality": 90} if suffix == ".webp" else {}
+    if suffix != ".gif":
+        options["loop"] = 0 if loop else 1
+    elif loop:  # without the entry a GIF is shown once
+        options["loop"] = 0
+    first.save(path, format=kind, save_all=True, append_images=rest, duration=np.diff(ends).tolist(), **options)
+
+
+def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    ffmpeg, first = _ffmpeg(), next(frames)
+    pad = [(0, side % 2) for side in first.shape[:2]] + [(0, 0)]
+    height, width = (side + side % 2 for side in first.shape[:2])
+    rate = str(Fraction(float(fps)).limit_denominator(100_000))
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", rate, "-i", "-"]
+    # Colours as in BT.709, and the file says so: otherwise players guess by its size.
+    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    colors = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,{tags}", "-pix_fmt", "yuv420p"]
+    target = ["-c:v", "libx264", "-crf", "16", *colors, "-movflags", "+faststart", "-f", "mp4", f"file:{path}"]
+    command = [ffmpeg, "-y", "-v", "error", *source, *target]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stderr
+        for frame in itertools.chain([first], frames):
+            data = np.pad(frame, pad, mode="edge").tobytes()
+            try:
+                process.stdin.write(data)
+            except OSError:  # ffmpeg gave up: what it said says why
+                break
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        said = process.stderr.read().decode(errors="replace").strip()
+    if process.returncode:
+        raise OSError(f"ffmpeg could not write the video (exit status {process.returncode}): {said}")
+
+
+def _ffmpeg() -> str:
+    """The program that comes with imageio-ffmpeg."""
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise ImportError("Writing .mp4 files needs imageio-ffmpeg: pip install 'jaxlens[video]'.") from error
+    return imageio_ffmpeg.get_ffmpeg_exe()

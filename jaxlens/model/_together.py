@@ -1,0 +1,89 @@
+"""Several models as one, so that one objective can speak of layers of all of them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlens.model import _layer
+from jaxlens.model._model import Model
+from jaxlens.model._sites import prefixed
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What the joint forward pass needs to know of one model."""
+
+    name: str
+    forward: Callable[[Any, jax.Array], Any]
+    preprocess: Callable[[jax.Array], jax.Array]
+    input_size: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TogetherForward:
+    """The forward passes of several models on the same images."""
+
+    members: tuple[Member, ...]
+    input_size: tuple[int, ...]
+
+    def __call__(self, params: Any, images: jax.Array) -> jax.Array:
+        logits = []
+        for member in self.members:
+            with prefixed(member.name):
+                seen = self._resized(images, member)
+                logits.append(_layer.forward(member.forward, member.preprocess, params[member.name], seen))
+        return jnp.concatenate([each.reshape(len(images), -1) for each in logits], axis=-1)
+
+    def _resized(self, images: jax.Array, member: Member) -> jax.Array:
+        """The images at the member's scale: as much smaller as its input is than the largest one."""
+        sides = zip(images.shape[1:3], member.input_size, self.input_size, strict=True)
+        size = tuple(round(n * own / full) for n, own, full in sides)
+        if size == images.shape[1:3]:
+            return images
+        return jax.image.resize(images, (images.shape[0], *size, images.shape[3]), "linear")
+
+
+def from_models(models: Mapping[str, Any]) -> Model:
+    """Several models as one Model, which shows all of them the same images: for joint objectives.
+
+    Layers are called by the model's name and its own: with `from_models({"a": squeezenet, "b": inception})`,
+    `channel("a.features.9", 3) + channel("b.mixed4a", 7)` is drawn for both. Everything that takes a Model takes this one.
+
+    Args:
+        models: by name. They may differ in preprocessing and input size; each sees the images at its own scale, resized
+            bilinearly. They must take the same channels.
+
+    Returns: a Model of the largest input size, whose logits are those of all, one after the other. Gradient rules of the
+        members are not kept: give the whole one with `with_gradient_rule`.
+
+    torch-dreams' `ModelBunch`, for any objective.
+    """
+    if not models:
+        raise ValueError("models is empty: give at least one, such as {'a': model}.")
+    for name, model in models.items():
+        if not isinstance(model, Model):
+            raise TypeError(f"models[{name!r}]={model!r} must be a Model.")
+        if not name or "." in name or "@" in name or name in ("input", "logits", "labels"):
+            raise ValueError(f"models has the name {name!r}: use a word without '.' and '@', such as 'a'.")
+        if model.rule is not None:
+            raise ValueError(
+                f"models[{name!r}] has a gradient rule; give it to the whole: `from_models(...).with_gradient_rule`."
+            )
+    counts = {name: model.channels for name, model in models.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(f"models take different numbers of channels, {counts}; they must be one.")
+    size = tuple(max(sides) for sides in zip(*(model.input_size for model in models.values()), strict=True))
+    members = tuple(Member(name, model.forward, model.preprocess, model.input_size) for name, model in models.items())
+    labels = [model.labels for model in models.values()]
+    return Model(
+        params={name: model.params for name, model in models.items()},
+        forward=TogetherForward(members, size),
+        preprocess=jnp.asarray,
+        input_size=size,
+        labels=None if None in labels else tuple(label for each in labels if each is not None for label in each),
+        name="+".join(models),
+        channels=next(iter(counts.values())),
+    )

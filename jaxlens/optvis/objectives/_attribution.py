@@ -1,0 +1,102 @@
+"""Objectives that ask the network what matters: caricatures through attribution."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import field, pytree
+from jaxlens.model.interceptors import perturb
+from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective
+from jaxlens.optvis.objectives._layer import check_range
+from jaxlens.optvis.objectives._parse import as_objective
+
+FLOOR = 1e-12  # below the largest attribution there is nothing to share out
+
+
+@pytree
+class AttributionCompare(Objective):
+    """See `attribution_compare`."""
+
+    toward: Objective
+    rule: Any
+    through: tuple[str, ...] = field(static=True)
+    batch: int = field(static=True)
+    comp_batch: int = field(static=True)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The first layer only: the others are asked for in passes of their own."""
+        return self.through[:1]
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        first = activations[self.through[0]]
+        weights = jax.lax.stop_gradient(self._weights(activations[NETWORK]))
+        return (first[self.comp_batch] * weights[0]).sum()
+
+    def _weights(self, network: Any) -> Array:
+        """`attr` of the first layer for the reference image, from the last layer to it."""
+        value: Callable[[Activations], Array] = self.toward
+        wanted, share = self.toward.layers, jnp.zeros(())
+        for layer in reversed(self.through):
+            a = network((layer,), (), self.batch, None)[layer]
+
+            def score(delta: Array, layer: str = layer, value: Any = value, wanted: Any = wanted) -> Array:
+                return value(network(wanted, (perturb(layer, delta),), self.batch, self.rule))
+
+            share = a * jax.grad(score)(jnp.zeros_like(a))
+            share = jax.lax.stop_gradient(share / jnp.maximum(jnp.abs(share).max(), FLOOR))
+            value, wanted = functools.partial(_shared, layer, share), (layer,)
+        return share
+
+    def bind(self, model: Any) -> "AttributionCompare":
+        order = list(model.layers)
+        through = tuple(sorted({model.resolve(name) for name in self.through}, key=order.index))
+        toward = self.toward.bind(model)
+        late = [name for name in toward.layers if name != "input" and order.index(name) < order.index(through[-1])]
+        if late:
+            raise ValueError(f"toward reads {late[0]!r}, which is computed before layer {through[-1]!r} of layers.")
+        return dataclasses.replace(self, through=through, toward=toward)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        check_range(self.batch, images, "batch", self.through[0])
+        check_range(self.comp_batch, images, "comp_batch", self.through[0])
+
+    def describe(self, task: int = 0) -> str:
+        return f"{self.toward.describe(task)} through {self.through[0]}"
+
+
+def _shared(layer: str, share: Array, found: Activations) -> Array:
+    """A layer's activations, each as much as its share."""
+    return (found[layer] * share).sum()
+
+
+def attribution_compare(
+    layers: str | Sequence[str], toward: Any, batch: int = 1, comp_batch: int = 0, *, rule: Any = None
+) -> Objective:
+    """What a layer sees in an image, as far as it matters to an objective: an activation caricature through attribution.
+
+    `sum A[comp_batch] attr`, where `attr = A d toward / dA / max |A d toward / dA|` at the first of the layers, for image
+    `batch`. With several layers the attribution is passed on from the last to the first: at each layer the objective becomes
+    `sum A attr` with the attribution of the one after, held fixed. The image drawn has more of what made the other one count.
+
+    Args:
+        layers: one name or several, in any order; the drawn image is caricatured at the first to be computed.
+        toward: an objective, or a string such as "logits:3", on what comes after the layers.
+        batch, comp_batch: the image whose attribution is taken, and the one drawn; both see the same transforms.
+        rule: a gradient rule for the attribution, such as `rules.standard(pools="l2")`; by default the true gradient.
+
+    Lucid's notebook on attribution caricatures, where the gradient of max-pools is relaxed for both. Differs from it in the
+    division by the largest absolute value (Lucid: the largest, which may be 0 or negative).
+    """
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not names:
+        raise ValueError("layers is empty: name at least one layer.")
+    objective = as_objective(toward)
+    if isinstance(objective, list):
+        raise ValueError("toward is a list: attribute to one objective at a time.")
+    return AttributionCompare(toward=objective, rule=rule, through=names, batch=batch, comp_batch=comp_batch)

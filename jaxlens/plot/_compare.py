@@ -1,0 +1,141 @@
+"""Tables of pictures: one task over the steps, methods side by side, neurons together."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxlens._checks import check_int
+from jaxlens.optvis.render import RenderResult
+from jaxlens.plot._grid import grid, to_tiles
+from jaxlens.plot._sheet import contact_sheet
+
+
+def evolution_strip(result: RenderResult, task: int = 0, image: int = 0, *, title: str = "") -> Image.Image:
+    """The snapshots of one picture in a row, in order, each under its step.
+
+    Args:
+        result: of a `render(..., thresholds=(1, 32, 128, 512))`.
+        task: which of its N tasks.
+        image: which of the B images of the task.
+        title: a line at the top.
+
+    Returns: a Pillow image.
+
+    Raises:
+        ValueError: if there are no snapshots, or no such task or image.
+    """
+    if not result.snapshots:
+        raise ValueError("result has no snapshots: render with thresholds=(1, 32, 128, 512).")
+    task = check_int(task, "task", low=0, high=result.images.shape[0] - 1)
+    image = check_int(image, "image", low=0, high=result.images.shape[1] - 1)
+    steps = sorted(result.snapshots)
+    images = np.stack([result.snapshots[step][task, image] for step in steps])
+    return contact_sheet(images, [f"step {step}" for step in steps], columns=len(steps), title=title)
+
+
+def comparison(
+    rows: Mapping[str, Any] | Sequence[Any],
+    names: Sequence[str] | None = None,
+    row_names: Sequence[str] | None = None,
+    *,
+    title: str = "",
+) -> Image.Image:
+    """A table of pictures, a row for each method or setting and a column for each of what they were applied to.
+
+    Args:
+        rows: `{name: pictures}`, or a list of pictures. Pictures are a RenderResult, or floats in [0, 1] `[N, H, W, C]` or
+            `[N, B, H, W, C]` (the B side by side), C as in `contact_sheet`. All rows have N; their sizes may differ.
+        names: N names above the columns; by default those of the first RenderResult, if there is one.
+        row_names: names at the left; by default the keys of `rows`.
+        title: a line at the top.
+
+    Returns: a Pillow image.
+
+    Raises:
+        ValueError: if there are no rows, they have different N, or there are more or fewer names than pictures.
+
+    Example:
+        >>> rates = {f"rate {rate}": render(model, "mixed4a:0-5", optimizer=optax.adam(rate)) for rate in (0.01, 0.05)}
+        >>> comparison(rates).save("rates.png")
+    """
+    keys = list(rows) if isinstance(rows, Mapping) else None
+    values = list(rows.values()) if isinstance(rows, Mapping) else list(rows)
+    if not values:
+        raise ValueError("rows is empty: give at least one, such as {'pixels': images}.")
+    places = [f"rows[{key!r}]" for key in keys or range(len(values))]
+    tiles = [to_tiles(_images(value), place) for place, value in zip(places, values, strict=True)]
+    for place, row in zip(places, tiles, strict=True):
+        if len(row) != len(tiles[0]):
+            raise ValueError(f"{place} has {len(row)} pictures, but {places[0]} has {len(tiles[0])}: all need as many.")
+    if names is None:
+        names = next((value.names for value in values if isinstance(value, RenderResult)), None)
+    left = _counted(row_names, "row_names", len(tiles), "rows") if row_names is not None else (keys or [])
+    above = _counted(names, "names", len(tiles[0]), "columns") if names is not None else None
+    return _table(tiles, above, left, title)
+
+
+def interaction_grid(result: RenderResult, rows: Any, columns: Any, *, title: str = "") -> Image.Image:
+    """The pictures of `recipes.interactions` as a table, the names of its row objectives at the left and the others above.
+
+    Args:
+        result: its tasks row by row.
+        rows, columns: names, or how many there are: the names are then taken from those of the tasks, "row + column".
+        title: a line at the top.
+
+    Returns: a Pillow image.
+
+    Raises:
+        ValueError: if rows times columns is not the number of tasks, or their names are not "row + column".
+        TypeError: if `rows` or `columns` is a single string.
+
+    Example:
+        >>> result = recipes.interactions(model, "mixed4a:0-2", "mixed4a:7,9")
+        >>> interaction_grid(result, 3, 2).save("interactions.png")
+    """
+    n, m = _count(rows, "rows"), _count(columns, "columns")
+    if n * m != len(result.names):
+        raise ValueError(f"result has {len(result.names)} tasks, but {n} rows times {m} columns make {n * m}.")
+    left, above = rows, columns
+    if isinstance(rows, int) or isinstance(columns, int):
+        found = _parts(result.names, n, m)
+        left, above = (own if isinstance(given, int) else given for own, given in zip(found, (rows, columns), strict=True))
+    tiles = to_tiles(result.images, "result.images")
+    return _table([tiles[i * m : (i + 1) * m] for i in range(n)], list(above), list(left), title)
+
+
+def _table(rows: list[np.ndarray], above: list[str] | None, left: list[str], title: str) -> Image.Image:
+    """Rows of as many pictures each, with names above the first row only."""
+    return grid([list(row) for row in rows], [above, *[None] * (len(rows) - 1)], left, title)
+
+
+def _images(value: Any) -> Any:
+    return value.images if isinstance(value, RenderResult) else value
+
+
+def _counted(names: Sequence[str], argument: str, count: int, what: str) -> list[str]:
+    if len(names) != count:
+        raise ValueError(f"{argument} has {len(names)} entries for {count} {what}.")
+    return list(names)
+
+
+def _count(value: Any, name: str) -> int:
+    if isinstance(value, str):
+        raise TypeError(f"{name}={value!r} must be a list of names or their number.")
+    return len(value) if isinstance(value, Sequence) else check_int(value, name, low=1)
+
+
+def _parts(names: Sequence[str], rows: int, columns: int) -> tuple[list[str], list[str]]:
+    """Names of rows and columns of which those of the tasks are "row + column"; either may itself hold a " + "."""
+    terms = names[0].split(" + ")
+    for i in range(1, len(terms)):
+        first, second = " + ".join(terms[:i]) + " + ", " + " + " + ".join(terms[i:])
+        left = [name.removesuffix(second) for name in names[::columns]]
+        above = [name.removeprefix(first) for name in names[:columns]]
+        if list(names) == [f"{a} + {b}" for a in left for b in above]:
+            return left, above
+    raise ValueError(
+        f"result.names are not 'row + column', such as {names[0]!r}: give the {rows} rows and {columns} columns as lists "
+        "of names."
+    )
