@@ -24,8 +24,8 @@ NAMES = {
     "l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight only_after pearson_compare penalize_boundary_complexity "
     "spatial_channel stack style style_ema tensor_direction total_variation weighted_dot_compare wrap_objective",
     param: "Parameterization aligned ball beside composite_activation composite_activation_unbiased constrain_L_inf cppn "
-    "each fft_image fourier_phase from_functions generator grayscale image laplacian_pyramid_image lowres_tensor "
-    "maco masked natural_spectrum pixel_image relu_normalized spectrum_of to_valid_rgb",
+    "deepsim_colors each fft_image fourier_phase from_functions generator grayscale image laplacian_pyramid_image "
+    "lowres_tensor maco masked natural_spectrum pixel_image relu_normalized spectrum_of starting_at to_valid_rgb",
     transform: "Transform anneal blur collapse_alpha_random color_jitter compose crop_or_pad_to flip gamma identity jitter "
     "noise normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize roll "
     "standard_transforms uniform",

@@ -159,9 +159,17 @@ def test_natural_spectrum_falls_as_natural_images_do():
 
 def test_fourier_phase_starts_at_an_image():
     p = param.fourier_phase(init=photo())
-    image = p.to_image(p.init(KEY))[0]
-    corr = np.corrcoef(np.asarray(image).ravel(), photo().ravel())[0, 1]
-    assert corr > 0.97
+    np.testing.assert_allclose(p.to_image(p.init(KEY))[0], photo(), atol=2e-3)
+    two = np.stack([photo(), photo()[::-1, ::-1] * 0.8])
+    p = param.fourier_phase(init=two)
+    np.testing.assert_allclose(p.to_image(p.init(KEY)), two, atol=2e-3)
+    # whatever the phases, the mean and contrast of each image stay
+    x = color.from_rgb(jax.scipy.special.logit(p.to_image(p.init(KEY) + jax.random.normal(KEY, (2, 3, H, W // 2 + 1)))))
+    own = color.from_rgb(jax.scipy.special.logit(two))
+    np.testing.assert_allclose(x.std((1, 2, 3)), own.std((1, 2, 3)), rtol=1e-3)
+    np.testing.assert_allclose(x.mean((1, 2, 3)), own.mean((1, 2, 3)), atol=1e-3)
+    natural = param.fourier_phase(init=photo(), magnitude=param.natural_spectrum(H, W))
+    assert natural.moments is None and natural.to_image(natural.init(KEY)).shape == (1, H, W, 3)
     assert param.fourier_phase(W, H).init(KEY).shape == (1, 3, H, W // 2 + 1)
 
 
@@ -170,7 +178,7 @@ def test_spectrum_of_a_dataset():
     got = param.spectrum_of(batches)
     every = np.concatenate([np.asarray(color.from_rgb(jnp.asarray(b))) for b in batches])
     np.testing.assert_allclose(got, np.abs(np.fft.rfft2(np.moveaxis(every, -1, 1))).mean(0), rtol=1e-3, atol=1e-2)
-    assert param.maco(40, 30, magnitude=got).magnitude.shape == (3, 30, 21)
+    assert param.maco(40, 30, magnitude=got).magnitude.shape == (1, 3, 30, 21)
 
 
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
@@ -241,8 +249,141 @@ def test_a_generator_in_a_render():
         (lambda: param.fourier_phase(), "w=None leaves the size open"),
         (lambda: param.fourier_phase(9, init=photo()), "Leave them out"),
         (lambda: param.spectrum_of([]), "images is empty"),
+        (lambda: param.fourier_phase(batch=3, init=np.stack([photo()] * 2)), "init holds 2 images, but batch=3"),
+        (lambda: param.image(8, decorrelate=np.ones((3, 3))), "(?s)decorrelate=.* must be True, False, or an invertible"),
+        (lambda: param.color.dataset_klt_matrix([]), "images has 0 pixels"),
+        (lambda: param.starting_at(param.image(8), photo()), "resize them first"),
+        (lambda: param.starting_at(param.cppn(8), photo(8, 8), rate=0), "rate=0 must be"),
     ],
 )
 def test_arguments_are_checked(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_axes_of_a_dataset():
+    """The square root of the covariance of colours, and pictures along it; Lucid's axes as a matrix are Lucid's."""
+    batches = [np.stack([photo(), photo()[::-1]]), photo(12, 15)[None]]
+    matrix = param.color.dataset_klt_matrix(batches)
+    colors = np.concatenate([np.float64(b).reshape(-1, 3) for b in batches])
+    np.testing.assert_allclose(matrix @ matrix.T, np.cov(colors.T, bias=True), rtol=1e-4, atol=1e-6)
+    lengths = np.linalg.norm(matrix, axis=0)
+    assert lengths[0] > lengths[1] > lengths[2] and (matrix[:, 0] > 0).all()
+    whitened = (colors - colors.mean(0)) @ np.linalg.inv(np.float64(matrix)).T
+    np.testing.assert_allclose(np.cov(whitened.T, bias=True), np.eye(3), atol=1e-3)
+    p = param.image(W, H, decorrelate=matrix, sd=0.5)
+    theta = p.init(KEY)
+    t = np.asarray(param.image(W, H, decorrelate=False, sd=0.5, sigmoid=False).inner.to_image(theta), np.float64)
+    want = 1 / (1 + np.exp(-t @ (matrix / lengths[0]).T))
+    np.testing.assert_allclose(p.to_image(theta), want, rtol=1e-4)
+    np.testing.assert_allclose(p.to_image(p.from_image(jnp.asarray(photo()[None])))[0], photo(), atol=1e-3)
+    lucid = param.image(W, H, decorrelate=color.color_correlation_svd_sqrt)
+    np.testing.assert_allclose(lucid.to_image(theta), param.image(W, H).to_image(theta), atol=1e-6)
+
+
+def test_ohtas_axes():
+    p = param.to_valid_rgb(param.pixel_image((1, H, W, 3)), decorrelate=color.i1i2i3)
+    theta = np.asarray(p.from_image(jnp.asarray(photo()[None])), np.float64)[0]
+    r, g, b = np.moveaxis(np.asarray(jax.scipy.special.logit(photo()), np.float64), -1, 0)
+    axes = np.stack([(r + g + b) / 3, (r - b) / 2, (2 * g - r - b) / 4], -1)
+    scale = np.linalg.norm(color.i1i2i3, axis=0).max()
+    np.testing.assert_allclose(theta, axes * scale, rtol=1e-3, atol=1e-3)
+
+
+EXACT = {
+    "pixels": lambda: param.to_valid_rgb(param.pixel_image((2, H, W, 3))),
+    "image": lambda: param.image(W, H, batch=2),
+    "clipped": lambda: param.image(W, H, batch=2, sigmoid=False),
+    "alpha": lambda: param.image(W, H, batch=2, alpha=True),
+    "pyramid": lambda: param.to_valid_rgb(param.laplacian_pyramid_image((2, H, W, 3), 3), decorrelate=True),
+    "aligned": lambda: param.aligned(W, H, batch=2),
+    "masked": lambda: param.masked(param.image(W, H, batch=2), photo(), np.ones((H, W))),
+    "beside": lambda: param.beside(param.image(W, H), photo()),
+    "ball, L2": lambda: param.ball(np.full((2, H, W, 3), 0.5, np.float32), 40.0),
+    "ball, Linf": lambda: param.ball(np.full((2, H, W, 3), 0.5, np.float32), 0.5, "Linf"),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_it_starts_at_images(name):
+    p = EXACT[name]()
+    images = np.stack([photo(channels=p.shape[-1]), photo(channels=p.shape[-1])])
+    started = param.starting_at(p, images)
+    got = started.to_image(started.init(KEY))
+    np.testing.assert_allclose(got, images, atol=2e-3)
+    assert np.abs(p.to_image(p.init(KEY))[0] - images[0]).mean() > 0.05  # control
+
+
+def test_grey_images_start_too():
+    p, grey = param.grayscale(param.image(W, H, channels=1)), np.repeat(photo(channels=1), 3, axis=-1)
+    started = param.starting_at(p, grey)
+    np.testing.assert_allclose(started.to_image(started.init(KEY))[0], grey, atol=2e-3)
+
+
+def test_what_has_no_inverse_is_fitted():
+    smooth = np.asarray(
+        param.to_valid_rgb(param.lowres_tensor((1, H, W, 3), (1, 3, 4, 3), sd=1)).to_image(jax.random.normal(KEY, (1, 3, 4, 3)))
+    )[0]
+    for p, rate, near in (
+        (param.to_valid_rgb(param.lowres_tensor((1, H, W, 3), (1, 3, 4, 3))), 0.05, 0.01),
+        (param.cppn(W, H, num_hidden_channels=8, num_layers=3), 0.02, 0.05),
+    ):
+        started = param.starting_at(p, smooth, steps=200, rate=rate)
+        error = np.abs(started.to_image(started.init(KEY))[0] - smooth).mean()
+        assert error < near < np.abs(p.to_image(p.init(KEY))[0] - smooth).mean()
+
+
+def test_cppn_decodes_as_lucents():
+    """The same weights: Lucent counts the output layer, and has the row as its first input."""
+    torch = pytest.importorskip("torch")
+    from lucent.optvis.param.cppn import cppn as lucents
+
+    torch.manual_seed(0)
+    parameters, image = lucents(9, num_layers=4, num_hidden_channels=6)
+    weights = [w.detach() for w in parameters]
+    weights[-2].normal_(0, 0.5)
+    ours = param.cppn(9, num_layers=3, num_hidden_channels=6)
+    layers = [
+        (jnp.asarray(k[:, :, 0, 0].numpy().T)[None], jnp.asarray(b.numpy())[None])
+        for k, b in zip(weights[::2], weights[1::2], strict=True)
+    ]
+    layers[0] = (layers[0][0][:, ::-1], layers[0][1])
+    with torch.no_grad():
+        want = image().numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ours.to_image(tuple(layers)), want, atol=2e-5)
+    assert np.ptp(want) > 0.2
+
+
+def test_a_converted_upconvolution_gan():
+    """Lucent's network of Dosovitskiy and Brox, with random weights, as a generator: values, and a render through it."""
+    torch = pytest.importorskip("torch")
+    from lucent.optvis.param.gan import upconvGAN
+
+    from converters import from_torch
+
+    torch.manual_seed(0)
+    gan = upconvGAN("pool5", pretrained=False).eval()
+    for module in gan.modules():  # narrower: the same layers, a hundredth of the work
+        if hasattr(module, "in_channels"):
+            wide = {n: max(3, n // 16) for n in (module.in_channels, module.out_channels)}
+            kind = type(module)
+            module.__init__(
+                wide[module.in_channels],
+                3 if module.out_channels == 3 else wide[module.out_channels],
+                module.kernel_size,
+                module.stride,
+                module.padding,
+            )
+            assert type(module) is kind
+    with torch.no_grad():
+        gan.G[-1].weight.mul_(3000)
+    latents = torch.randn(2, 16, 6, 6)
+    model = from_torch(gan, example=latents)
+    p = param.generator(model.forward, model.params, (6, 6, 16), batch=2, to_unit=param.deepsim_colors)
+    with torch.no_grad():
+        want = gan.visualize(latents).numpy().transpose(0, 2, 3, 1)
+    assert np.std(want) > 0.05
+    got = p.to_image(jnp.asarray(latents.numpy().transpose(0, 2, 3, 1).copy()))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    result = render.render(small_model(), "blocks.0.conv2:1", param=p, steps=3, transforms=[], progress=False, redirect_steps=0)
+    assert result.images.shape == (1, 2, *want.shape[1:]) and result.scores[0, -1] > result.scores[0, 0]

@@ -12,6 +12,7 @@ from ._cppn import composite_activation_unbiased as composite_activation_unbiase
 from ._cppn import cppn as cppn
 from ._cppn import relu_normalized as relu_normalized
 from ._each import each as each
+from ._generator import deepsim_colors as deepsim_colors
 from ._generator import generator as generator
 from ._image import image as image
 from ._maco import fourier_phase as fourier_phase
@@ -23,5 +24,6 @@ from ._pyramid import laplacian_pyramid_image as laplacian_pyramid_image
 from ._pyramid import lowres_tensor as lowres_tensor
 from ._spatial import fft_image as fft_image
 from ._spatial import pixel_image as pixel_image
+from ._start import starting_at as starting_at
 from ._valid import constrain_L_inf as constrain_L_inf
 from ._valid import to_valid_rgb as to_valid_rgb

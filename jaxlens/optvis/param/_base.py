@@ -46,6 +46,10 @@ class Wrapper:
         """The inner parameterization's start."""
         return self.inner.init(key)
 
+    def from_image(self, images: Float[Array, "b h w c"]) -> Any:
+        """The inner parameterization's theta of these images, as far as `inner` has one; `starting_at` asks."""
+        return self.inner.from_image(images)
+
 
 @pytree
 class FromFunctions:

@@ -11,6 +11,7 @@ from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._base import Wrapper
 
 NORMS = ("L2", "Linf")
+EDGE = 1e-4  # how far from a ball's edge, in radii, the inverse of tanh stays
 
 
 @pytree
@@ -38,6 +39,11 @@ class Ball:
             size = jnp.sqrt(jnp.square(theta).sum((1, 2, 3), keepdims=True) + 1e-12)
             change = theta / jnp.maximum(size, 1.0)
         return jnp.clip(self.images + self.radius * change, 0, 1)
+
+    def from_image(self, images: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """The theta of these images, or of the nearest ones in the ball."""
+        change = (images - self.images) / self.radius
+        return jnp.arctanh(jnp.clip(change, -1 + EDGE, 1 - EDGE)) if self.norm == "Linf" else change
 
 
 @pytree
@@ -69,6 +75,10 @@ class Beside(Wrapper):
         """The inner images, then the given ones."""
         return jnp.concatenate([self.inner.to_image(theta), self.images])
 
+    def from_image(self, images: Float[Array, "bn h w c"]) -> Any:
+        """The theta of the first of these images; the given ones stay."""
+        return self.inner.from_image(images[: self.inner.shape[0]])
+
 
 @pytree
 class Gray(Wrapper):
@@ -84,6 +94,10 @@ class Gray(Wrapper):
     def to_image(self, theta: Any) -> Float[Array, "b h w 3"]:
         """The inner images' one channel, three times."""
         return jnp.repeat(self.inner.to_image(theta), 3, axis=-1)
+
+    def from_image(self, images: Float[Array, "b h w 3"]) -> Any:
+        """The theta of the mean of the three channels."""
+        return self.inner.from_image(images.mean(-1, keepdims=True))
 
 
 def ball(images: Any, radius: int | float, norm: str = "L2") -> Ball:

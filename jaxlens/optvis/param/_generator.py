@@ -5,10 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
+
+CAFFE_MEAN = np.array([123.0, 117.0, 104.0], np.float32)  # RGB, as Lucent rounds it
 
 
 @pytree
@@ -31,6 +34,11 @@ class Generator:
         return self.to_unit(self.forward(self.params, theta).astype(jnp.float32))
 
 
+def deepsim_colors(raw: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """What Lucent's upconvGAN puts out, RGB in 0..255 less the mean of Caffe's ImageNet, in [0, 1]: for `generator`."""
+    return jnp.clip(raw + jnp.asarray(CAFFE_MEAN).reshape(1, 1, 1, 3), 0, 255) / 255
+
+
 def generator(
     forward: Callable[[Any, Array], Array],
     params: Any,
@@ -51,6 +59,10 @@ def generator(
         sd: the deviation of the Gaussian start.
         to_unit: from what the generator makes to [0, 1]; a sigmoid by default, `lambda x: (x + 1) / 2` for a tanh.
             It counts by identity: define it once.
+
+    The upconvolution GANs of Dosovitskiy and Brox (DeePSiM), which Lucent has, are converted by
+    `from_torch(upconvGAN("fc6"), example=torch.randn(2, 4096))`; their colours are `to_unit=param.deepsim_colors`, and latents
+    that are maps are channels last here.
 
     Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons in neural networks via deep generator networks".
     """

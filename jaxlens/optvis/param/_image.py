@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_images, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param import color
 from jaxlens.optvis.param._base import Wrapper
 from jaxlens.optvis.param._spatial import fft_image, pixel_image
 from jaxlens.optvis.param._valid import Valid
@@ -17,7 +18,7 @@ from jaxlens.optvis.param._valid import Valid
 class StartingAt(Wrapper):
     """A parameterization that starts at given images, with noise in theta if `noisy`."""
 
-    inner: Valid
+    inner: Any
     images: Float[Array, "b h w c"] = field(rank=4)
     noisy: bool = field(static=True)
 
@@ -36,7 +37,7 @@ def image(
     h: int | None = None,
     batch: int | None = None,
     sd: int | float | None = None,
-    decorrelate: bool = True,
+    decorrelate: Any = True,
     fft: bool = True,
     alpha: bool = False,
     channels: int | None = None,
@@ -52,7 +53,7 @@ def image(
         h: the height.
         batch: how many images one task has; 1 by default.
         sd: the deviation of the Gaussian start, 0.01 by default. With `init`: of noise added to its theta, none by default.
-        decorrelate: optimize in decorrelated colours.
+        decorrelate: optimize in decorrelated colours; a 3x3 matrix for axes of your own (see `to_valid_rgb`).
         fft: Fourier coefficients (see `fft_image`) rather than pixels.
         alpha: add a fourth channel, opacity, with a sigmoid of its own.
         channels: any number of channels, under a plain sigmoid and not decorrelated.
@@ -88,8 +89,8 @@ def image(
         )
 
     inner = fft_image(size, sd, decay_power) if fft else pixel_image(size, sd)
-    colored = bool(decorrelate) and channels is None
-    valid = Valid(inner=inner, decorrelate=colored, sigmoid=bool(sigmoid), alpha=bool(alpha))
+    mixes, matrix = color.check_matrix(decorrelate if channels is None else False)
+    valid = Valid(inner=inner, decorrelate=mixes, sigmoid=bool(sigmoid), alpha=bool(alpha), matrix=matrix)
     if start is None:
         return valid
     return StartingAt(inner=valid, images=jnp.broadcast_to(start, size), noisy=sd is not None)

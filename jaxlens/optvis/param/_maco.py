@@ -22,8 +22,9 @@ EPSILON = 1e-5  # beside deviations
 class Phases:
     """See `maco` and `fourier_phase`."""
 
-    magnitude: Float[Array, "c h f"] = field(rank=3)
+    magnitude: Float[Array, "n c h f"] = field(rank=4)
     start: Float[Array, "b c h f"] | None = field(rank=4, default=None)
+    moments: Float[Array, "b 2"] | None = field(rank=2, default=None)  # mean and deviation of the images before the sigmoid
     shape: tuple[int, int, int, int] = field(static=True)
     standardize: bool = field(static=True)
 
@@ -43,9 +44,13 @@ class Phases:
         phase = theta.astype(jnp.float32)
         if self.standardize:
             phase = _standardized(phase)
-        size = self.magnitude[None]
+        size = self.magnitude
         x = jnp.fft.irfft2(jax.lax.complex(size * jnp.cos(phase), size * jnp.sin(phase)), s=(h, w))
-        x = jnp.moveaxis(_standardized(x), 1, -1)
+        x = _standardized(x)
+        if self.moments is not None:
+            mean, deviation = self.moments[:, :, None, None, None].swapaxes(0, 1)
+            x = x * deviation + mean
+        x = jnp.moveaxis(x, 1, -1)
         return jax.nn.sigmoid(color.to_rgb(x) if c == 3 else x)
 
 
@@ -79,21 +84,31 @@ def fourier_phase(
     """`maco` without standardized phases, so that it can start at an image: feature accentuation (Hamblin et al. 2024).
 
     Args:
-        w, h, batch, magnitude: as in `maco`. With `init` the magnitudes are the image's by default, and the size too.
-        init: `[H, W, C]` or `[B, H, W, C]` in [0, 1]; it comes back with its contrast changed to the common one.
+        w, h, batch, magnitude: as in `maco`. With `init` the magnitudes are the image's own by default, and the size too.
+        init: `[H, W, C]` or `[B, H, W, C]` in [0, 1]. It comes back as it was (within 0.001 of 0 and 1 as `param.image` says),
+            and its mean and contrast stay; with a `magnitude` only its phases count.
     """
     if init is None:
         if w is None:
             raise ValueError("w=None leaves the size open; give w, or an init image to take the size from.")
         return _phases(w, h, batch, magnitude, None, standardize=False)
     images = check_images(init, name="init", channels=None, batched=getattr(init, "ndim", 0) == 4)
-    images = images if images.ndim == 4 else images[None]
+    images = jnp.asarray(images if images.ndim == 4 else images[None], jnp.float32)
     if (w or images.shape[2], h or images.shape[1]) != (images.shape[2], images.shape[1]):
         raise ValueError(f"init has shape {images.shape}, but w={w}, h={h}. Leave them out, or resize init first.")
-    spectrum = _spectrum(images.astype(jnp.float32))
-    own = jnp.abs(spectrum).mean(0) if magnitude is None else magnitude
-    start = jnp.broadcast_to(jnp.angle(spectrum), (max(batch, images.shape[0]), *spectrum.shape[1:])).astype(jnp.float32)
-    return _phases(images.shape[2], images.shape[1], start.shape[0], own, start, standardize=False)
+    if images.shape[0] not in (1, batch) and batch != 1:
+        raise ValueError(f"init holds {images.shape[0]} images, but batch={batch}: give one, or as many.")
+    count = max(batch, images.shape[0])
+    images = jnp.broadcast_to(images, (count, *images.shape[1:]))
+    spectrum = _spectrum(images)
+    start = jnp.angle(spectrum).astype(jnp.float32)
+    if magnitude is not None:
+        return _phases(images.shape[2], images.shape[1], count, magnitude, start, standardize=False)
+    x = _unbounded(images)
+    moments = jnp.stack([x.mean((1, 2, 3)), x.std((1, 2, 3)) + EPSILON], axis=1)
+    own = jnp.abs(spectrum)
+    shape = (count, images.shape[1], images.shape[2], images.shape[3])
+    return Phases(magnitude=own, start=start, moments=moments, shape=shape, standardize=False)
 
 
 def _phases(w: int, h: int | None, batch: int, magnitude: Any, start: Any, *, standardize: bool) -> Phases:
@@ -108,13 +123,18 @@ def _phases(w: int, h: int | None, batch: int, magnitude: Any, start: Any, *, st
         centred = jnp.fft.fftshift(size, 1)  # so that neighbours in frequency are neighbours
         size = jnp.fft.ifftshift(jax.image.resize(centred, (size.shape[0], height, width // 2 + 1), "linear"), 1)
     shape = (count, height, width, size.shape[0])
-    return Phases(magnitude=size, start=start, shape=shape, standardize=standardize)
+    return Phases(magnitude=size[None], start=start, shape=shape, standardize=standardize)
+
+
+def _unbounded(images: Float[Array, "b h w c"]) -> Array:
+    """Logits in decorrelated colours."""
+    x = jax.scipy.special.logit(jnp.clip(images, LOGIT_MARGIN, 1 - LOGIT_MARGIN))
+    return color.from_rgb(x) if images.shape[-1] == 3 else x
 
 
 def _spectrum(images: Float[Array, "b h w c"]) -> Array:
-    """Fourier coefficients `[B, C, H, W // 2 + 1]` of logits in decorrelated colours."""
-    x = jax.scipy.special.logit(jnp.clip(images, LOGIT_MARGIN, 1 - LOGIT_MARGIN))
-    return jnp.fft.rfft2(jnp.moveaxis(color.from_rgb(x) if images.shape[-1] == 3 else x, -1, 1))
+    """Fourier coefficients `[B, C, H, W // 2 + 1]` of what `_unbounded` makes of images."""
+    return jnp.fft.rfft2(jnp.moveaxis(_unbounded(images), -1, 1))
 
 
 def spectrum_of(images: Any) -> Float[Array, "c h f"]:

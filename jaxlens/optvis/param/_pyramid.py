@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param import color
 from jaxlens.optvis.param._spatial import check_sd, check_shape, fft_image
 from jaxlens.optvis.param._valid import Valid
 
@@ -67,6 +68,11 @@ class Total:
     def to_image(self, theta: tuple[Any, ...]) -> Float[Array, "b h w c"]:
         """The sum of the parts."""
         return functools.reduce(jnp.add, [part.to_image(each) for part, each in zip(self.parts, theta, strict=True)])
+
+    def from_image(self, images: Float[Array, "b h w c"]) -> tuple[Array, ...]:
+        """A theta of these images: the first part, which can express any image, holds all."""
+        rest = [jax.eval_shape(part.init, jax.random.key(0)) for part in self.parts[1:]]
+        return (self.parts[0].from_image(images), *(jnp.zeros(each.shape, each.dtype) for each in rest))
 
 
 @pytree
@@ -131,7 +137,7 @@ def laplacian_pyramid_image(shape: Sequence[int], n_levels: int = 4, sd: int | f
     return Pyramid(parts=tuple(lowres_tensor(full, size, sd=sd) for size in sizes))
 
 
-def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None = None, *, decorrelate: bool = True) -> Valid:
+def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None = None, *, decorrelate: Any = True) -> Valid:
     """Several images in [0, 1] that share their coarse structure, so that they look alike where objectives let them.
 
     Each is a Fourier image of its own plus coarse parts that all, or pairs of neighbours, share: for
@@ -149,4 +155,5 @@ def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None
         lowres_tensor(shape, (max(1, count // n if n else 1), max(1, height // k), max(1, width // k), 3), sd=sd)
         for k, n in SHARED
     ]
-    return Valid(inner=Total(parts=(fft_image(shape, sd), *shared)), decorrelate=bool(decorrelate), sigmoid=True)
+    mixes, matrix = color.check_matrix(decorrelate)
+    return Valid(inner=Total(parts=(fft_image(shape, sd), *shared)), decorrelate=mixes, sigmoid=True, matrix=matrix)

@@ -49,30 +49,32 @@ class Valid(Wrapper):
     decorrelate: bool = field(static=True)
     sigmoid: bool = field(static=True)
     alpha: bool = field(static=True, default=False)
+    matrix: Float[Array, "3 3"] | None = field(rank=2, default=None)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
         """Images in [0, 1]."""
         t = self.inner.to_image(theta)
         if not self.alpha:
-            return _squash(t, self.decorrelate, self.sigmoid)
-        rgb = _squash(t[..., :-1], self.decorrelate, self.sigmoid)
+            return _squash(t, self.decorrelate, self.sigmoid, self.matrix)
+        rgb = _squash(t[..., :-1], self.decorrelate, self.sigmoid, self.matrix)
         return jnp.concatenate([rgb, _squash(t[..., -1:], False, self.sigmoid)], axis=-1)
 
     def from_image(self, images: Float[Array, "b h w c"]) -> Any:
         """The inverse of `to_image`, but for the outermost `LOGIT_MARGIN` of the range."""
         if not self.alpha:
-            return self.inner.from_image(_unsquash(images, self.decorrelate, self.sigmoid))
-        rgb = _unsquash(images[..., :-1], self.decorrelate, self.sigmoid)
+            return self.inner.from_image(_unsquash(images, self.decorrelate, self.sigmoid, self.matrix))
+        rgb = _unsquash(images[..., :-1], self.decorrelate, self.sigmoid, self.matrix)
         opacity = _unsquash(images[..., -1:], False, self.sigmoid)
         return self.inner.from_image(jnp.concatenate([rgb, opacity], axis=-1))
 
 
-def to_valid_rgb(t: Any, decorrelate: bool = False, sigmoid: bool = True) -> Any:
+def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: bool = True) -> Any:
     """Colours in [0, 1] from unbounded numbers.
 
     Args:
         t: an array whose last axis is colour, or a parameterization such as `fft_image(shape)`.
-        decorrelate: take the numbers as colours in decorrelated axes (see `param.color`).
+        decorrelate: take the numbers as colours in decorrelated axes (see `param.color`): True for Lucid's, or a 3x3 matrix
+            whose column j is axis j in RGB, of any scale (`param.color.dataset_klt_matrix(images)`).
         sigmoid: squash by a sigmoid; otherwise clip by `constrain_L_inf`, whose gradient rule assumes that the score is
             differentiated and maximised. Clipped and decorrelated, zero is the mean colour of ImageNet.
 
@@ -84,16 +86,17 @@ def to_valid_rgb(t: Any, decorrelate: bool = False, sigmoid: bool = True) -> Any
         t, channels = jnp.asarray(t, jnp.float32), t.shape[-1]
     else:
         raise TypeError(f"t={t!r} must be an array or a parameterization. jaxlens has no closures as Lucent's image_f.")
-    if decorrelate and channels != 3:
+    mixes, matrix = color.check_matrix(decorrelate)
+    if mixes and channels != 3:
         raise ValueError(f"decorrelate=True needs 3 colour channels, but t has {channels}; use decorrelate=False.")
     if hasattr(t, "to_image"):
-        return Valid(inner=t, decorrelate=bool(decorrelate), sigmoid=bool(sigmoid))
-    return _squash(t, decorrelate, sigmoid)
+        return Valid(inner=t, decorrelate=mixes, sigmoid=bool(sigmoid), matrix=matrix)
+    return _squash(t, mixes, sigmoid, matrix)
 
 
-def _squash(t: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool) -> Float[Array, "*axes c"]:
+def _squash(t: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool, matrix: Any = None) -> Float[Array, "*axes c"]:
     if decorrelate:
-        t = color.to_rgb(t)
+        t = color.to_rgb(t, matrix)
     if sigmoid:
         return jax.nn.sigmoid(t)
     if decorrelate:
@@ -101,11 +104,11 @@ def _squash(t: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool) -> Flo
     return constrain_L_inf(2 * t - 1) / 2 + 0.5
 
 
-def _unsquash(images: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool) -> Float[Array, "*axes c"]:
+def _unsquash(images: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool, matrix: Any = None) -> Float[Array, "*axes c"]:
     if sigmoid:
         t = jax.scipy.special.logit(jnp.clip(images, LOGIT_MARGIN, 1 - LOGIT_MARGIN))
     else:
         t = jnp.clip(images, 0, 1)
         if decorrelate:
             t = t - color.color_mean.reshape((1,) * (t.ndim - 1) + (3,))
-    return color.from_rgb(t) if decorrelate else t
+    return color.from_rgb(t, matrix) if decorrelate else t

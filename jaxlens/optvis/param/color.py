@@ -4,9 +4,13 @@ With (0, 0, 0) as the mean colour, unit steps along the axes are about as common
 favours no colour over another. The numbers are Lucid's (lucid/optvis/param/color.py), and identical in Lucent and captum.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from jaxlens._checks import check_images
 
 # The square root of the covariance of ImageNet colours: column j is decorrelated axis j in RGB.
 color_correlation_svd_sqrt = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -14,23 +18,62 @@ max_norm_svd_sqrt = np.linalg.norm(color_correlation_svd_sqrt, axis=0).max()  # 
 color_correlation_normalized = color_correlation_svd_sqrt / max_norm_svd_sqrt
 color_mean = np.array([0.48, 0.46, 0.41], np.float32)  # of ImageNet
 
-_TO_RGB = color_correlation_normalized.T
-_FROM_RGB = np.linalg.inv(_TO_RGB.astype(np.float64)).astype(np.float32)
+# Ohta's axes (R + G + B) / 3, (R - B) / 2, (2 G - R - B) / 4 in RGB: another choice, for `decorrelate=`. captum multiplies by
+# the matrix from RGB to these axes where it means to go back.
+i1i2i3 = np.linalg.inv(np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 2, 0, -1 / 2], [-1 / 4, 1 / 2, -1 / 4]])).astype(np.float32)
+
+_FROM_RGB = np.linalg.inv(color_correlation_normalized.astype(np.float64)).astype(np.float32)
 
 
-def to_rgb(t: Float[Array, "*axes 3"]) -> Float[Array, "*axes 3"]:
-    """RGB, unbounded and without the mean, of colours `t` in decorrelated axes."""
-    return _mix(t, _TO_RGB)
+def to_rgb(t: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
+    """RGB, unbounded and without the mean, of colours `t` in decorrelated axes; Lucid's, or the columns of a matrix."""
+    return _mix(t, color_correlation_normalized if matrix is None else matrix)
 
 
-def from_rgb(rgb: Float[Array, "*axes 3"]) -> Float[Array, "*axes 3"]:
+def from_rgb(rgb: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
     """The inverse of `to_rgb`."""
-    return _mix(rgb, _FROM_RGB)
+    return _mix(rgb, _FROM_RGB if matrix is None else jnp.linalg.inv(matrix))
 
 
-def _mix(colors: Float[Array, "*axes 3"], matrix: np.ndarray) -> Float[Array, "*axes 3"]:
-    """`colors @ matrix` on planes: XLA's CPU code for a product with a 3x3 matrix is several times slower."""
+def dataset_klt_matrix(images: Any) -> Float[np.ndarray, "3 3"]:
+    """The colour axes of a dataset, for `param.image(decorrelate=...)`: what `color_correlation_svd_sqrt` is to ImageNet.
+
+    The square root `U sqrt(S)` of the covariance `U S U^T` of its colours: column j is axis j in RGB, as long as the deviation
+    along it, the longest first. Signs are such that the largest entry of a column is positive.
+
+    Args:
+        images: `[B, H, W, 3]` in [0, 1], or an iterable of such batches, of any sizes.
+    """
+    count, total, products = 0, np.zeros(3), np.zeros((3, 3))
+    for batch in [images] if hasattr(images, "ndim") else images:
+        colors = np.asarray(check_images(batch), np.float64).reshape(-1, 3)
+        count, total, products = count + len(colors), total + colors.sum(0), products + colors.T @ colors
+    if count < 4:
+        raise ValueError(f"images has {count} pixels: give at least one batch.")
+    mean = total / count
+    variances, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
+    matrix = (axes * np.sqrt(np.maximum(variances, 0)))[:, ::-1]
+    largest = np.take_along_axis(matrix, np.abs(matrix).argmax(0)[None], 0)
+    return (matrix * np.where(largest < 0, -1, 1)).astype(np.float32)
+
+
+def check_matrix(decorrelate: Any) -> tuple[bool, Any]:
+    """Whether colours are decorrelated, and by which matrix, its longest column of length 1; None is Lucid's."""
+    if isinstance(decorrelate, bool | np.bool_):
+        return bool(decorrelate), None
+    matrix = np.asarray(decorrelate, np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-9 * np.abs(matrix).max() ** 3:
+        raise ValueError(
+            f"decorrelate={decorrelate!r} must be True, False, or an invertible 3x3 matrix whose column j is colour axis j in "
+            "RGB, such as param.color.i1i2i3 or param.color.dataset_klt_matrix(images)."
+        )
+    return True, jnp.asarray(matrix / np.linalg.norm(matrix, axis=0).max(), jnp.float32)
+
+
+def _mix(colors: Float[Array, "*axes 3"], matrix: Any) -> Float[Array, "*axes 3"]:
+    """`matrix @ color` on planes: XLA's CPU code for a product with a 3x3 matrix is several times slower."""
     place = max(-3, -colors.ndim)
     planes = jnp.moveaxis(colors, -1, place).astype(jnp.float32)
     red, green, blue = (jnp.take(planes, i, axis=place) for i in range(3))
-    return jnp.stack([red * float(r) + green * float(g) + blue * float(b) for r, g, b in matrix.T], axis=-1)
+    rows = [[matrix[i, j] if isinstance(matrix, Array) else float(matrix[i, j]) for j in range(3)] for i in range(3)]
+    return jnp.stack([red * r + green * g + blue * b for r, g, b in rows], axis=-1)
