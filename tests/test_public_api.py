@@ -29,8 +29,8 @@ NAMES = {
     transform: "Transform anneal blur collapse_alpha_random color_jitter compose crop_or_pad_to flip gamma identity jitter "
     "noise normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize roll "
     "standard_transforms uniform",
-    recipes: "accentuate adversarial both_signs caricature deepdream diversity evolution interactions interpolate invert maco "
-    "style_transfer",
+    recipes: "accentuate adversarial attribution_caricature both_signs caricature class_visualization compare_methods "
+    "deepdream diversity evolution interactions interpolate invert maco style_transfer tileable transparent zoom",
     render: "Progress RenderResult evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlens.model import Model
+from jaxlens.model import Model, rules
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.transform._pixel import LUMA
@@ -89,6 +89,41 @@ def caricature(
     objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in names(layers)])
     inner = options.pop("param", None) or param.image(w, h)
     result = render(model, objective, param=param.each([param.beside(inner, each) for each in batch]), steps=steps, **options)
+    return result.first(1)
+
+
+def attribution_caricature(
+    model: Model,
+    images: Any,
+    objective: Any,
+    layers: str | Sequence[str],
+    *,
+    pools: str = "l2",
+    steps: int = 512,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that exaggerate what in the given ones speaks for an objective, and leave out the rest.
+
+    Maximises `objectives.attribution_compare(layers, objective)`: activations of the first layer times the attribution of the
+    given picture there, passed down from the objective through the layers. Both pictures go through the same transforms.
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        objective: what is attributed, one objective or a string such as "logits:3".
+        layers: one or several before it.
+        pools: how the attribution passes max-pools, see `rules.standard`; "l2" as in Lucid's notebook. Networks without any
+            on the way, or with some that cannot be seen as such, need "max", the true gradient.
+        steps, options: of `render`.
+
+    Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+    """
+    batch = pictures(images)
+    _, h, w, _ = batch.shape
+    rule = None if pools == "max" else rules.standard(pools=pools)
+    goal = objectives.attribution_compare(names(layers), objectives.as_objective(objective, model), rule=rule)
+    inner = options.pop("param", None) or param.image(w, h)
+    result = render(model, goal, param=param.each([param.beside(inner, each) for each in batch]), steps=steps, **options)
     return result.first(1)
 
 

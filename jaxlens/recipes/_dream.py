@@ -1,5 +1,6 @@
 """Deep dreams: a picture in which a network sees more and more of what it sees."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxlens.optvis.render import RenderResult, render
 from jaxlens.recipes._inputs import names, pictures
 
 
+@functools.cache  # one optimizer, one program
 def gradient_ascent(rate: float) -> optax.GradientTransformation:
     """Steps of `rate` times the gradient over its mean absolute value, which makes layers and octaves comparable."""
 

@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import check_images
+from jaxlens._checks import check_images, check_int
 from jaxlens.model import Model, activations
 from jaxlens.optvis.objectives._base import rebuild
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render._program import score
 from jaxlens.optvis.render._render import network_size
 from jaxlens.optvis.transform import resize
+
+NEAR = 0.01  # how far theta is moved from the start, on average, where gradients are compared
 
 
 def pictures(images: Any, name: str = "images") -> np.ndarray:
@@ -48,8 +50,14 @@ def only_first(objective: Any) -> Any:
     return dataclasses.replace(own, batch=0) if "batch" in fields and own.batch is None else own
 
 
+def sides(size: Any) -> tuple[int, int]:
+    """Height and width from a side or a pair."""
+    height, width = (size, size) if not isinstance(size, tuple | list) else size
+    return check_int(height, "size", low=1), check_int(width, "size", low=1)
+
+
 def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
-    """The sum of absolute gradients of an objective at each start, `[N]`, without transforms."""
+    """The sum of absolute gradients of an objective near each start, `[N]`, without transforms."""
     size = network_size(model, params.shape, None)
 
     def value(theta: Any, param: Any) -> jax.Array:
@@ -58,7 +66,9 @@ def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
         return score(model, objective, images, seen, jnp.float32(0))[0]
 
     def one(param: Any) -> jax.Array:
-        gradient = jax.grad(value)(param.init(jax.random.key(0)), param)
+        leaves, tree = jax.tree.flatten(param.init(jax.random.key(0)))
+        moved = [x + NEAR * jax.random.normal(jax.random.key(i), x.shape, x.dtype) for i, x in enumerate(leaves)]
+        gradient = jax.grad(value)(jax.tree.unflatten(tree, moved), param)
         return jnp.stack([jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradient)]).sum()
 
     return np.asarray(jax.jit(lambda params: jax.lax.map(one, params))(params))

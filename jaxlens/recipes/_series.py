@@ -1,15 +1,14 @@
-"""Several pictures of one thing, or one picture of several: diversity, interpolation, interaction, both signs, accentuation."""
+"""Several pictures of one thing, or one picture of several: diversity, interpolation, interaction, both signs, methods."""
 
 from typing import Any
 
 import numpy as np
-import optax
 
 from jaxlens._checks import check_int
 from jaxlens.model import Model
-from jaxlens.optvis import objectives, param, transform
+from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import gradient_sizes, only_first, pictures
+from jaxlens.recipes._inputs import sides
 
 
 def diversity(
@@ -29,7 +28,7 @@ def diversity(
     items = objectives.as_objective(objective, model)
     items = items if isinstance(items, list) else [items]
     terms = [item - weight * objectives.diversity(layer) for item in items]
-    height, width = (size, size) if not isinstance(size, tuple | list) else size
+    height, width = sides(size)
     return render(model, terms, param=param.image(width, height, batch), **options)
 
 
@@ -56,7 +55,7 @@ def interpolate(
     objective = objectives.channel_interpolate(*first, *second)
     if weight:
         objective = objective + weight * objectives.alignment(first[0], 5.0)
-    height, width = (size, size) if not isinstance(size, tuple | list) else size
+    height, width = sides(size)
     return render(model, objective, param=param.aligned(width, height, batch), **options)
 
 
@@ -83,112 +82,69 @@ def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
     return render(model, [sign for task in tasks for sign in (task, -task)], **options)
 
 
-def maco(
-    model: Model,
-    objective: Any,
-    *,
-    size: Any = 512,
-    steps: int = 256,
-    crops: int = 16,
-    box: tuple[float, float] = (0.05, 0.5),
-    noise: tuple[float, float] = (0.08, 0.04),
-    magnitude: Any = None,
-    **options: Any,
-) -> RenderResult:
-    """Pictures with the Fourier magnitudes of natural images, of which only the phases are optimized.
+def compare_methods(
+    model: Model, objective: Any, *, size: Any = 128, smooth: float = 0.05, blur: float = 1.0, **options: Any
+) -> dict[str, RenderResult]:
+    """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
+
+    Pixels alone; pixels with penalties (`smooth` times the total variation and `blur` times `blur_input_each_step`, each
+    relative to the number of pixels); pixels under random transforms; Fourier coefficients in decorrelated colours; and those
+    under random transforms, which is what `render` does.
 
     Args:
         model: any Model.
         objective: as in `render`.
-        size: of the picture.
-        steps: number of updates.
-        crops: parts of the picture that the network sees in each step; the score is their mean.
-        box: the interval of their sides, as fractions of the picture's.
-        noise: deviation and half width of normal and uniform noise on them.
-        magnitude: of `param.maco`.
-        options: of `render`.
+        size: of the pictures.
+        smooth, blur: weights of the penalties.
+        options: of `render`, for all of them.
 
-    Fel et al. 2023, arXiv:2306.06805: Nadam with rate 1. xplique lets the crops shrink from 0.5 to 0.05 over the steps; here
-    they have all sizes in all steps.
+    Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
     """
-    height, width = (size, size) if not isinstance(size, tuple | list) else size
-    side = tuple(model.input_size)
-    moves = [transform.random_boxes(crops, (side[0], side[1]), box), transform.noise(*noise)]
-    options = {"optimizer": NADAM, "transforms": moves, "fixed_image_size": side} | options
-    return render(model, objective, param=param.maco(width, height, magnitude=magnitude), steps=steps, **options)
+    height, width = sides(size)
+    tasks = objectives.combine(objectives.as_objective(objective, model))
+    pixels = height * width
+    penalty = (smooth / pixels) * objectives.total_variation() + (blur / pixels) * objectives.blur_input_each_step()
+    plain = param.image(width, height, fft=False, decorrelate=False)
+    fourier, still, moving = param.image(width, height), {"transforms": []}, {"transforms": None}
+    ways: dict[str, tuple[Any, Any, Any]] = {
+        "pixels": (tasks, plain, still),
+        "pixels, penalties": ([task - penalty for task in tasks], plain, still),
+        "pixels, transforms": (tasks, plain, moving),
+        "Fourier": (tasks, fourier, still),
+        "Fourier, transforms": (tasks, fourier, moving),
+    }
+    return {name: render(model, what, param=how, **(options | where)) for name, (what, how, where) in ways.items()}
 
 
-NADAM = optax.nadam(1.0)
-
-
-def accentuate(
+def class_visualization(
     model: Model,
-    images: Any,
-    objective: Any,
-    *,
-    layer: str | None = None,
-    strength: float = 1.0,
-    steps: int = 100,
-    **options: Any,
-) -> RenderResult:
-    """The given pictures with more of what an objective asks for, close to what they were: feature accentuation.
-
-    Maximises `objective - strength * balance * distance`. The distance is that of activations in `layer` over channels, mean
-    over positions, between the picture and the original under the same transforms. `balance = sum |d objective / d theta| /
-    sum |d distance / d theta|`, measured once for each picture near its start (at the original itself the distance has no
-    gradient), so that a strength means the same for every network, objective and layer.
-
-    Args:
-        model: any Model.
-        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
-        objective: one objective, as in `render`.
-        layer: where the picture should stay what it is; None stays close in pixels instead.
-        strength: 1 pulls back as much as the objective pulls away; less accentuates more.
-        steps, options: of `render`.
-
-    Hamblin et al. 2024, arXiv:2402.10039 (faccent), with all Fourier coefficients free, where faccent keeps magnitudes.
-    """
-    batch = pictures(images)
-    target = objectives.as_objective(objective, model)
-    if isinstance(target, list):
-        raise ValueError("objective is a list: accentuate one objective at a time.")
-    drawn = only_first(target).bind(model)
-    near = objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
-    kept = (near if layer is None else objectives.l2_compare(layer)).bind(model)
-    params = param.each([param.beside(param.image(init=each), each) for each in batch])
-    noisy = param.each([param.beside(param.image(init=each, sd=0.01), each) for each in batch])
-    pulls = [gradient_sizes(model, each, noisy) for each in (drawn, kept)]
-    weight = strength * pulls[0] / np.maximum(pulls[1], 1e-20)
-    return render(model, drawn - weight * kept, param=params, steps=steps, **options).first(1)
-
-
-def adversarial(
-    model: Model,
-    images: Any,
     label: Any,
     *,
     layer: str = "logits",
-    radius: float = 8 / 255,
-    norm: str = "Linf",
-    steps: int = 50,
+    size: Any = None,
+    smooth: float = 0.0,
+    shrink: float = 0.0,
     **options: Any,
 ) -> RenderResult:
-    """Pictures within a small distance of the given ones that raise a class: adversarial examples.
+    """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
+
+    Maximises `logit - smooth * total variation / (h w) - shrink * mean (x - 0.5)**2`.
 
     Args:
         model: any Model.
-        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
-        label: a class number or a name in `model.labels`.
-        layer: its logits.
-        radius, norm: of `param.ball`.
-        steps, options: of `render`.
-
-    An attack in the sense of Madry et al. 2018, arXiv:1706.06083, with Adam inside the ball; no transforms unless given.
+        label: a class number, a name in `model.labels`, or a list of these; each is a task.
+        layer: the logits, not their softmax, which rises as other classes fall.
+        size: of the pictures; by default what the network was trained on.
+        smooth, shrink: weights of penalties; the parameterization and the transforms make them dispensable.
+        options: of `render`.
     """
-    batch = pictures(images)
-    options = {"transforms": [], "redirect_steps": 0} | options
-    balls = param.each([param.ball(each, float(radius), norm) for each in batch])
-    return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **options)
+    height, width = sides(model.input_size if size is None else size)
+    objective = objectives.class_logit(layer, label)
+    if smooth:
+        objective = objective - (smooth / (height * width)) * objectives.total_variation()
+    if shrink:
+        objective = objective - (shrink / (height * width * model.channels)) * objectives.L2(constant=0.5, epsilon=0.0) ** 2
+    return render(model, objective, size=(height, width), **options)
 
 
 def evolution(result: RenderResult, task: int = 0) -> tuple[np.ndarray, list[str]]:

@@ -264,7 +264,7 @@ def test_evaluate_wants_as_many_images_as_tasks(model):
 
 def test_more_channels_than_rgb():
     grey = small_model(channels=3, input_size=(24, 28))
-    with pytest.raises(ValueError, match="images with 5 channels, but small takes 3"):
+    with pytest.raises(ValueError, match="make 5 channels, but small takes 3"):
         render.render(grey, channels(0), param=param.image(28, 24, channels=5), progress=False)
 
 

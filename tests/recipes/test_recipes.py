@@ -183,7 +183,7 @@ def test_grids_and_signs(model):
 
 
 def test_maco(model):
-    result = recipes.maco(model, f"{LAYER}:1", size=(50, 60), steps=20, crops=4, box=(0.3, 0.6), progress=False)
+    result = recipes.maco(model, f"{LAYER}:1", size=(50, 60), steps=20, crops=4, box=(0.9, 0.3), progress=False)
     assert result.images.shape == (1, 1, 50, 60, 3)
     assert result.scores[0, -5:].mean() > result.scores[0, :5].mean()
 
@@ -223,3 +223,114 @@ def test_pictures_are_checked(model):
         recipes.invert(model, np.zeros((8, 8, 3), np.uint8), LAYER)
     with pytest.raises(ValueError, match="layers is empty"):
         recipes.caricature(model, np.zeros((H, W, 3), np.float32), [])
+
+
+def test_attribution_caricatures(model, photos, programs):
+    options = {"transforms": [], "redirect_steps": 0, "batch": 2} | QUICK
+    result = recipes.attribution_caricature(model, photos, "logits:2", ["stem", LAYER], pools="average", **options)
+    assert result.images.shape == (2, 1, H, W, 3) and len(programs) == 1
+    assert (result.scores[:, -1] > result.scores[:, 0]).all()
+    plain = recipes.attribution_caricature(model, photos, "logits:2", LAYER, pools="max", **options)
+    share = activation(model, photos) * (activation(model, plain.images[:, 0]) - activation(model, photos))
+    assert np.abs(share).max() > 0
+    with pytest.raises(ValueError, match="found no max-pool"):
+        flat = small_model().replace(forward=_flat, params={})
+        recipes.attribution_caricature(flat, photos, "logits:0", "first", **options)
+
+
+def _flat(params, images):
+    first = jaxlens.site("first", jax.nn.relu)(images)
+    return first.mean((1, 2))
+
+
+def test_classes(model):
+    options = QUICK | {"transforms": [], "redirect_steps": 0}
+    result = recipes.class_visualization(model, [0, 3], smooth=0.1, shrink=0.1, **options)
+    assert result.images.shape == (2, 1, H, W, 3) and result.names[1].startswith("logits:3")
+    drawn = np.asarray(model(jnp.asarray(result.images[:, 0])))
+    start = np.asarray(model(jnp.full((1, H, W, 3), 0.5)))[0]
+    assert drawn[0, 0] > start[0] and drawn[1, 3] > start[3]
+
+
+def test_methods_side_by_side(model):
+    found = recipes.compare_methods(model, f"{LAYER}:1-2", size=(H, W), steps=8, progress=False)
+    assert list(found) == ["pixels", "pixels, penalties", "pixels, transforms", "Fourier", "Fourier, transforms"]
+    assert all(r.images.shape == (2, 1, H, W, 3) for r in found.values())
+    rough = {name: np.abs(np.diff(r.images, axis=2)).mean() for name, r in found.items()}
+    assert rough["pixels, penalties"] < rough["pixels"]
+
+
+def seam(image):
+    """The mean step from one border to the opposite one, over the mean step inside."""
+    across = np.abs(image[0] - image[-1]).mean() + np.abs(image[:, 0] - image[:, -1]).mean()
+    return across / (np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean())
+
+
+def test_tiles_have_no_seams(model):
+    options = {"steps": 60, "progress": False, "redirect_steps": 0, "optimizer": optax.adam(0.2)}
+    tile = recipes.tileable(model, f"{LAYER}:1", size=(H, W), **options).images[0, 0]
+    pixels = param.image(W, H, fft=False)
+    plain = render.render(model, f"{LAYER}:1", param=pixels, transforms=[], **options).images[0, 0]
+    assert tile.shape == (H, W, 3) and np.ptp(tile) > 0.3
+    assert seam(tile) < 1.5 < seam(plain) or seam(tile) < 0.8 * seam(plain)
+    with pytest.raises(ValueError, match="scales="):
+        recipes.tileable(model, f"{LAYER}:1", scales=(0.1, 1))
+
+
+def test_opacity_goes_where_the_objective_is(model):
+    """A network that looks at the left half only leaves the right half transparent."""
+
+    def half(params, images):
+        return jaxlens.site("half", lambda x: jax.nn.relu(x[:, :, : W // 2].mean((1, 2))))(images)
+
+    net = jaxlens.Model.from_function(half, {"w": jnp.zeros(1)}, input_size=SIZE, preprocess=jnp.asarray)
+    light = {"transforms": [], "redirect_steps": 0, "progress": False}
+    result = recipes.transparent(net, "half:0", size=(H, W), steps=150, blur=0.0, **light)
+    alpha = result.images[0, 0, ..., 3]
+    assert result.images.shape == (1, 1, H, W, 4)
+    assert alpha[:, : W // 2 - 4].mean() > alpha[:, W // 2 + 4 :].mean() + 0.3
+    with pytest.raises(ValueError, match="weight=2 must be in"):
+        recipes.transparent(net, "half:0", weight=2)
+    with pytest.raises(ValueError, match="collapse_alpha_random"):
+        render.render(net, "half:0", param=param.image(W, H, alpha=True), steps=1, progress=False)
+
+
+def test_zoom(model, photos, programs):
+    frames = recipes.zoom(model, photos[0], LAYER, frames=3, octaves=1, steps=2, jitter=4, progress=False)
+    assert frames.shape == (4, H, W, 3) and frames.min() >= 0 and frames.max() <= 1 and len(programs) == 1
+    np.testing.assert_array_equal(frames[0], photos[0])
+    still = recipes.zoom(model, photos[0], LAYER, frames=1, factor=1.5, octaves=1, steps=1, rate=1e-6, jitter=0, progress=False)
+    # the middle, enlarged: a pixel at distance d from the centre shows what was at d / 1.5
+    want = jax.image.resize(photos[0], (round(H * 1.5), round(W * 1.5), 3), "cubic")
+    top, left = (round(n * 1.5) // 2 - n // 2 for n in (H, W))
+    np.testing.assert_allclose(still[1], np.clip(want[top : top + H, left : left + W], 0, 1), atol=0.02)
+    with pytest.raises(ValueError, match="factor=3 must be between"):
+        recipes.zoom(model, photos[0], LAYER, factor=3)
+
+
+def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
+    options = {"progress": False, "steps": 10, "transforms": [], "redirect_steps": 0, "strength": 0.1}
+    result = recipes.accentuate(model, photos, f"{LAYER}:1", layer="stem", keep_magnitude=True, transparency=True, **options)
+    assert result.transparency.shape == (2, 1, H, W) and result.transparency.max() > 0
+    logits = lambda x: jax.scipy.special.logit(np.clip(x, 1e-3, 1 - 1e-3))  # noqa: E731
+    for drawn, photograph in zip(result.images[:, 0], photos, strict=True):
+        sizes = [
+            np.abs(np.fft.rfft2(np.moveaxis(np.asarray(param.color.from_rgb(logits(x))), -1, 0))) for x in (drawn, photograph)
+        ]
+        assert np.corrcoef(sizes[0].ravel(), sizes[1].ravel())[0, 1] > 0.999
+        assert np.abs(drawn - photograph).mean() > 1e-3
+
+
+@pytest.mark.parametrize("count", [16])
+def test_many_tasks_are_one_program(model, count, programs):
+    """Directions, inversions and caricatures in batches: traced once, and as each alone."""
+    options = {"steps": 3, "progress": False, "redirect_steps": 0, "batch": count, "transforms": []}
+    vectors = np.random.default_rng(0).normal(size=(4 * count, 8))
+    together = render.render(model, objectives.direction_cossim(LAYER, vectors), param=param.image(W, H), **options)
+    assert len(programs) == 1 and together.images.shape[0] == 4 * count
+    alone = render.render(model, objectives.direction_cossim(LAYER, vectors[7]), param=param.image(W, H), **options)
+    np.testing.assert_allclose(together.images[7], alone.images[0], atol=1e-4)
+    programs.clear()
+    many = np.stack([photo(H, W) * shade for shade in np.linspace(0.5, 1, count)]).astype(np.float32)
+    result = recipes.invert(model, many, LAYER, **options)
+    assert len(programs) == 1 and result.images.shape[0] == count

@@ -25,6 +25,7 @@ class AttributionCompare(Objective):
     toward: Objective
     rule: Any
     through: tuple[str, ...] = field(static=True)
+    ruled: tuple[bool, ...] = field(static=True, default=())  # for which of these the rule applies to the pass that follows
     batch: int = field(static=True)
     comp_batch: int = field(static=True)
 
@@ -42,11 +43,12 @@ class AttributionCompare(Objective):
         """`attr` of the first layer for the reference image, from the last layer to it."""
         value: Callable[[Activations], Array] = self.toward
         wanted, share = self.toward.layers, jnp.zeros(())
-        for layer in reversed(self.through):
+        for layer, ruled in reversed(list(zip(self.through, self.ruled, strict=True))):
             a = network((layer,), (), self.batch, None)[layer]
+            rule = self.rule if ruled else None
 
-            def score(delta: Array, layer: str = layer, value: Any = value, wanted: Any = wanted) -> Array:
-                return value(network(wanted, (perturb(layer, delta),), self.batch, self.rule))
+            def score(delta: Array, layer: str = layer, value: Any = value, wanted: Any = wanted, rule: Any = rule) -> Array:
+                return value(network(wanted, (perturb(layer, delta),), self.batch, rule))
 
             share = a * jax.grad(score)(jnp.zeros_like(a))
             share = jax.lax.stop_gradient(share / jnp.maximum(jnp.abs(share).max(), FLOOR))
@@ -60,7 +62,9 @@ class AttributionCompare(Objective):
         late = [name for name in toward.layers if name != "input" and order.index(name) < order.index(through[-1])]
         if late:
             raise ValueError(f"toward reads {late[0]!r}, which is computed before layer {through[-1]!r} of layers.")
-        return dataclasses.replace(self, through=through, toward=toward)
+        # The rule must know the whole way to the objective. A part of it that it does not accept has nothing to change.
+        ruled = [self.rule is None or model.accepts_rule(self.rule, [layer]) for layer in through[1:]]
+        return dataclasses.replace(self, through=through, ruled=(*ruled, True), toward=toward)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         check_range(self.batch, images, "batch", self.through[0])

@@ -218,9 +218,13 @@ def _check(
     """Refuses layers, channels, positions and sizes that do not exist, by shapes alone; gives `redirect_steps`."""
     param = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), param) if isinstance(param, Each) else param
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
-    seen = jax.eval_shape(chain, jax.random.key(0), images).shape[1:3] if resize_to is None else resize_to
-    if images.shape[-1] != model.channels:
-        raise ValueError(f"param makes images with {images.shape[-1]} channels, but {model.name} takes {model.channels}.")
+    moved = jax.eval_shape(chain, jax.random.key(0), images)
+    seen = moved.shape[1:3] if resize_to is None else resize_to
+    if moved.shape[-1] != model.channels:
+        hint = " Images with opacity need transform.collapse_alpha_random() first." if moved.shape[-1] == 4 else ""
+        raise ValueError(
+            f"param and transforms make {moved.shape[-1]} channels, but {model.name} takes {model.channels}.{hint}"
+        )
     layers = [layer for layer in group.layers if layer != "input"]
     shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
     group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])

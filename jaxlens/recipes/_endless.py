@@ -1,0 +1,138 @@
+"""Pictures without an end: patterns that tile the plane, zooms that never stop; and pictures without a background."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm.auto import tqdm
+
+from jaxlens._checks import check_int
+from jaxlens.model import Model
+from jaxlens.optvis import objectives, param, transform
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.recipes._dream import deepdream
+from jaxlens.recipes._inputs import pictures, sides
+
+
+def tileable(
+    model: Model,
+    objective: Any,
+    *,
+    size: Any = 128,
+    scales: tuple[float, float] = (0.7, 1.2),
+    angles: float = 10.0,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that tile the plane without seams: infinite patterns.
+
+    Each step shows the network a window of the endless tiling, of the picture's size, at a random place, scale and angle: no
+    pixel is ever at a border. The parameterization is periodic too, so that nothing is drawn toward one.
+
+    Args:
+        model: any Model.
+        objective: as in `render`.
+        size: of the tile.
+        scales: the interval of random scales; below 1 the window shows more than one tile.
+        angles: the largest rotation to either side, in degrees.
+        options: of `render`.
+
+    `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles. Lucid's notebook on infinite patterns has a CPPN on a torus, and
+    octaves; here coarse and fine are left to the Fourier coefficients.
+    """
+    height, width = sides(size)
+    low, high = scales
+    if not 0.5 <= low <= high:
+        raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.5 or more, such as (0.7, 1.2).")
+    # Wide enough for a window that shows 1 / low tiles, turned by 45 degrees at most.
+    around = min(min(height, width), round(max(height, width) * (1.5 / low - 1) / 2) + 2)
+    moves = [
+        transform.roll(),
+        transform.pad(around, "wrap"),
+        transform.random_scale(transform.uniform(low, high)),
+        transform.random_rotate(transform.uniform(-angles, angles)),
+        transform.crop_or_pad_to(height, width),
+    ]
+    options = {"transforms": moves} | options
+    return render(model, objective, param=param.image(width, height), **options)
+
+
+def transparent(
+    model: Model, objective: Any, *, size: Any = 128, blur: float = 0.1, weight: float = 1.0, **options: Any
+) -> RenderResult:
+    """Pictures with opacity, opaque only where the objective needs it.
+
+    Maximises `objective * (1 - weight * mean opacity) - blur * blur_alpha_each_step`, in front of random backgrounds. For
+    objectives that are positive.
+
+    Args:
+        model: any Model.
+        objective: as in `render`.
+        size: of the pictures.
+        blur: how smooth the opacity is.
+        weight: how much opacity costs, at most 1.
+        options: of `render`; `transforms` follow the one that puts the pictures in front of a background.
+
+    Returns: a RenderResult whose images have four channels; `data.save_image("x.png", ...)` keeps the opacity.
+
+    Lucid's recipes.feature_visualization with `alpha=True`.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight} must be in [0, 1]: above, an opaque picture would count against the objective.")
+    height, width = sides(size)
+    opacity = objectives.channel("input", 3)
+    tasks = objectives.combine(objectives.as_objective(objective, model))
+    terms = [task * (1 - weight * opacity) - blur * objectives.blur_alpha_each_step() for task in tasks]
+    moves = options.pop("transforms", None)
+    moves = [transform.collapse_alpha_random(), *(transform.standard_transforms if moves is None else moves)]
+    return render(model, terms, param=param.image(width, height, alpha=True), transforms=moves, **options)
+
+
+def zoom(
+    model: Model,
+    image: Any,
+    layers: str | Sequence[str] | objectives.Objective,
+    *,
+    frames: int = 60,
+    factor: float = 1.03,
+    octaves: int = 2,
+    steps: int = 4,
+    progress: bool = True,
+    **options: Any,
+) -> np.ndarray:
+    """An endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
+
+    Args:
+        model: any Model.
+        image: `[H, W, 3]` in [0, 1], the first frame.
+        layers, octaves, steps, options: of `deepdream`, for each frame. All frames go through the same programs.
+        frames: how many follow.
+        factor: by how much the middle is enlarged from one frame to the next.
+        progress: show a progress bar.
+
+    Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
+        the frames so far.
+    """
+    (picture,) = pictures(image, "image")
+    if not 1 < factor < 2:
+        raise ValueError(f"factor={factor} must be between 1 and 2; 1.03 is common.")
+    shown = [picture]
+    try:
+        for _ in tqdm(range(check_int(frames, "frames", low=1)), unit="frame", disable=not progress):
+            closer = _enlarged(shown[-1], factor)
+            result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
+            if not result.finished:
+                break
+            shown.append(np.asarray(result.images[0, 0]))
+    except KeyboardInterrupt:
+        pass
+    return np.stack(shown)
+
+
+def _enlarged(image: np.ndarray, factor: float) -> np.ndarray:
+    """The middle of a picture, enlarged to its size."""
+    size = np.array(image.shape[:2], np.float32)
+    scale = jnp.full(2, factor, jnp.float32)
+    moved = jnp.asarray((1 - factor) * size / 2)
+    return np.clip(np.asarray(jax.image.scale_and_translate(image, image.shape, (0, 1), scale, moved, "cubic")), 0, 1)
