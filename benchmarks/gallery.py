@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxlens
-from jaxlens import modelzoo, recipes
-from jaxlens.data import load_image, save_image
+from jaxlens import modelzoo, plot, recipes
+from jaxlens.data import load_image, save_animation, save_image
 from jaxlens.optvis import objectives, param, render, transform
 
 OUT = Path(__file__).parents[1] / "docs" / "gallery"
@@ -126,7 +126,7 @@ def deepdream(studio: Studio) -> Picture:
 @picture
 def diversity(studio: Studio) -> Picture:
     unit, options = "features.9:5", {"steps": studio.steps, "seed": 1}
-    apart = recipes.diversity(studio.model, unit, "features.9", batch=4, weight=10.0, **options)
+    apart = recipes.diversity(studio.model, unit, "features.9", batch=4, weight=30.0, **options)
     alone = render.render(studio.model, unit, param=param.image(128, batch=4), **options)
     similar, active = (
         [float(render.evaluate(studio.model, o, r.images)[0]) for r in (apart, alone)]
@@ -137,7 +137,7 @@ def diversity(studio: Studio) -> Picture:
     return (
         np.concatenate(rows),
         figures,
-        f'recipes.diversity(model, "{unit}", "features.9", batch=4, weight=10.0); above without',
+        f'recipes.diversity(model, "{unit}", "features.9", batch=4, weight=30.0); above without',
     )
 
 
@@ -149,20 +149,113 @@ def interpolation(studio: Studio) -> Picture:
 
 @picture
 def maco(studio: Studio) -> Picture:
-    result = recipes.maco(studio.model, "logits:1,340", size=224, steps=studio.steps // 2, crops=6)
-    return row(*result.images[:, 0]), {}, 'recipes.maco(model, "logits:1,340", size=224, crops=6)'
+    result = recipes.maco(studio.model, "logits:1,340,817", size=256, steps=studio.steps, crops=6, transparency=True)
+    shown = [plot.maco_display(x[0], t[0]) for x, t in zip(result.images, np.asarray(result.transparency), strict=True)]
+    kept = np.stack([x[..., :3] * x[..., 3:] + 1 - x[..., 3:] for x in shown])
+    logits = np.asarray(studio.model(jnp.asarray(result.images[:, 0])))
+    figures = {f"logit of {c}": float(row[c]) for c, row in zip((1, 340, 817), logits, strict=True)}
+    command = 'recipes.maco(model, "logits:1,340,817", size=256, crops=6, transparency=True); below through plot.maco_display'
+    return np.concatenate([row(*result.images[:, 0]), row(*kept)]), figures, command
+
+
+@picture
+def class_visualization(studio: Studio) -> Picture:
+    labels = [1, 281, 817]
+    result = recipes.class_visualization(studio.model, labels, size=160, steps=studio.steps)
+    shown = jax.nn.softmax(studio.model(transform.resize(224, 224)(jax.random.key(0), jnp.asarray(result.images[:, 0]))))
+    figures = {f"probability of {label}": float(p[label]) for label, p in zip(labels, shown, strict=True)}
+    return row(*result.images[:, 0]), figures, f"recipes.class_visualization(model, {labels}, size=160)"
+
+
+@picture
+def attribution_caricature(studio: Studio) -> Picture:
+    photo, label = studio.photo("lesser_panda"), 387
+    other = studio.photo("prayer_rug")
+    layers = ["features.6", "features.9", "features.12"]
+    drawn = recipes.attribution_caricature(studio.model, photo, f"logits:{label}", layers, steps=studio.steps).images[0, 0]
+    logits = [float(np.asarray(studio.model(jnp.asarray(x)[None]))[0, label]) for x in (drawn, photo, other)]
+    figures = {"logit": logits[0], "of the photograph": logits[1], "of another": logits[2]}
+    return row(photo, drawn), figures, f'recipes.attribution_caricature(model, photo, "logits:{label}", {layers})'
+
+
+@picture
+def methods(studio: Studio) -> Picture:
+    units = "features.9:5,40"
+    found = recipes.compare_methods(studio.model, units, size=128, steps=studio.steps)
+    figures = {
+        name: float(np.mean(render.evaluate(studio.model, objectives.channel("features.9", [5, 40]), r.images)))
+        for name, r in found.items()
+    }
+    sheet = np.asarray(plot.comparison(found), np.float32) / 255
+    return sheet, figures, f'plot.comparison(recipes.compare_methods(model, "{units}"))'
+
+
+@picture
+def tiles(studio: Studio) -> Picture:
+    found = recipes.tileable(studio.model, "features.9:5,40", size=112, steps=studio.steps).images[:, 0]
+    return (
+        row(*(np.tile(x, (2, 2, 1)) for x in found)),
+        {},
+        'recipes.tileable(model, "features.9:5,40", size=112), each four times',
+    )
+
+
+@picture
+def transparent(studio: Studio) -> Picture:
+    found = recipes.transparent(studio.model, "features.9:5,40", size=160, steps=studio.steps).images[:, 0]
+    white = found[..., :3] * found[..., 3:] + 1 - found[..., 3:]
+    figures = {"mean opacity": float(found[..., 3].mean())}
+    return row(*white), figures, 'recipes.transparent(model, "features.9:5,40", size=160), on white'
+
+
+@picture
+def interactions(studio: Studio) -> Picture:
+    result = recipes.interactions(studio.model, "features.9:5,40", "features.9:12,77,100", size=96, steps=studio.steps // 2)
+    sheet = np.asarray(plot.interaction_grid(result, 2, 3), np.float32) / 255
+    return sheet, {}, 'plot.interaction_grid(recipes.interactions(model, "features.9:5,40", "features.9:12,77,100"), 2, 3)'
+
+
+@picture
+def both_signs(studio: Studio) -> Picture:
+    result = recipes.both_signs(studio.model, "features.9.expand1x1:5,40", size=112, steps=studio.steps)
+    figures = {name: float(scores[-8:].mean()) for name, scores in zip(result.names, result.scores, strict=True)}
+    return row(*result.images[:, 0]), figures, 'recipes.both_signs(model, "features.9.expand1x1:5,40")'
+
+
+@picture
+def evolution(studio: Studio) -> Picture:
+    steps = tuple(step for step in (1, 8, 32, 64, 128) if step <= studio.steps)
+    result = render.render(studio.model, "features.9:40", size=128, steps=studio.steps, thresholds=steps)
+    sheet = np.asarray(plot.evolution_strip(result), np.float32) / 255
+    return sheet, {}, f'plot.evolution_strip(render.render(model, "features.9:40", thresholds={steps}))'
+
+
+@picture
+def zoom(studio: Studio) -> Picture:
+    photo, frames = studio.photo("lesser_panda", 192), max(6, studio.steps // 4)
+    shown = recipes.zoom(studio.model, photo, "features.9", frames=frames, factor=1.04, rate=0.015)
+    save_animation(OUT / "zoom.gif", shown[::2, ::2, ::2], fps=12)
+    picked = shown[np.linspace(0, frames, 4).astype(int)]
+    command = (
+        'recipes.zoom(model, photo, "features.9"), four frames; data.save_animation("zoom.gif", frames): [zoom.gif](zoom.gif)'
+    )
+    return row(*picked), {}, command
 
 
 @picture
 def accentuation(studio: Studio) -> Picture:
     photo = studio.photo("lesser_panda")
     light = [transform.pad(8), transform.jitter(16)]
-    options = {"steps": studio.steps // 4, "transforms": light}
+    options = {"steps": studio.steps // 4, "transforms": light, "transparency": True}
     drawn = [recipes.accentuate(studio.model, photo, "features.9:5", layer=MIDDLE, strength=s, **options) for s in (0.1, 1.0)]
+    seen = plot.maco_display(drawn[0].images[0, 0], np.asarray(drawn[0].transparency)[0, 0], sigma=2.0)
+    scores = [float(studio.see(x, "features.9")[..., 5].mean()) for x in (photo, *(d.images[0, 0] for d in drawn))]
+    figures = dict(zip(("activation of the photograph", "strength 0.1", "strength 1"), scores, strict=True))
     return (
-        row(photo, *(d.images[0, 0] for d in drawn)),
-        {},
-        'recipes.accentuate(model, photo, "features.9:5", layer="features.6")',
+        row(photo, *(d.images[0, 0] for d in drawn), seen[..., :3] * seen[..., 3:] + 1 - seen[..., 3:]),
+        figures,
+        'recipes.accentuate(model, photo, "features.9:5", layer="features.6", strength=0.1, transparency=True), strength 1, '
+        "and where the first was changed",
     )
 
 

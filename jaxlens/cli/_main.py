@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from jaxlens import modelzoo
+from jaxlens.cli._recipes import COMMANDS
 from jaxlens.cli._render import render
 
 
@@ -32,6 +33,7 @@ def main(debug: bool) -> None:
     jaxlens layers squeezenet1_1                      what can be rendered in one
     jaxlens render                                    pictures of neurons of lensnet, which comes with jaxlens
     jaxlens render squeezenet1_1 features.9:0-15      pictures of what neurons respond to
+    jaxlens dream photo.jpg --out dream.png           and style, invert, caricature, accentuate, maco, tile, zoom
     """
 
 
@@ -64,4 +66,5 @@ def layers(model: str, kind: str | None) -> None:
         click.echo(f"{row.name:<{wide}}  {row.kind:<{kinds_wide}}  {' x '.join(map(str, row.shape))}")
 
 
-main.add_command(render)
+for command in (render, *COMMANDS):
+    main.add_command(command)

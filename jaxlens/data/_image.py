@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from jaxlens._files import atomic
+
 
 def load_image(path: str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
     """An image file as float32 `[H, W, 3]` in [0, 1].
@@ -24,10 +26,29 @@ def load_image(path: str | Path, size: int | tuple[int, int] | None = None) -> n
 
 
 def save_image(path: str | Path, image: np.ndarray) -> Path:
-    """Writes floats `[H, W, 3]` in [0, 1] to a file, in the format its ending names. Returns the path."""
-    path = Path(path)
+    """Writes a picture to a file, in the format its ending names. The file is whole or not there.
+
+    Args:
+        path: any ending Pillow knows; its folder is made if it is not there.
+        image: floats in [0, 1], `[H, W, C]` with 3 colours, 1 for grey, or 4 with opacity, which .png, .webp and .tiff keep.
+
+    Returns: the path.
+
+    Raises:
+        ValueError: for another shape or an unknown ending, or opacity in a file that cannot keep it.
+        TypeError: for an image that is not of floats.
+    """
+    path, pixels = Path(path), to_uint8(image)
+    if pixels.ndim != 3:
+        raise ValueError(f"image has shape {pixels.shape}, but one picture [H, W, C] is needed.")
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}, which Pillow does not write; .png and .jpg are common.")
+    if pixels.shape[-1] == 4 and kind == "JPEG":
+        raise ValueError(f"path={str(path)!r} cannot keep the opacity of image, which has 4 channels: use .png or .webp.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_uint8(image)).save(path)
+    with atomic(path) as part:
+        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(part, format=kind)
     return path
 
 

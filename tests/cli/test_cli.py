@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxlens import modelzoo
 from jaxlens.cli import main
+from jaxlens.cli._recipes import COMMANDS
 from jaxlens.cli._render import label_of
 from jaxlens.data import load_image
 from jaxlens.optvis import objectives
@@ -23,7 +24,7 @@ def run(*arguments):
 def test_help_shows_how_to_begin():
     text = run("--help").output
     assert "jaxlens render squeezenet1_1 features.9:0-15" in text
-    for command in ("models", "layers", "render"):
+    for command in ("models", "layers", "render", *(each.name for each in COMMANDS)):
         assert run(command, "--help").exit_code == 0
 
 
