@@ -1,11 +1,14 @@
 """The README's first snippets, run as they stand but for the number of steps and neurons."""
 
+import ast
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 import jaxlens
+from jaxlens import recipes
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -53,3 +56,17 @@ def test_networks_and_imports(tmp_path, monkeypatch):
 def test_the_pictures_are_there():
     for path in re.findall(r'src="([^"]+)"', README.read_text()):
         assert (README.parent / path).is_file(), path
+
+
+def test_every_recipe_shown_can_be_called_so():
+    """Names, arguments and layers; what recipes do is tested elsewhere."""
+    model, code = jaxlens.modelzoo.load("lensnet"), snippet("recipes.invert")
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and "recipes." in ast.unparse(node.func)]
+    assert len(calls) > 12
+    for call in calls:
+        recipe = getattr(recipes, call.func.attr)
+        arguments = {word.arg: word.value for word in call.keywords}
+        inspect.signature(recipe).bind(*call.args, **arguments)
+        for node in ast.walk(call):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                model.resolve(node.value.partition(":")[0])

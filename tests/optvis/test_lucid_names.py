@@ -92,6 +92,14 @@ LEFT_OUT = {
     "render.show": "`data.show_image`",
     "overrides.gradient_override_map": "`Model.with_gradient_rule`",
     "overrides.redirected_relu_grad": "`rules.redirected`",
+    "overrides.redirected_relu6_grad": "`rules.redirected`, which knows ReLU6",
+    "overrides.avg_smoothed_maxpool_grad": '`rules.standard(pools="average")`',
+    "overrides.l2_smoothed_maxpool_grad": '`rules.standard(pools="l2")`',
+    "overrides.linearization_overrides": "`rules.linearized()`",
+    "overrides.relu_overrides": "`rules`",
+    "overrides.pooling_overrides": "`pools=` of any rule",
+    "overrides.default_overrides": "`redirect_steps` of `render`",
+    "overrides.use_gradient": "`rules.GradientRule`, or `jax.custom_vjp`",
 }
 
 
