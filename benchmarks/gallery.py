@@ -233,12 +233,10 @@ def evolution(studio: Studio) -> Picture:
 @picture
 def zoom(studio: Studio) -> Picture:
     photo, frames = studio.photo("lesser_panda", 192), max(6, studio.steps // 4)
-    shown = recipes.zoom(studio.model, photo, "features.9", frames=frames, factor=1.04, rate=0.015)
+    shown = recipes.zoom(studio.model, photo, "features.9", frames=frames, factor=1.04, steps=3, rate=0.004)
     save_animation(OUT / "zoom.gif", shown[::2, ::2, ::2], fps=12)
     picked = shown[np.linspace(0, frames, 4).astype(int)]
-    command = (
-        'recipes.zoom(model, photo, "features.9"), four frames; data.save_animation("zoom.gif", frames): [zoom.gif](zoom.gif)'
-    )
+    command = 'recipes.zoom(model, photo, "features.9", steps=3, rate=0.004), four frames; data.save_animation("zoom.gif", frames): [zoom.gif](zoom.gif)'
     return row(*picked), {}, command
 
 

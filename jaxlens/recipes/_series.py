@@ -7,7 +7,7 @@ import numpy as np
 from jaxlens._checks import check_int
 from jaxlens.model import Model
 from jaxlens.optvis import objectives, param
-from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render import RenderResult, evaluate, render
 from jaxlens.recipes._inputs import sides
 
 
@@ -83,37 +83,43 @@ def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
 
 
 def compare_methods(
-    model: Model, objective: Any, *, size: Any = 128, smooth: float = 0.05, blur: float = 1.0, **options: Any
+    model: Model, objective: Any, *, size: Any = 128, smooth: float = 0.5, blur: float = 0.5, **options: Any
 ) -> dict[str, RenderResult]:
     """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
 
-    Pixels alone; pixels with penalties (`smooth` times the total variation and `blur` times `blur_input_each_step`, each
-    relative to the number of pixels); pixels under random transforms; Fourier coefficients in decorrelated colours; and those
-    under random transforms, which is what `render` does.
+    Pixels alone; pixels with penalties, on total variation and on what `blur_input_each_step` takes away; pixels under random
+    transforms; Fourier coefficients in decorrelated colours; and those under random transforms, which is what `render` does.
 
     Args:
         model: any Model.
         objective: as in `render`.
         size: of the pictures.
-        smooth, blur: weights of the penalties.
+        smooth, blur: weights of the penalties: what each would take from the score of the picture of pixels alone, as a
+            fraction of it, so that they mean the same for every network.
         options: of `render`, for all of them.
 
     Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
     """
     height, width = sides(size)
     tasks = objectives.combine(objectives.as_objective(objective, model))
-    pixels = height * width
-    penalty = (smooth / pixels) * objectives.total_variation() + (blur / pixels) * objectives.blur_input_each_step()
-    plain = param.image(width, height, fft=False, decorrelate=False)
-    fourier, still, moving = param.image(width, height), {"transforms": []}, {"transforms": None}
-    ways: dict[str, tuple[Any, Any, Any]] = {
-        "pixels": (tasks, plain, still),
-        "pixels, penalties": ([task - penalty for task in tasks], plain, still),
-        "pixels, transforms": (tasks, plain, moving),
-        "Fourier": (tasks, fourier, still),
-        "Fourier, transforms": (tasks, fourier, moving),
+    pixels, fourier = param.image(width, height, fft=False, decorrelate=False), param.image(width, height)
+
+    def drawn(tasks: Any, how: Any, transforms: Any) -> RenderResult:
+        return render(model, tasks, param=how, **(options | {"transforms": transforms}))
+
+    alone = drawn(tasks, pixels, [])
+    penalties = (objectives.total_variation(), objectives.blur_input_each_step())
+    reached = np.abs(evaluate(model, tasks, alone.images))
+    paid = [evaluate(model, [penalty] * len(tasks), alone.images) for penalty in penalties]
+    prices = [share * reached / np.maximum(cost, 1e-6) for share, cost in zip((smooth, blur), paid, strict=True)]
+    penalised = [task - a * penalties[0] - b * penalties[1] for task, a, b in zip(tasks, *prices, strict=True)]
+    return {
+        "pixels": alone,
+        "pixels, penalties": drawn(penalised, pixels, []),
+        "pixels, transforms": drawn(tasks, pixels, None),
+        "Fourier": drawn(tasks, fourier, []),
+        "Fourier, transforms": drawn(tasks, fourier, None),
     }
-    return {name: render(model, what, param=how, **(options | where)) for name, (what, how, where) in ways.items()}
 
 
 def class_visualization(

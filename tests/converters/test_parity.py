@@ -18,10 +18,9 @@ pytest.importorskip("torchvision")
 # The smallest of each family; `python -m converters.parity --all` compares all networks and writes docs/parity.md.
 FAMILIES = {
     "alexnet": {}, "convnext_tiny": {}, "densenet121": {}, "efficientnet_b0": {}, "efficientnet_v2_s": {}, "googlenet": {},
-    "inception_v3": {}, "maxvit_t": {}, "mnasnet0_5": {}, "mobilenet_v2": {}, "mobilenet_v3_small": {}, "regnet_x_400mf": {},
+    "inception_v3": {}, "maxvit_t": {}, "mnasnet0_5": {}, "mobilenet_v2": {}, "mobilenet_v3_small": {},
     "regnet_y_400mf": {}, "resnet18": {}, "resnext50_32x4d": {}, "shufflenet_v2_x0_5": {}, "squeezenet1_1": {},
     "swin_t": {"size": (75, 101)}, "swin_v2_t": {"size": (75, 101)}, "vgg11_bn": {}, "vit_b_32": {"image_size": 64},
-    "wide_resnet50_2": {},
 }  # fmt: skip
 
 

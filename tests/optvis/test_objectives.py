@@ -122,6 +122,10 @@ CASES = {
     ),
     "dot_compare, target": (objectives.dot_compare("a", target=FULL, comp_batch=1), (A[1] * FULL).sum()),
     "cossim_compare": (objectives.cossim_compare("a", 2, 1), cosine_of(A[1], A[2])),
+    "cossim_compare, orthogonal": (
+        objectives.cossim_compare("a", 2, 1, orthogonal_to=V),
+        cosine_of(*(x - (x @ V)[..., None] * V / (V @ V) for x in (A[1], A[2]))),
+    ),
     "pearson_compare": (objectives.pearson_compare("a", 1), np.corrcoef(A[0].ravel(), A[1].ravel())[0, 1]),
     "weighted_dot_compare": (objectives.weighted_dot_compare("a", 2, T[0, 0]), (A[0] * A[2] * T[0, 0]).sum()),
     "weighted_dot_compare, target": (

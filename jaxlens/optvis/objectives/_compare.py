@@ -38,6 +38,7 @@ class Compare(Objective):
 
     target: Float[Array, "h w c"] | None = field(rank=3, default=None)
     weight: Float[Array, "h w c"] | None = field(rank=3, default=None)
+    feature: Float[Array, " c"] | None = field(rank=1, default=None)
     cossim_pow: Float[Array, ""] = field(rank=0)
     measure: str = field(static=True)
     layer: str = field(static=True)
@@ -53,6 +54,8 @@ class Compare(Objective):
             return norm(a - b).mean()
         if self.weight is not None:
             return (a * b * self.weight).sum()
+        if self.feature is not None:
+            a, b = _without(a, self.feature), _without(b, self.feature)
         if self.measure == "pearson":
             a, b = a - a.mean(), b - b.mean()
         dot, size = (a * b).sum(), norm(a.reshape(-1)) * norm(b.reshape(-1))
@@ -66,6 +69,8 @@ class Compare(Objective):
         own = () if self.weight is None else self.weight.shape[-3:]
         if own and any(n not in (1, m) for n, m in zip(own, _map_shape(shapes[self.layer]), strict=True)):
             raise ValueError(f"W has shape {own}, but layer {self.layer!r} outputs {shapes[self.layer]} at this size.")
+        if self.feature is not None:
+            check_channels(self.feature, shapes[self.layer], self.layer)
         check_range(self.comp_batch, images, "comp_batch", self.layer)
 
     def describe(self, task: int = 0) -> str:
@@ -124,6 +129,12 @@ class Guide(Objective):
         return f"guide({self.layer})"
 
 
+def _without(a: Float[Array, "h w c"], feature: Float[Array, " c"]) -> Float[Array, "h w c"]:
+    """The part of each position's activations that is orthogonal to a direction."""
+    along = feature / (1e-6 + norm(feature))
+    return a - (a * along[None, None]).sum(-1, keepdims=True) * along[None, None]
+
+
 def _transformed(a: Float[Array, "b h w c"], transform_f: Callable[[Any], Any] | None) -> Any:
     return a if transform_f is None else transform_f(a)
 
@@ -176,17 +187,37 @@ def dot_compare(layer: str, batch: int = 1, cossim_pow: Any = 0.0, comp_batch: i
     return _compare("dot", layer, batch, comp_batch, target, cossim_pow=power)
 
 
-def cossim_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
-    """The cosine between two images' activations, as one long vector each; arguments as in `dot_compare`."""
-    return _compare("cosine", layer, batch, comp_batch, target)
+def cossim_compare(
+    layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None, orthogonal_to: Any = None
+) -> Objective:
+    """The cosine between two images' activations, as one long vector each.
+
+    Args:
+        layer, batch, comp_batch, target: as in `dot_compare`.
+        orthogonal_to: a direction `[C]` that is taken out of both first, or `[N, C]` for a batch of tasks: so that
+            `direction(layer, v, batch=0) * cossim_compare(layer, orthogonal_to=v)` changes v and keeps the rest. faccent's
+            `dot_seperate_cossim_compare`; with `pearson_compare`, its `dot_seperate_pearson_compare`.
+    """
+    return _compare("cosine", layer, batch, comp_batch, target, feature=_feature(orthogonal_to))
 
 
-def pearson_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+def pearson_compare(
+    layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None, orthogonal_to: Any = None
+) -> Objective:
     """The correlation between two images' activations: the cosine after each one's mean is taken away.
 
-    Arguments as in `dot_compare`.
+    Arguments as in `cossim_compare`.
     """
-    return _compare("pearson", layer, batch, comp_batch, target)
+    return _compare("pearson", layer, batch, comp_batch, target, feature=_feature(orthogonal_to))
+
+
+def _feature(value: Any) -> Array | None:
+    if value is None:
+        return None
+    array = jnp.asarray(value, jnp.float32)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"orthogonal_to has shape {array.shape}, but [C] is needed, or [N, C] for N tasks.")
+    return array
 
 
 def weighted_dot_compare(layer: str, batch: int = 1, W: Any = 1.0, comp_batch: int = 0, *, target: Any = None) -> Objective:
