@@ -236,7 +236,7 @@ def zoom(studio: Studio) -> Picture:
     shown = recipes.zoom(studio.model, photo, "features.9", frames=frames, factor=1.04, steps=3, rate=0.004)
     save_animation(OUT / "zoom.gif", shown[::2, ::2, ::2], fps=12)
     picked = shown[np.linspace(0, frames, 4).astype(int)]
-    command = 'recipes.zoom(model, photo, "features.9", steps=3, rate=0.004), four frames; data.save_animation("zoom.gif", frames): [zoom.gif](zoom.gif)'
+    command = 'recipes.zoom(model, photo, "features.9", steps=3, rate=0.004), four frames of [zoom.gif](zoom.gif)'
     return row(*picked), {}, command
 
 
