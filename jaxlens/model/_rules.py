@@ -1,6 +1,5 @@
 """Gradient rules: other backward passes at the ReLUs of any JAX function."""
 
-import dataclasses
 import functools
 import types
 from collections import Counter
@@ -9,17 +8,13 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.model._jaxpr import MARK, Problem, Program, trace
+from jaxlens.model._relaxed import POOLS, Window, pool_with
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-POOLS = ("max", "average", "l2")  # what the gradient of a max-pool may be that of
-L2_FLOOR = 1e-2  # Lucid's
 
 
 class GradientRuleError(ValueError):
@@ -203,7 +198,7 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
         return y if plain else _relu_with(kind, rule, x, jax.lax.stop_gradient(y))
 
     def pool(equation: Any, x: Any, y: Any) -> Any:
-        return _pool_with((rule.pools, _Window.of(equation)), x, jax.lax.stop_gradient(y))
+        return pool_with((rule.pools, Window.of(equation)), x, jax.lax.stop_gradient(y))
 
     @functools.wraps(fn)
     def ruled(*args: Any) -> Any:
@@ -224,6 +219,7 @@ def count_relus(fn: Callable[..., Any], *args: Any) -> int:
 def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
     """Marks a function that keeps its own gradient under every rule: a normalisation, a hand-written pool.
 
+    Rules that change max-pools refuse a marked function with "max_pool" in its name rather than pass it by.
     It becomes a `jax.jit` of the name `plain_gradient_<name of fn>`, which is how rules know it. `jax.disable_jit`
     hides the mark, and rules then refuse what is inside.
 
@@ -268,51 +264,6 @@ def _relu_backward(kind: str, saved: Any, g: Any) -> tuple[Any, Any, Any]:
 
 
 _relu_with.defvjp(_relu_forward, _relu_backward)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Window:
-    """The windows of a max-pool: the settings of `lax.reduce_window`, or the axes of a maximum."""
-
-    settings: tuple[tuple[str, Any], ...]
-
-    @staticmethod
-    def of(equation: Any) -> "_Window":
-        keys = ("axes",) if equation.primitive.name == "reduce_max" else _WINDOW
-        return _Window(tuple((key, equation.params[key]) for key in keys))
-
-    def total(self, x: Any) -> Any:
-        """The sum over each window."""
-        settings = dict(self.settings)
-        if "axes" in settings:
-            return x.sum(settings["axes"])
-        return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, **settings)
-
-
-_WINDOW = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _pool_with(how: tuple[str, _Window], x: Any, y: Any) -> Any:
-    return y
-
-
-def _pool_backward(how: tuple[str, _Window], x: Any, g: Any) -> tuple[Any, Any]:
-    kind, window = how
-    inside = x > -jnp.inf  # a pool's padding may be part of its input
-    count = jnp.maximum(window.total(inside.astype(x.dtype)), 1)
-
-    def mean(values: Any) -> Any:
-        return window.total(jnp.where(inside, values, 0)) / count
-
-    def relaxed(x: Any) -> Any:
-        x = jnp.where(inside, x, 0)
-        return mean(x) if kind == "average" else mean(jnp.square(x)) / (L2_FLOOR + mean(absolute(x)))
-
-    return jax.vjp(relaxed, x)[1](g)[0], None
-
-
-_pool_with.defvjp(lambda how, x, y: (y, x), _pool_backward)
 
 
 def _refuse(rule: GradientRule, program: Program, problems: Sequence[Problem]) -> NoReturn:

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import MEMORY, STEP, Activations, Objective, Sum
-from jaxlens.optvis.objectives._compare import Difference, Loss, activation_difference, check_channels, gram, mean_L1
+from jaxlens.optvis.objectives._compare import check_channels
+from jaxlens.optvis.objectives._difference import Difference, Loss, activation_difference, gram, mean_L1
 from jaxlens.optvis.objectives._layer import maps
 
 

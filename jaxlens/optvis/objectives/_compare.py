@@ -1,6 +1,6 @@
-"""Objectives that compare an image's activations with those of another: caricature, inversion, style."""
+"""Objectives that compare an image's activations with those of another, position by position: caricatures, guides."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,25 +11,6 @@ from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._layer import check_range, maps
 from jaxlens.optvis.objectives._weights import norm
-
-Loss = Callable[[Any, Any], Any]
-
-
-def mean_L1(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """`mean |a - b|`."""
-    return absolute(a - b).mean()
-
-
-def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """`sqrt(mean (a - b)**2)`, with gradient 0 where they are equal."""
-    square = jnp.square(a - b).mean()
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-
-
-def gram(a: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:
-    """Gram matrices over positions, `A^T A / (h w)`: which channels are active together, wherever (Gatys et al. 2015)."""
-    flat = a.reshape(a.shape[0], -1, a.shape[-1])
-    return jnp.einsum("bpc,bpd->bcd", flat, flat, precision="highest") / flat.shape[1]
 
 
 @pytree
@@ -65,7 +46,7 @@ class Compare(Objective):
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         if self.target is None:
             super().check(shapes, images)
-        _check_target(self.target, shapes[self.layer], self.layer)
+        check_target(self.target, shapes[self.layer], self.layer)
         own = () if self.weight is None else self.weight.shape[-3:]
         if own and any(n not in (1, m) for n, m in zip(own, _map_shape(shapes[self.layer]), strict=True)):
             raise ValueError(f"W has shape {own}, but layer {self.layer!r} outputs {shapes[self.layer]} at this size.")
@@ -75,36 +56,6 @@ class Compare(Objective):
 
     def describe(self, task: int = 0) -> str:
         return f"{self.measure}({self.layer})"
-
-
-@pytree
-class Difference(Objective):
-    """See `activation_difference`."""
-
-    target: Float[Array, "h w c"] | None = field(rank=3, default=None)
-    loss_f: Loss = field(static=True)
-    transform_f: Callable[[Any], Any] | None = field(static=True)
-    layer: str = field(static=True)
-    batch: int = field(static=True, default=0)
-    difference_to: int = field(static=True, default=0)
-
-    def __call__(self, activations: Activations) -> Float[Array, ""]:
-        own = _transformed(maps(activations, self.layer, self.batch), self.transform_f)
-        if self.target is None:
-            return self.loss_f(own, _transformed(maps(activations, self.layer, self.difference_to), self.transform_f))
-        return self.loss_f(own, self.target.reshape(own.shape))
-
-    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
-        super().check(shapes, images)
-        if self.target is None:
-            check_range(self.difference_to, images, "difference_to", self.layer)
-        elif self.transform_f is None:
-            _check_target(self.target, shapes[self.layer], self.layer)
-        else:
-            check_channels(self.target, shapes[self.layer], self.layer)
-
-    def describe(self, task: int = 0) -> str:
-        return f"difference({self.layer})"
 
 
 @pytree
@@ -135,11 +86,7 @@ def _without(a: Float[Array, "h w c"], feature: Float[Array, " c"]) -> Float[Arr
     return a - (a * along[None, None]).sum(-1, keepdims=True) * along[None, None]
 
 
-def _transformed(a: Float[Array, "b h w c"], transform_f: Callable[[Any], Any] | None) -> Any:
-    return a if transform_f is None else transform_f(a)
-
-
-def _check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
+def check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
     if target is None:
         return
     own = target.shape[-3:]
@@ -162,7 +109,7 @@ def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 3 else (shape[0] if len(shape) == 2 else 1, 1, shape[-1])
 
 
-def _target(value: Any, name: str) -> Float[Array, "..."]:
+def as_target(value: Any, name: str) -> Float[Array, "..."]:
     """A target as `[h, w, C]`, or `[N, h, w, C]`; vectors become one position."""
     array = jnp.asarray(value, jnp.float32)
     array = array.reshape(1, 1, -1) if array.ndim == 1 else array
@@ -230,7 +177,7 @@ def weighted_dot_compare(layer: str, batch: int = 1, W: Any = 1.0, comp_batch: i
     Lucid's notebook on decomposed feature visualization. `attribution_compare` finds the weights itself.
     """
     weight = jnp.asarray(W, jnp.float32)
-    weight = _target(weight.reshape(1) if weight.ndim == 0 else weight, "W")
+    weight = as_target(weight.reshape(1) if weight.ndim == 0 else weight, "W")
     return _compare("weighted", layer, batch, comp_batch, target, weight=weight)
 
 
@@ -246,56 +193,15 @@ def l2_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any =
 
 def _compare(measure: str, layer: str, batch: int, comp_batch: int, target: Any, **options: Any) -> Objective:
     options.setdefault("cossim_pow", jnp.float32(0))
-    target = None if target is None else _target(target, "target")
+    target = None if target is None else as_target(target, "target")
     return Compare(
         measure=measure,
         layer=layer,
         batch=batch,
         comp_batch=comp_batch,
-        target=None if target is None else _target(target, "target"),
+        target=None if target is None else as_target(target, "target"),
         **options,
     )
-
-
-def activation_difference(
-    layers: str | Sequence[str],
-    loss_f: Loss = mean_L1,
-    transform_f: Callable[[Any], Any] | None = None,
-    difference_to: int | Mapping[str, Any] = 1,
-    batch: int = 0,
-) -> Objective:
-    """How far an image's activations are from another's, summed over layers: `sum_l loss_f(f(A_l), f(B_l))`.
-
-    Use a negative weight. With `transform_f=gram` it is the style loss of Gatys et al. (2015), see `style`.
-
-    Args:
-        layers: one name or several.
-        loss_f: `mean_L1`, `mean_L2`, or any function of two arrays. It counts by identity: define it once.
-        transform_f: from activations `[B, h, w, C]` to what is compared, such as `gram`.
-        difference_to: which of the task's images, or a dict of activations by layer (`jaxlens.activations(model, image,
-            layers)`), `[1, h, w, C]` or `[h, w, C]`; `[N, h, w, C]` for a batch of tasks.
-        batch: which of the task's images is judged.
-    """
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
-    terms: list[Objective] = []
-    for name in names:
-        options: dict[str, Any] = {"layer": name, "batch": batch, "loss_f": loss_f, "transform_f": transform_f}
-        if isinstance(difference_to, int):
-            terms.append(Difference(difference_to=difference_to, **options))
-            continue
-        if name not in difference_to:
-            raise ValueError(f"difference_to has no activations of {name!r}. It has: {', '.join(difference_to) or 'none'}.")
-        given = _target(difference_to[name], "difference_to")
-        stack = given[None] if given.ndim == 3 else given
-        stack = _transformed(stack, transform_f)
-        stack = stack.reshape(stack.shape[0], *(1,) * (4 - stack.ndim), *stack.shape[1:])
-        terms.append(Difference(target=stack if stack.shape[0] > 1 else stack[0], **options))
-    return terms[0] if len(terms) == 1 else Objective.sum(terms)
-
-
-def style(layers: str | Sequence[str], difference_to: int | Mapping[str, Any] = 2, loss_f: Loss = mean_L1) -> Objective:
-    """The style loss: how far Gram matrices are from another image's (`activation_difference`). Use a negative weight."""
-    return activation_difference(layers, loss_f, gram, difference_to)
 
 
 def guide(layer: str, target: Any, batch: int | None = None) -> Objective:
@@ -307,14 +213,4 @@ def guide(layer: str, target: Any, batch: int | None = None) -> Objective:
 
     The guided deep dream of Mordvintsev et al. 2015.
     """
-    return Guide(target=_target(target, "target"), layer=layer, batch=batch)
-
-
-def input_diff(orig_img: Any) -> Objective:
-    """The distance from an image, `sqrt(mean (x - x0)**2)`; use a negative weight.
-
-    Args:
-        orig_img: `[H, W, C]` in [0, 1], of the size of the images before transforms.
-    """
-    target = jnp.asarray(orig_img, jnp.float32)
-    return activation_difference("input", mean_L2, None, {"input": target[0] if target.ndim == 4 else target})
+    return Guide(target=as_target(target, "target"), layer=layer, batch=batch)
