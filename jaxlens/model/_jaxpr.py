@@ -16,7 +16,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.model._primitives import MAX_POOLS, POOLING, ReLU, judge
+from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, judge, picks
 
 MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
 
@@ -165,7 +165,7 @@ def _flatten(
         step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
         name, depends = _name(equation), any(value.depends for value in step.operands)
         kept = name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/")))
-        if asked.pools and depends and name.startswith(MARK) and "max_pool" in name:
+        if asked.pools and depends and name.startswith(MARK) and "max_pool" in name and name not in asked.allow:
             step.problems = (Problem(name, "marked as keeping its own gradient", step.where, pool=True),)
         if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
             inner, outputs = _inline(step, name, asked)
@@ -203,17 +203,11 @@ def _assess(step: Step, asked: Asked) -> None:
         if isinstance(found, ReLU):
             step.relu = found
             return
-        problems = [] if found is None else [Problem(step.name, found, step.where)]
+        problems = [] if found is None else [Problem(step.name, found, step.where, pool=step.name in PICKING and picks(step))]
         step.pool = asked.pools and step.name in MAX_POOLS
-        if asked.pools and not step.pool and _picks(step):
+        if asked.pools and not step.pool and found is None and picks(step):
             problems = [Problem(step.name, "perhaps a pool, but not written as one", step.where, pool=True)]
     step.problems = tuple(problem for problem in problems if problem.primitive not in asked.allow)
-
-
-def _picks(step: Step) -> bool:
-    """Whether it picks one of several image-dependent values."""
-    varying = [value for value in step.operands if value.depends and value.inexact]
-    return step.name in POOLING or (step.name in ("max", "min") and len(varying) > 1)
 
 
 def _loop_problems(step: Step, bodies: Sequence[Any], operands: Sequence[Value], carry: int, asked: Asked) -> list[Problem]:

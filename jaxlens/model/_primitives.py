@@ -30,6 +30,9 @@ POOLING = _set("""
     reduce_max reduce_min cummax cummin reduce_window_max reduce_window_min select_and_gather_add select_and_scatter_add
 """)
 MAX_POOLS = _set("reduce_window_max reduce_max")  # those that rules with `pools` replace
+PICKING = _set(
+    "select_n sort top_k approx_top_k gather dynamic_slice reduce reduce_window"
+)  # by the image, and so perhaps a pool
 # Linear in each operand: at most one may depend on the image.
 BILINEAR = _set("mul dot_general conv_general_dilated ragged_dot ragged_dot_general")
 # Linear in the operands at these positions; the others (indices, divisors) may not depend on the image.
@@ -135,6 +138,14 @@ def _piecewise_problem(name: str, operands: tuple["Value", ...]) -> str | None:
         return None if constant(bound) == {"max": -np.inf, "min": np.inf}[name] else "a bound that is not a ReLU's"
     one, other = (_pointwise_root(value) for value in operands)
     return "two functions of the same value: an activation, not a pool" if one is other else None
+
+
+def picks(step: "Step") -> bool:
+    """Whether it takes one of several image-dependent values; an activation such as a leaky ReLU has several of one value."""
+    if step.name in POOLING or step.name in PICKING - {"select_n"}:
+        return True
+    varying = [value for value in step.operands if value.depends and value.inexact]
+    return step.name in ("max", "min", "select_n") and len({_pointwise_root(value) for value in varying}) > 1
 
 
 def _split(operands: tuple["Value", ...]) -> tuple["Value", "Value | None"]:

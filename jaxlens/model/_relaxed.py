@@ -44,7 +44,7 @@ def pool_with(how: tuple[str, Window], x: Any, y: Any) -> Any:
 
 def _pool_backward(how: tuple[str, Window], x: Any, g: Any) -> tuple[Any, Any]:
     kind, window = how
-    inside = x > -jnp.inf  # a pool's padding may be part of its input
+    inside = x > jnp.finfo(x.dtype).min  # a pool's padding may be part of its input
     count = jnp.maximum(window.total(inside.astype(x.dtype)), 1)
 
     def mean(values: Any) -> Any:

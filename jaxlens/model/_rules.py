@@ -204,7 +204,8 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
     def ruled(*args: Any) -> Any:
         program = trace(fn, args, rule.allow, pools)
         problems = [problem for problem in program.problems if problem.pool or not plain]
-        if problems or not (program.pools if plain else program.relus):
+        found = [*program.pools, *(() if plain else program.relus)] if pools else program.relus
+        if problems or not found:
             _refuse(rule, program, problems)
         return program.run(jax.tree.leaves(args), relu, pool)
 

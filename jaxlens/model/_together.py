@@ -46,7 +46,7 @@ class TogetherForward:
         return jax.image.resize(images, (images.shape[0], *size, images.shape[3]), "linear")
 
 
-def from_models(models: Mapping[str, Any]) -> Model:
+def from_models(models: Any) -> Model:
     """Several models as one Model, which shows all of them the same images: for joint objectives.
 
     Layers are called by the model's name and its own: with `from_models({"a": squeezenet, "b": inception})`,
@@ -56,13 +56,14 @@ def from_models(models: Mapping[str, Any]) -> Model:
         models: by name. They may differ in preprocessing and input size; each sees the images at its own scale, resized
             bilinearly. They must take the same channels.
 
-    Returns: a Model of the largest input size, whose logits are those of all, one after the other. Gradient rules of the
-        members are not kept: give the whole one with `with_gradient_rule`.
+    Returns: a Model of the largest input size, whose logits are those of all, one after the other. It has no labels (the
+        members' may be the same words for other numbers), so classes go by number: `class_logit("b.logits", 3)`. Gradient
+        rules are for the whole: `with_gradient_rule`.
 
     torch-dreams' `ModelBunch`, for any objective.
     """
-    if not models:
-        raise ValueError("models is empty: give at least one, such as {'a': model}.")
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError("models must be a dict of Models by name, not empty, such as {'a': model}.")
     for name, model in models.items():
         if not isinstance(model, Model):
             raise TypeError(f"models[{name!r}]={model!r} must be a Model.")
@@ -77,13 +78,11 @@ def from_models(models: Mapping[str, Any]) -> Model:
         raise ValueError(f"models take different numbers of channels, {counts}; they must be one.")
     size = tuple(max(sides) for sides in zip(*(model.input_size for model in models.values()), strict=True))
     members = tuple(Member(name, model.forward, model.preprocess, model.input_size) for name, model in models.items())
-    labels = [model.labels for model in models.values()]
     return Model(
         params={name: model.params for name, model in models.items()},
         forward=TogetherForward(members, size),
         preprocess=jnp.asarray,
         input_size=size,
-        labels=None if None in labels else tuple(label for each in labels if each is not None for label in each),
         name="+".join(models),
         channels=next(iter(counts.values())),
     )

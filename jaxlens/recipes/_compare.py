@@ -9,9 +9,10 @@ import optax
 
 from jaxlens.model import Model, rules
 from jaxlens.optvis import objectives, param
+from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.transform._pixel import LUMA
-from jaxlens.recipes._inputs import names, pictures, seen
+from jaxlens.recipes._inputs import canvas, names, one_task, picture_ids, pictures, seen
 
 SMOOTH = 1e-5  # weight of total variation beside a relative distance, which starts at about 1
 
@@ -45,13 +46,14 @@ def invert(
 
     Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near 0.
     """
-    batch = pictures(images)
-    targets = seen(model, batch, [model.resolve(layer)])[model.resolve(layer)]
+    batch, fixed = pictures(images, channels=model.channels), options.get("fixed_image_size")
+    (layer,) = names(layer, "layer")
+    targets = seen(model, batch, [model.resolve(layer)], fixed)[model.resolve(layer)]
     objective = -objectives.activation_difference(layer, relative_L2, difference_to={layer: _stacked(targets)})
     objective = objective - smooth * objectives.total_variation()
-    _, h, w, _ = batch.shape
-    options = {"transforms": [], "param": param.image(w, h), "redirect_steps": 0} | options
-    return render(model, objective, steps=steps, optimizer=optimizer, **options)
+    own = canvas(model, options, batch.shape[1:3])
+    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
+    return render(model, objective, param=own, steps=steps, optimizer=optimizer, **options)
 
 
 def _stacked(targets: np.ndarray) -> np.ndarray:
@@ -84,12 +86,19 @@ def caricature(
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
     """
-    batch = pictures(images)
-    _, h, w, _ = batch.shape
     objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in names(layers)])
-    inner = options.pop("param", None) or param.image(w, h)
-    result = render(model, objective, param=param.each([param.beside(inner, each) for each in batch]), steps=steps, **options)
-    return result.first(1)
+    return _beside(model, objective, images, steps, options)
+
+
+def _beside(model: Model, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
+    """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
+    batch = pictures(images, channels=model.channels)
+    inner = canvas(model, options, batch.shape[1:3])
+    if isinstance(inner, Each) or inner.shape[0] != 1:
+        raise ValueError("param must make one image, which is drawn for each picture: param.image(w, h).")
+    params = param.each([param.beside(inner, each) for each in batch])
+    options = {"ids": picture_ids(batch)} | options
+    return render(model, objective, param=params, steps=steps, **options).first(1)
 
 
 def attribution_caricature(
@@ -118,13 +127,12 @@ def attribution_caricature(
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
     """
-    batch = pictures(images)
-    _, h, w, _ = batch.shape
     rule = None if pools == "max" else rules.standard(pools=pools)
-    goal = objectives.attribution_compare(names(layers), objectives.as_objective(objective, model), rule=rule)
-    inner = options.pop("param", None) or param.image(w, h)
-    result = render(model, goal, param=param.each([param.beside(inner, each) for each in batch]), steps=steps, **options)
-    return result.first(1)
+    goal = objectives.attribution_compare(names(layers), one_task(model, objective), rule=rule)
+    result = _beside(model, goal, images, steps, options)
+    if result.scores.size and not result.scores.any():
+        raise ValueError(f"objective={objective!r} got no attribution at layers={layers!r}: it must depend on them.")
+    return result
 
 
 def style_transfer(
@@ -143,7 +151,7 @@ def style_transfer(
     start: str = "content",
     **options: Any,
 ) -> RenderResult:
-    """One picture in the manner of another: activations of the first, Gram matrices of the second (Gatys et al. 2015).
+    """Pictures in the manner of others: activations of the first, Gram matrices of the second (Gatys et al. 2015).
 
     Minimises `content_weight * sum_l |A_l(x) - A_l(content)|^2 / |A_l(content)|^2 + style_weight * sum_l (the same of Gram
     matrices) / number of style layers`, plus `smooth` times the total variation. Both terms are relative, so that the
@@ -151,7 +159,8 @@ def style_transfer(
 
     Args:
         model: any Model.
-        content, style: `[H, W, 3]` in [0, 1], of any sizes.
+        content, style: `[H, W, 3]` in [0, 1], of any sizes; or several, `[N, H, W, 3]`, which all go through one program: as
+            many styles as contents, or one of either for all.
         content_layers, style_layers: names; a middle layer, and a few from the first to the middle, are usual.
         content_weight, style_weight: see above.
         smooth: weight of the total variation.
@@ -161,37 +170,43 @@ def style_transfer(
         optimizer: Adam with rate 0.05 by default; `optax.lbfgs()` is the classic.
         start: "content" starts at the content picture, "noise" at grey noise.
 
-    Returns: a RenderResult of one task.
+    Returns: a RenderResult with a task per picture.
     """
     if start not in ("content", "noise"):
         raise ValueError(f"start={start!r} must be 'content' or 'noise'.")
-    (picture,), (manner,) = pictures(content, "content"), pictures(style, "style")
-    h, w, _ = picture.shape
-    given = grey(picture), grey(manner)
-    shown, model_of = (given if preserve_color else (picture, manner)), names(style_layers)
-    kept = {name: model.resolve(name) for name in (*names(content_layers), *model_of)}
-    ours = seen(model, shown[0][None], [kept[name] for name in names(content_layers)])
-    theirs = seen(model, shown[1][None], [kept[name] for name in model_of])
-    content_loss = objectives.activation_difference(
-        names(content_layers), relative_L2, None, {name: ours[kept[name]] for name in names(content_layers)}
-    )
-    style_loss = objectives.style(model_of, {name: theirs[kept[name]] for name in model_of}, relative_L2)
-    objective = -content_weight * content_loss - (style_weight / len(model_of)) * style_loss
+    batch, manners = pictures(content, "content", model.channels), pictures(style, "style", model.channels)
+    if len(batch) != len(manners) and 1 not in (len(batch), len(manners)):
+        raise ValueError(f"content holds {len(batch)} pictures and style {len(manners)}: give as many, or one of either.")
+    count, fixed = max(len(batch), len(manners)), options.get("fixed_image_size")
+    batch = np.broadcast_to(batch, (count, *batch.shape[1:]))
+    shown = (grey(batch), grey(manners)) if preserve_color else (batch, manners)
+    kept, manner = names(content_layers, "content_layers"), names(style_layers, "style_layers")
+    content_loss = objectives.activation_difference(kept, relative_L2, None, _targets(model, shown[0], kept, fixed))
+    style_loss = objectives.style(manner, _targets(model, shown[1], manner, fixed), relative_L2)
+    objective = -content_weight * content_loss - (style_weight / len(manner)) * style_loss
     if smooth:
         objective = objective - smooth * objectives.total_variation()
-    if "param" not in options:
-        options["param"] = param.image(w, h, init=picture if start == "content" else None)
-    options = {"transforms": [], "redirect_steps": 0} | options
-    result = render(model, objective, steps=steps, optimizer=optimizer, **options)
-    return result.map_images(lambda images: with_luminance(picture, images)) if preserve_color else result
+    if start == "content" and "param" not in options:
+        options["param"] = param.each([canvas(model, {}, each.shape[:2], init=each) for each in batch])
+    own = canvas(model, options, batch.shape[1:3])
+    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
+    result = render(model, objective, param=own, steps=steps, optimizer=optimizer, **options)
+    return result.map_images(lambda images: with_luminance(batch[:, None], images)) if preserve_color else result
 
 
-def grey(image: np.ndarray) -> np.ndarray:
-    """The luminance of a picture, as three equal channels."""
+def _targets(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any) -> dict[str, np.ndarray]:
+    """Activations to compare with by the names given, `[N, h, w, C]`."""
+    kept = {name: model.resolve(name) for name in layers}
+    found = seen(model, images, list(kept.values()), fixed)
+    return {name: _stacked(found[layer]) for name, layer in kept.items()}
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """The luminance of pictures, as three equal channels."""
     luma = np.asarray(LUMA, np.float32)
-    return np.repeat((image @ luma)[..., None], 3, axis=-1)
+    return np.repeat((images @ luma)[..., None], 3, axis=-1)
 
 
-def with_luminance(picture: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The colours of a picture with the luminance of others."""
-    return np.clip(picture + grey(images) - grey(picture), 0, 1)
+def with_luminance(pictures: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The colours of pictures with the luminance of others."""
+    return np.clip(pictures + grey(images) - grey(pictures), 0, 1)

@@ -13,15 +13,21 @@ from jaxlens._checks import check_int
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import names, pictures
+from jaxlens.recipes._inputs import names, one_task, picture_ids, pictures
 
 
 @functools.cache  # one optimizer, one program
 def gradient_ascent(rate: float) -> optax.GradientTransformation:
-    """Steps of `rate` times the gradient over its mean absolute value, which makes layers and octaves comparable."""
+    """Steps of `rate` times the gradient over its mean absolute value, which makes layers and octaves comparable.
+
+    The mean is over what has a gradient at all: of a tiled picture, the part that was seen.
+    """
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
-        return jax.tree.map(lambda g: -rate * g / (jnp.abs(g).mean() + 1e-12), updates), state
+        def step(g: jax.Array) -> jax.Array:
+            return -rate * g * jnp.maximum(1, (g != 0).sum()) / (jnp.abs(g).sum() + 1e-12)
+
+        return jax.tree.map(step, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -48,8 +54,8 @@ def deepdream(
 
     Args:
         model: any Model.
-        image: `[H, W, 3]` in [0, 1].
-        layers: one or several, or an objective instead, such as `objectives.channel("mixed4a", 3)`.
+        image: `[H, W, 3]` in [0, 1], or several of a size, `[N, H, W, 3]`, which all go through one program.
+        layers: one or several, or an objective of one task instead, such as `objectives.channel("mixed4a", 3)`.
         octaves: how many sizes; the last is the picture's own.
         octave_scale: ratio of one size to the one before.
         steps: of gradient ascent at each size.
@@ -60,52 +66,64 @@ def deepdream(
             more steps are made as parts of this size cover the picture.
         seed, progress: of `render`.
 
-    Returns: the RenderResult of the last octave. No octave is resized for the network.
+    Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for the network.
     """
-    (picture,) = pictures(image, "image")
+    batch = pictures(image, "image", model.channels)
+    jitter = check_int(jitter, "jitter", low=0)
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"rate={rate} must be above 0; 0.01 is common.")
     octaves, steps = check_int(octaves, "octaves", low=1), check_int(steps, "steps", low=1)
     if not 1 < octave_scale < 10:
         raise ValueError(f"octave_scale={octave_scale} must be between 1 and 10; 1.4 is common.")
     objective = _objective(model, layers, guide)
     optimizer = gradient_ascent(rate)
-    added, result = np.zeros_like(picture), None
+    added, result, ids = np.zeros_like(batch), None, picture_ids(batch)
     for octave in reversed(range(octaves)):
-        h, w = (max(1, round(n / octave_scale**octave)) for n in picture.shape[:2])
-        base, before = _resized(picture, h, w), _resized(added, h, w)
-        moves = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
+        h, w = (max(1, round(n / octave_scale**octave)) for n in batch.shape[1:3])
+        base, before = _resized(batch, h, w), _resized(added, h, w)
+        moves: list[Any] = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
         count, side = steps, (h, w)
         if tile is not None and tile < max(h, w):
             side = (min(tile, h), min(tile, w))
-            moves.append(transform.random_crop(*side))
+            moves = [transform.roll(), transform.random_crop(*side)]  # around the borders, so that all is seen as often
             count *= -(-h // side[0]) * -(-w // side[1])
         result = render(
             model,
             objective,
-            param=param.image(w, h, init=np.clip(base + before, 0, 1), fft=False, decorrelate=False, sigmoid=False),
+            param=param.each([_pixels(each) for each in np.clip(base + before, 0, 1)]),
             transforms=moves,
             optimizer=optimizer,
             steps=count,
             fixed_image_size=side,
             seed=seed,
+            ids=ids,
             progress=progress,
             redirect_steps=0,
         )
-        added = result.images[0, 0] - base
+        added = result.images[:, 0] - base
     assert result is not None  # there is at least one octave
     return result
 
 
 def _objective(model: Model, layers: Any, guide: Any) -> Any:
     if isinstance(layers, objectives.Objective):
+        one_task(model, layers, "layers")
         if guide is not None:
             raise ValueError("guide and an objective exclude each other: name layers instead of the objective.")
         return layers
+    found = names(layers)
     if guide is None:
-        return objectives.Objective.sum([objectives.deepdream(layer) for layer in names(layers)])
-    theirs = activations(model, jnp.asarray(pictures(guide, "guide")), [model.resolve(layer) for layer in names(layers)])
-    terms = [objectives.guide(layer, theirs[model.resolve(layer)][0]) for layer in names(layers)]
-    return objectives.Objective.sum(terms)
+        return objectives.Objective.sum([objectives.deepdream(layer) for layer in found])
+    kept = [model.resolve(layer) for layer in found]
+    theirs = activations(model, jnp.asarray(pictures(guide, "guide", model.channels)), kept)
+    return objectives.Objective.sum([objectives.guide(layer, theirs[layer][0]) for layer in kept])
 
 
-def _resized(image: np.ndarray, h: int, w: int) -> np.ndarray:
-    return np.asarray(jax.image.resize(image, (h, w, image.shape[-1]), "linear"))
+def _pixels(image: np.ndarray) -> Any:
+    """A picture as its own pixels, clipped to [0, 1]."""
+    how = {"fft": False, "decorrelate": False, "sigmoid": False}
+    return param.image(init=image, channels=None if image.shape[-1] == 3 else image.shape[-1], **how)
+
+
+def _resized(images: np.ndarray, h: int, w: int) -> np.ndarray:
+    return np.asarray(jax.image.resize(images, (len(images), h, w, images.shape[-1]), "linear"))

@@ -13,7 +13,7 @@ from jaxlens.model import Model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.recipes._dream import deepdream
-from jaxlens.recipes._inputs import pictures, sides
+from jaxlens.recipes._inputs import canvas, pictures, sides, tasks_of
 
 
 def tileable(
@@ -41,21 +41,27 @@ def tileable(
     `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles. Lucid's notebook on infinite patterns has a CPPN on a torus, and
     octaves; here coarse and fine are left to the Fourier coefficients.
     """
-    height, width = sides(size)
     low, high = scales
-    if not 0.5 <= low <= high:
-        raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.5 or more, such as (0.7, 1.2).")
-    # Wide enough for a window that shows 1 / low tiles, turned by 45 degrees at most.
-    around = min(min(height, width), round(max(height, width) * (1.5 / low - 1) / 2) + 2)
-    moves = [
-        transform.roll(),
-        transform.pad(around, "wrap"),
-        transform.random_scale(transform.uniform(low, high)),
-        transform.random_rotate(transform.uniform(-angles, angles)),
-        transform.crop_or_pad_to(height, width),
-    ]
-    options = {"transforms": moves} | options
-    return render(model, objective, param=param.image(width, height), **options)
+    if not 0.1 <= low <= high:
+        raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.1 or more, such as (0.7, 1.2).")
+    if not 0 <= angles <= 180:
+        raise ValueError(f"angles={angles} must be degrees from 0 to 180.")
+    own = canvas(model, options, size)
+    height, width = own.shape[1:3]
+    moves = [transform.roll(), transform.pad(_around(height, width, low, angles), "wrap")]
+    moves.append(transform.random_scale(transform.uniform(low, high) if low < high else [low]))
+    if angles:
+        moves.append(transform.random_rotate(transform.uniform(-angles, angles)))
+    options = {"transforms": [*moves, transform.crop_or_pad_to(height, width)]} | options
+    return render(model, objective, param=own, **options)
+
+
+def _around(height: int, width: int, scale: float, angles: float) -> int:
+    """How far a window of a size reaches out of itself, at the most, when it is enlarged by 1 / scale and turned."""
+    turns = np.radians(np.linspace(0, min(angles, 90), 91))
+    down = (height * np.cos(turns) + width * np.sin(turns)).max() / scale - height
+    right = (width * np.cos(turns) + height * np.sin(turns)).max() / scale - width
+    return int(np.ceil(max(down, right, 0) / 2)) + 2
 
 
 def transparent(
@@ -80,13 +86,16 @@ def transparent(
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight={weight} must be in [0, 1]: above, an opaque picture would count against the objective.")
+    if model.channels != 3:
+        raise ValueError(f"{model.name} takes {model.channels} channels: opacity is for colours.")
     height, width = sides(size)
+    own = options.pop("param", None) or param.image(width, height, alpha=True)
     opacity = objectives.channel("input", 3)
-    tasks = objectives.combine(objectives.as_objective(objective, model))
+    tasks = tasks_of(model, objective)
     terms = [task * (1 - weight * opacity) - blur * objectives.blur_alpha_each_step() for task in tasks]
     moves = options.pop("transforms", None)
     moves = [transform.collapse_alpha_random(), *(transform.standard_transforms if moves is None else moves)]
-    return render(model, terms, param=param.image(width, height, alpha=True), transforms=moves, **options)
+    return render(model, terms, param=own, transforms=moves, **options)
 
 
 def zoom(
@@ -114,7 +123,7 @@ def zoom(
     Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
         the frames so far.
     """
-    (picture,) = pictures(image, "image")
+    (picture,) = pictures(image, "image", model.channels)
     if not 1 < factor < 2:
         raise ValueError(f"factor={factor} must be between 1 and 2; 1.03 is common.")
     shown = [picture]

@@ -1,7 +1,8 @@
 """What recipes make of the pictures, layers and objectives they are given."""
 
-import dataclasses
-from collections.abc import Sequence
+import functools
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,45 +10,94 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_images, check_int
+from jaxlens._pytree import pytree
 from jaxlens.model import Model, activations
-from jaxlens.optvis.objectives._base import rebuild
+from jaxlens.optvis import objectives, param
+from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.param._each import Each
-from jaxlens.optvis.render._program import score
+from jaxlens.optvis.render import _program
 from jaxlens.optvis.render._render import network_size
 from jaxlens.optvis.transform import resize
 
 NEAR = 0.01  # how far theta is moved from the start, on average, where gradients are compared
 
 
-def pictures(images: Any, name: str = "images") -> np.ndarray:
-    """One picture or several as float32 `[N, H, W, 3]`."""
-    given = check_images(images, name=name, batched=getattr(images, "ndim", 0) == 4)
+def pictures(images: Any, name: str = "images", channels: int = 3) -> np.ndarray:
+    """One picture or several as float32 `[N, H, W, C]`."""
+    given = check_images(images, name=name, channels=channels, batched=getattr(images, "ndim", 0) == 4)
     array = np.asarray(given, np.float32)
     return np.clip(array if array.ndim == 4 else array[None], 0, 1)
 
 
-def names(layers: str | Sequence[str]) -> tuple[str, ...]:
+def picture_ids(images: np.ndarray) -> list[int]:
+    """A number for each picture: draws follow it, and not what was measured on it."""
+    return [zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images]
+
+
+def names(layers: str | Sequence[str], name: str = "layers") -> tuple[str, ...]:
     """One layer or several as a tuple."""
     found = (layers,) if isinstance(layers, str) else tuple(layers)
     if not found:
-        raise ValueError("layers is empty: name at least one layer.")
+        raise ValueError(f"{name} is empty: name at least one layer.")
+    if not all(isinstance(layer, str) for layer in found):
+        raise TypeError(f"{name}={layers!r} must be names of layers.")
     return found
 
 
-def seen(model: Model, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """Activations of pictures at the size at which a render shows them to the network."""
-    size = network_size(model, images.shape, None)
+def tasks_of(model: Model, objective: Any) -> list[Objective]:
+    """Every task of an objective by itself, class names looked up."""
+    items = objectives.as_objective(objective, model)
+    items = items if isinstance(items, list) else [items]
+    return objectives.combine([item.bind(model) for item in items])
+
+
+def one_task(model: Model, objective: Any, name: str = "objective") -> Objective:
+    """An objective of a single task."""
+    tasks = tasks_of(model, objective)
+    if len(tasks) != 1:
+        raise ValueError(f"{name} has {len(tasks)} tasks, but here it is one at a time: call the recipe for each.")
+    return tasks[0]
+
+
+def canvas(model: Model, options: dict[str, Any], size: Any, batch: int = 1, **how: Any) -> Any:
+    """The parameterization among the options, taken out of them, or else an image of the model's channels."""
+    given = options.pop("param", None)
+    if given is not None:
+        return given
+    height, width = sides(size)
+    channels = None if model.channels == 3 else model.channels
+    return param.image(width, height, batch, channels=channels, **how)
+
+
+def refuse_param(options: Mapping[str, Any], why: str) -> None:
+    """For recipes that make their own."""
+    if "param" in options:
+        raise TypeError(f"param is not an option here: {why}.")
+
+
+def seen(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any = None) -> dict[str, np.ndarray]:
+    """Activations of pictures at the size at which a render shows them to the network, `fixed_image_size` if given."""
+    size = network_size(model, images.shape, fixed)
     batch = jnp.asarray(images)
     if size is not None:
         batch = resize(*size)(jax.random.key(0), batch)
     return {name: np.asarray(value) for name, value in activations(model, batch, list(layers)).items()}
 
 
-def only_first(objective: Any) -> Any:
-    """An objective that looks at the first image of its task only, where it does not name one."""
-    own = rebuild(objective, only_first, lambda leaf, _: leaf)
-    fields = {f.name for f in dataclasses.fields(own)}
-    return dataclasses.replace(own, batch=0) if "batch" in fields and own.batch is None else own
+@pytree
+class OnlyFirst(Objective):
+    """An objective that sees the first image of its task only."""
+
+    inner: Objective
+
+    def __call__(self, activations: Activations) -> Any:
+        return self.inner({k: v[:1] if getattr(v, "ndim", 0) > 1 else v for k, v in activations.items()})
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        self.inner.check(shapes, 1)
+
+    def describe(self, task: int = 0) -> str:
+        return self.inner.describe(task)
 
 
 def sides(size: Any) -> tuple[int, int]:
@@ -56,14 +106,17 @@ def sides(size: Any) -> tuple[int, int]:
     return check_int(height, "size", low=1), check_int(width, "size", low=1)
 
 
-def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
+def gradient_sizes(model: Model, objective: Any, params: Each, fixed: Any = None) -> np.ndarray:
     """The sum of absolute gradients of an objective near each start, `[N]`, without transforms."""
-    size = network_size(model, params.shape, None)
+    return np.asarray(_gradient_sizes(model, objective, params, network_size(model, params.shape, fixed)))
 
+
+@functools.partial(jax.jit, static_argnames=("size",))
+def _gradient_sizes(model: Model, objective: Any, params: Each, size: tuple[int, int] | None) -> jax.Array:
     def value(theta: Any, param: Any) -> jax.Array:
         images = param.to_image(theta)
         seen = images if size is None else resize(*size)(jax.random.key(0), images)
-        return score(model, objective, images, seen, jnp.float32(0))[0]
+        return _program.score(model, objective, images, seen, jnp.float32(0))[0]
 
     def one(param: Any) -> jax.Array:
         leaves, tree = jax.tree.flatten(param.init(jax.random.key(0)))
@@ -71,4 +124,4 @@ def gradient_sizes(model: Model, objective: Any, params: Each) -> np.ndarray:
         gradient = jax.grad(value)(jax.tree.unflatten(tree, moved), param)
         return jnp.stack([jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradient)]).sum()
 
-    return np.asarray(jax.jit(lambda params: jax.lax.map(one, params))(params))
+    return jax.lax.map(one, params)

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import optax
 
+from jaxlens._checks import check_int
 from jaxlens.model import Model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import gradient_sizes, only_first, pictures, sides
+from jaxlens.recipes._inputs import OnlyFirst, gradient_sizes, one_task, picture_ids, pictures, refuse_param, sides
 
 NADAM = optax.nadam(1.0)
 SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
@@ -42,7 +43,8 @@ def maco(
 
     Fel et al. 2023, arXiv:2306.06805, with xplique's settings: Nadam with rate 1, boxes around the middle with deviation 0.15.
     """
-    height, width = sides(size)
+    height, width, crops = *sides(size), check_int(crops, "crops", low=1)
+    refuse_param(options, "MACO is one; give `size` and `magnitude`")
     shown = (model.input_size[0], model.input_size[1])
     moves = [_boxes(shown, box, steps), transform.noise(*noise)]
     options = {"optimizer": NADAM, "transforms": moves, "fixed_image_size": shown, "draws": crops} | options
@@ -79,7 +81,8 @@ def accentuate(
         model: any Model.
         images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
         objective: one objective, as in `render`.
-        layer: where the picture should stay what it is; None stays close in pixels instead, as in Horama.
+        layer: where the picture should stay what it is; None stays close in pixels instead, by the root of the mean squared
+            difference. (Horama has the mean square there, and no balance.)
         strength: 1 pulls back as much as the objective pulls away; less accentuates more.
         keep_magnitude: leave the picture's Fourier magnitudes, mean and contrast as they are and change phases only, as faccent
             does; otherwise all coefficients are free.
@@ -89,17 +92,19 @@ def accentuate(
 
     Hamblin et al. 2024, arXiv:2402.10039 (faccent).
     """
-    batch = pictures(images)
-    target = objectives.as_objective(objective, model)
-    if isinstance(target, list):
-        raise ValueError("objective is a list: accentuate one objective at a time.")
-    drawn = only_first(target).bind(model)
+    refuse_param(options, "accentuation starts at the pictures; see `keep_magnitude`")
+    if not 0 <= strength < float("inf"):
+        raise ValueError(f"strength={strength} must be 0 or more; 1 pulls back as much as the objective pulls away.")
+    batch, fixed = pictures(images, channels=model.channels), options.get("fixed_image_size")
+    drawn = OnlyFirst(inner=one_task(model, objective))
     near = objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
     kept = (near if layer is None else objectives.l2_compare(layer)).bind(model)
-    start = (lambda each: param.fourier_phase(init=each)) if keep_magnitude else (lambda each: param.image(init=each))
-    params = param.each([param.beside(start(each), each) for each in batch])
-    pulls = [gradient_sizes(model, each, params) for each in (drawn, kept)]
+    channels = None if model.channels == 3 else model.channels
+    starts = [param.fourier_phase(init=x) if keep_magnitude else param.image(init=x, channels=channels) for x in batch]
+    params = param.each([param.beside(start, each) for start, each in zip(starts, batch, strict=True)])
+    pulls = [gradient_sizes(model, each, params, fixed) for each in (drawn, kept)]
     weight = strength * pulls[0] / np.maximum(pulls[1], 1e-20)
+    options = {"ids": picture_ids(batch)} | options
     return render(model, drawn - weight * kept, param=params, steps=steps, **options).first(1)
 
 
@@ -126,7 +131,8 @@ def adversarial(
 
     An attack in the sense of Madry et al. 2018, arXiv:1706.06083, with Adam inside the ball; no transforms unless given.
     """
-    batch = pictures(images)
-    options = {"transforms": [], "redirect_steps": 0} | options
+    refuse_param(options, "the pictures and the radius make it; see `param.ball`")
+    batch = pictures(images, channels=model.channels)
+    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
     balls = param.each([param.ball(each, float(radius), norm) for each in batch])
     return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **options)

@@ -1,14 +1,17 @@
 """Several pictures of one thing, or one picture of several: diversity, interpolation, interaction, both signs, methods."""
 
+import zlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_int
+from jaxlens._numerics import absolute
 from jaxlens.model import Model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, evaluate, render
-from jaxlens.recipes._inputs import sides
+from jaxlens.recipes._inputs import canvas, refuse_param, sides, tasks_of
 
 
 def diversity(
@@ -25,11 +28,9 @@ def diversity(
         size, options: of `render`.
     """
     _check_several(batch)
-    items = objectives.as_objective(objective, model)
-    items = items if isinstance(items, list) else [items]
-    terms = [item - weight * objectives.diversity(layer) for item in items]
-    height, width = sides(size)
-    return render(model, terms, param=param.image(width, height, batch), **options)
+    terms = [task - weight * objectives.diversity(layer) for task in tasks_of(model, objective)]
+    own = canvas(model, options, size, batch)
+    return render(model, terms, param=own, **options)
 
 
 def interpolate(
@@ -52,11 +53,15 @@ def interpolate(
         size, options: of `render`.
     """
     _check_several(batch)
+    for name, end in (("first", first), ("second", second)):
+        if isinstance(end, str) or len(end) != 2:
+            raise TypeError(f"{name}={end!r} must be (layer, channel), such as ('mixed4a', 3).")
     objective = objectives.channel_interpolate(*first, *second)
     if weight:
         objective = objective + weight * objectives.alignment(first[0], 5.0)
     height, width = sides(size)
-    return render(model, objective, param=param.aligned(width, height, batch), **options)
+    own = options.pop("param", None) or param.aligned(width, height, batch)
+    return render(model, objective, param=own, **options)
 
 
 def interactions(model: Model, rows: Any, columns: Any, **options: Any) -> RenderResult:
@@ -69,8 +74,7 @@ def interactions(model: Model, rows: Any, columns: Any, **options: Any) -> Rende
 
     Returns: a RenderResult with a task per pair, row by row: `plot.contact_sheet(result.images, result.names, columns=n)`.
     """
-    groups = [objectives.as_objective(group, model) for group in (rows, columns)]
-    return render(model, objectives.combine(*groups), **options)
+    return render(model, objectives.combine(tasks_of(model, rows), tasks_of(model, columns)), **options)
 
 
 def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
@@ -78,7 +82,7 @@ def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
 
     Negative neurons show what suppresses a channel; look at layers before their ReLU, where that is not flat.
     """
-    tasks = objectives.combine(objectives.as_objective(objective, model))
+    tasks = tasks_of(model, objective)
     return render(model, [sign for task in tasks for sign in (task, -task)], **options)
 
 
@@ -96,29 +100,31 @@ def compare_methods(
         size: of the pictures.
         smooth, blur: weights of the penalties: what each would take from the score of the picture of pixels alone, as a
             fraction of it, so that they mean the same for every network.
-        options: of `render`, for all of them.
+        options: of `render`, for all of them; `transforms` where there are any.
 
     Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
     """
-    height, width = sides(size)
-    tasks = objectives.combine(objectives.as_objective(objective, model))
-    pixels, fourier = param.image(width, height, fft=False, decorrelate=False), param.image(width, height)
+    refuse_param(options, "the methods are the parameterizations")
+    tasks, moving, fixed = tasks_of(model, objective), options.pop("transforms", None), options.get("fixed_image_size")
+    pixels, fourier = canvas(model, {}, size, fft=False, decorrelate=False), canvas(model, {}, size)
+    ids = [zlib.crc32(task.describe().encode()) for task in tasks]  # the same draws for every method
 
     def drawn(tasks: Any, how: Any, transforms: Any) -> RenderResult:
-        return render(model, tasks, param=how, **(options | {"transforms": transforms}))
+        own: dict[str, Any] = {"ids": ids} | options | {"transforms": transforms}
+        return render(model, tasks, param=how, **own)
 
     alone = drawn(tasks, pixels, [])
     penalties = (objectives.total_variation(), objectives.blur_input_each_step())
-    reached = np.abs(evaluate(model, tasks, alone.images))
-    paid = [evaluate(model, [penalty] * len(tasks), alone.images) for penalty in penalties]
+    reached = np.abs(evaluate(model, tasks, alone.images, fixed_image_size=fixed))
+    paid = [evaluate(model, [penalty] * len(tasks), alone.images, fixed_image_size=fixed) for penalty in penalties]
     prices = [share * reached / np.maximum(cost, 1e-6) for share, cost in zip((smooth, blur), paid, strict=True)]
     penalised = [task - a * penalties[0] - b * penalties[1] for task, a, b in zip(tasks, *prices, strict=True)]
     return {
         "pixels": alone,
         "pixels, penalties": drawn(penalised, pixels, []),
-        "pixels, transforms": drawn(tasks, pixels, None),
+        "pixels, transforms": drawn(tasks, pixels, moving),
         "Fourier": drawn(tasks, fourier, []),
-        "Fourier, transforms": drawn(tasks, fourier, None),
+        "Fourier, transforms": drawn(tasks, fourier, moving),
     }
 
 
@@ -134,7 +140,7 @@ def class_visualization(
 ) -> RenderResult:
     """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
 
-    Maximises `logit - smooth * total variation / (h w) - shrink * mean (x - 0.5)**2`.
+    Maximises `logit - smooth * (mean |dx| + mean |dy|) - shrink * mean (x - 0.5)**2`.
 
     Args:
         model: any Model.
@@ -144,13 +150,22 @@ def class_visualization(
         smooth, shrink: weights of penalties; the parameterization and the transforms make them dispensable.
         options: of `render`.
     """
-    height, width = sides(model.input_size if size is None else size)
     objective = objectives.class_logit(layer, label)
-    if smooth:
-        objective = objective - (smooth / (height * width)) * objectives.total_variation()
-    if shrink:
-        objective = objective - (shrink / (height * width * model.channels)) * objectives.L2(constant=0.5, epsilon=0.0) ** 2
-    return render(model, objective, size=(height, width), **options)
+    for weight, penalty in ((smooth, roughness), (shrink, contrast)):
+        if weight:
+            objective = objective - weight * objectives.as_objective(penalty)
+    own = canvas(model, options, tuple(model.input_size) if size is None else size)
+    return render(model, objective, param=own, **options)
+
+
+def roughness(T: Any) -> Any:
+    """The mean step from a pixel to the next one, down and to the right."""
+    return absolute(jnp.diff(T("input"), axis=1)).mean() + absolute(jnp.diff(T("input"), axis=2)).mean()
+
+
+def contrast(T: Any) -> Any:
+    """The mean squared distance from grey."""
+    return jnp.square(T("input") - 0.5).mean()
 
 
 def evolution(result: RenderResult, task: int = 0) -> tuple[np.ndarray, list[str]]:

@@ -128,6 +128,9 @@ def body(carry, _):
     [
         (lambda x: jax.nn.relu(x), "found no max-pool"),
         (lambda x: jnp.maximum(x[:, ::2], x[:, :-1:2]), "max \\(perhaps a pool, but not written as one\\)"),
+        (lambda x: jnp.where(x[:, ::2] > x[:, :-1:2], x[:, ::2], x[:, :-1:2]), "select_n"),
+        (lambda x: lax.reduce_window(x, -5.0, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"), "reduce_window"),
+        (lambda x: jnp.sort(POOLS["nnx"](x), axis=1), "sort"),
         (lambda x: plain_gradient(hand_written_max_pool)(x), "marked as keeping its own gradient"),
         (lambda x: lax.scan(body, x, length=2)[0], "its body holds a max-pool"),
         (lambda x: lax.cond(x.sum() > 0, jnp.sin, nnx.relu, POOLS["nnx"](x)), "whose course depends on the image"),
@@ -137,6 +140,32 @@ def test_what_it_cannot_see_is_refused(fn, message):
     x = X[:, :10]
     with pytest.raises(GradientRuleError, match=message):
         jax.grad(lambda x: apply_rule(standard(pools="l2"), fn)(x).sum())(x)
+
+
+def test_what_is_no_pool_is_let_through():
+    """A leaky ReLU picks between two functions of one value; a marked pool may be allowed by name; pools need no ReLU."""
+    got = gradient_under(standard(pools="average"), lambda x: POOLS["nnx"](jnp.where(x > 0, x, 0.1 * x)))
+    y = jnp.where(X > 0, X, 0.1 * X)
+    np.testing.assert_allclose(got, reference("average", y, WEIGHTS) * np.where(X > 0, 1, 0.1), rtol=1e-4, atol=1e-5)
+    marked = plain_gradient(hand_written_max_pool)
+    rule = standard(pools="average", allow=["plain_gradient_hand_written_max_pool"])
+    x = X[:, :10]
+    kept = jax.grad(lambda x: apply_rule(rule, lambda x: nnx.max_pool(marked(x), (2, 2), (2, 2)))(x).sum())(x)
+    assert np.count_nonzero(kept) > 0
+    np.testing.assert_allclose(
+        gradient_under(linearized(), POOLS["nnx"]), reference("average", X, WEIGHTS), rtol=1e-4, atol=1e-5
+    )
+    low = float(np.finfo(np.float32).min)
+    padded = lambda x: lax.reduce_window(  # noqa: E731
+        jnp.pad(x, ((0, 0), (1, 0), (0, 1), (0, 0)), constant_values=low),
+        -jnp.inf,
+        lax.max,
+        (1, 3, 3, 1),
+        (1, 2, 2, 1),
+        "VALID",
+    )
+    weights = jnp.ones(padded(X).shape)
+    assert np.isfinite(gradient_under(standard(pools="l2"), padded, weights=weights)).all()
 
 
 def hand_written_max_pool(x):

@@ -69,7 +69,7 @@ def test_rules_and_equality(pair):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: from_models({}), ValueError, "models is empty"),
+        (lambda: from_models({}), ValueError, "models must be a dict of Models"),
         (lambda: from_models({"a": 3}), TypeError, "must be a Model"),
         (lambda: from_models({"a.b": small_model()}), ValueError, "use a word without"),
         (lambda: from_models({"a": small_model().with_gradient_rule(guided())}), ValueError, "give it to the whole"),

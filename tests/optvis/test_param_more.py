@@ -251,6 +251,9 @@ def test_a_generator_in_a_render():
         (lambda: param.spectrum_of([]), "images is empty"),
         (lambda: param.fourier_phase(batch=3, init=np.stack([photo()] * 2)), "init holds 2 images, but batch=3"),
         (lambda: param.image(8, decorrelate=np.ones((3, 3))), "(?s)decorrelate=.* must be True, False, or an invertible"),
+        (lambda: param.image(8, decorrelate=np.zeros((3, 3))), "(?s)decorrelate=.* must be True, False, or an invertible"),
+        (lambda: param.image(8, decorrelate="yes"), "(?s)decorrelate=.* must be True, False, or an invertible"),
+        (lambda: param.fourier_phase(init=photo(), magnitude=np.ones((1, H, W // 2 + 1))), "but init has 3 channels"),
         (lambda: param.color.dataset_klt_matrix([]), "images has 0 pixels"),
         (lambda: param.starting_at(param.image(8), photo()), "resize them first"),
         (lambda: param.starting_at(param.cppn(8), photo(8, 8), rate=0), "rate=0 must be"),
@@ -308,10 +311,16 @@ EXACT = {
 def test_it_starts_at_images(name):
     p = EXACT[name]()
     images = np.stack([photo(channels=p.shape[-1]), photo(channels=p.shape[-1])])
-    started = param.starting_at(p, images)
+    started = param.starting_at(p, images, steps=0)  # an inverse, and no fit
     got = started.to_image(started.init(KEY))
     np.testing.assert_allclose(got, images, atol=2e-3)
     assert np.abs(p.to_image(p.init(KEY))[0] - images[0]).mean() > 0.05  # control
+
+
+def test_half_a_mask_starts_where_it_can():
+    p = param.masked(param.image(W, H), np.zeros((H, W, 3), np.float32), np.full((H, W), 0.5))
+    started = param.starting_at(p, np.full((H, W, 3), 0.3, np.float32))
+    np.testing.assert_allclose(started.to_image(started.init(KEY)), 0.3, atol=1e-3)
 
 
 def test_grey_images_start_too():

@@ -8,6 +8,8 @@ import pytest
 
 import jaxlens
 from jaxlens import recipes
+from jaxlens.model import interceptors
+from jaxlens.model._model import run
 from jaxlens.optvis import objectives, param, render, transform
 from jaxlens.optvis.render import _program
 from tests.helpers import SIZE, small_model
@@ -136,10 +138,26 @@ def test_deepdream_adds_what_layers_see(model, photos):
     assert 0.005 < change.mean() < 0.2
     for layer in ("stem", LAYER):
         assert (activation(model, result.images[:, 0], layer) ** 2).mean() > (activation(model, photos[:1], layer) ** 2).mean()
-    tiled = recipes.deepdream(model, photos[0], LAYER, tile=24, **options)
-    assert tiled.images.shape == result.images.shape and tiled.scores.shape[1] == 4 * 2 * 2
-    one = recipes.deepdream(model, photos[0], objectives.channel(LAYER, 3), **options)
+    both = recipes.deepdream(model, photos, ["stem", LAYER], **options)
+    np.testing.assert_allclose(both.images[0], result.images[0], atol=1e-4)
+    with pytest.raises(ValueError, match="layers has 2 tasks"):
+        recipes.deepdream(model, photos[0], objectives.channel(LAYER, [1, 2]))
+    with pytest.raises(TypeError):
+        recipes.deepdream(model, photos[0], [objectives.channel(LAYER, 1)])
+    one = recipes.deepdream(model, photos[0], objectives.channel(LAYER, 3), **(options | {"jitter": 0}))
     assert activation(model, one.images[:, 0])[..., 3].mean() > activation(model, photos[:1])[..., 3].mean()
+
+
+def test_tiles_are_dreamt_as_much_as_the_whole(model):
+    large = (photo(80, 96) * 0.5 + 0.25).astype(np.float32)
+    options = {"octaves": 1, "steps": 6, "rate": 0.004, "jitter": 4, "progress": False}
+    changes = {}
+    for tile in (None, 40):
+        result = recipes.deepdream(model, large, LAYER, tile=tile, **options)
+        changes[tile] = np.abs(result.images[0, 0] - large).max(-1)
+    assert result.scores.shape[1] == 6 * 2 * 3
+    assert 0.5 < changes[40].mean() / changes[None].mean() < 2
+    assert (changes[40] == 0).mean() < 0.02  # the borders too
 
 
 def test_a_dream_takes_up_its_guide(model, photos):
@@ -231,11 +249,24 @@ def test_attribution_caricatures(model, photos, programs):
     assert result.images.shape == (2, 1, H, W, 3) and len(programs) == 1
     assert (result.scores[:, -1] > result.scores[:, 0]).all()
     plain = recipes.attribution_caricature(model, photos, "logits:2", LAYER, pools="max", **options)
-    share = activation(model, photos) * (activation(model, plain.images[:, 0]) - activation(model, photos))
-    assert np.abs(share).max() > 0
+    weights = jax.grad(lambda x: _head(model, x)[:, 2].sum())(jnp.asarray(activation(model, photos), jnp.float32))
+    share = activation(model, photos) * np.asarray(weights)
+    start = activation(model, np.full((1, H, W, 3), 0.5, np.float32))
+    for drawn, each in zip(activation(model, plain.images[:, 0]), share, strict=True):
+        assert (drawn * each).sum() > 2 * (start[0] * each).sum()
+    with pytest.raises(ValueError, match="objective has 2 tasks"):
+        recipes.attribution_caricature(model, photos, f"{LAYER}:1-2", "stem", **options)
+    with pytest.raises(ValueError, match="param must make one image"):
+        recipes.caricature(model, photos, LAYER, param=param.image(W, H, 2))
     with pytest.raises(ValueError, match="found no max-pool"):
         flat = small_model().replace(forward=_flat, params={})
         recipes.attribution_caricature(flat, photos, "logits:0", "first", **options)
+
+
+def _head(model, value):
+    """The logits, given what LAYER puts out."""
+    images = jnp.zeros((len(value), H, W, 3))
+    return run(model, images, ("logits",), (interceptors.replace(LAYER, value),))["logits"]
 
 
 def _flat(params, images):
@@ -245,7 +276,8 @@ def _flat(params, images):
 
 def test_classes(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0}
-    result = recipes.class_visualization(model, [0, 3], smooth=0.1, shrink=0.1, **options)
+    grey = param.image(init=np.full((H, W, 3), 0.5, np.float32))
+    result = recipes.class_visualization(model, [0, 3], smooth=0.1, shrink=0.1, param=grey, **options)
     assert result.images.shape == (2, 1, H, W, 3) and result.names[1].startswith("logits:3")
     drawn = np.asarray(model(jnp.asarray(result.images[:, 0])))
     start = np.asarray(model(jnp.full((1, H, W, 3), 0.5)))[0]
@@ -274,7 +306,38 @@ def test_tiles_have_no_seams(model):
     assert tile.shape == (H, W, 3) and np.ptp(tile) > 0.3
     assert seam(tile) < 1.5 < seam(plain) or seam(tile) < 0.8 * seam(plain)
     with pytest.raises(ValueError, match="scales="):
-        recipes.tileable(model, f"{LAYER}:1", scales=(0.1, 1))
+        recipes.tileable(model, f"{LAYER}:1", scales=(0, 1))
+    with pytest.raises(ValueError, match="angles="):
+        recipes.tileable(model, f"{LAYER}:1", angles=-1)
+
+
+class Stop(Exception):
+    """Carries what a recipe was about to render."""
+
+
+def rendered(monkeypatch, module, recipe):
+    """The arguments that a recipe gives to `render`, which does not run."""
+
+    def stop(*args, **options):
+        raise Stop(args, options)
+
+    with monkeypatch.context() as patch, pytest.raises(Stop) as stopped:
+        patch.setattr(f"jaxlens.recipes.{module}.render", stop)
+        recipe()
+    return stopped.value.args
+
+
+@pytest.mark.parametrize("size", [(32, 128), (16, 128), (64, 32)])
+@pytest.mark.parametrize(("scales", "angles"), [((0.5, 0.6), 10), ((0.7, 1.2), 90), ((1, 1), 0)])
+def test_a_window_of_the_tiling_shows_nothing_else(model, monkeypatch, size, scales, angles):
+    """Ones stay ones under the recipe's own transforms, whatever is drawn."""
+    _, options = rendered(
+        monkeypatch, "_endless", lambda: recipes.tileable(model, f"{LAYER}:1", size=size, scales=scales, angles=angles)
+    )
+    chain = jax.jit(transform.compose(options["transforms"]))
+    ones = jnp.ones((1, *size, 3))
+    for seed in range(10):
+        np.testing.assert_allclose(chain(jax.random.key(seed), ones), ones, atol=1e-4)
 
 
 def test_opacity_goes_where_the_objective_is(model):
@@ -319,6 +382,95 @@ def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
         ]
         assert np.corrcoef(sizes[0].ravel(), sizes[1].ravel())[0, 1] > 0.999
         assert np.abs(drawn - photograph).mean() > 1e-3
+
+
+def test_styles_in_a_batch(model, photos, programs):
+    """Two contents with one style, and one content with two, are each alone."""
+    style = np.asarray(jax.random.uniform(jax.random.key(1), (2, H + 8, W + 4, 3)))
+    options = {"content_layers": "blocks.1.conv1", "style_layers": "stem", "steps": 3, "progress": False, "batch": 2}
+    for content, manner in ((photos, style[:1]), (photos[:1], style), (photos, style)):
+        programs.clear()
+        both = recipes.style_transfer(model, content, manner, **options)
+        assert len(programs) <= 1 and both.images.shape == (2, 1, H, W, 3)
+        alone = recipes.style_transfer(model, content[-1], manner[-1], **options)
+        np.testing.assert_allclose(both.images[1], alone.images[0], atol=1e-3)
+    with pytest.raises(ValueError, match="content holds 2 pictures and style 3"):
+        recipes.style_transfer(model, photos, np.concatenate([style, style[:1]]), **options)
+
+
+MOVED = {"steps": 3, "progress": False, "transforms": [transform.pad(2), transform.jitter(4)], "redirect_steps": 0}
+ALONE = {
+    "invert": lambda m, x: recipes.invert(m, x, "head", batch=3, **MOVED),
+    "caricature": lambda m, x: recipes.caricature(m, x, LAYER, batch=3, **MOVED),
+    "accentuate": lambda m, x: recipes.accentuate(m, x, f"{LAYER}:1", layer="stem", batch=3, **MOVED),
+    "adversarial": lambda m, x: recipes.adversarial(m, x, 2, batch=3, **MOVED),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_picture_does_not_depend_on_its_neighbours(model, photos, name, programs):
+    """Alone as in a batch, although targets and balances are measured; and other pictures are no new program."""
+    three = np.stack([*photos, photos[0] * 0.5])
+    together = ALONE[name](model, three)
+    count = len(programs)
+    ALONE[name](model, three[::-1] * 0.9)
+    assert len(programs) == count
+    np.testing.assert_allclose(ALONE[name](model, three[2:]).images[0], together.images[2], atol=2e-3)
+
+
+def test_the_balance_is_the_ratio_of_gradients(model, photos, monkeypatch):
+    """The weight of the distance, against gradients taken here."""
+    accentuated = lambda: recipes.accentuate(model, photos[:1], f"{LAYER}:1", layer="stem", strength=2.0)  # noqa: E731
+    (_, goal), _ = rendered(monkeypatch, "_near", accentuated)
+    p = param.image(init=photos[0])
+    theta = p.init(jax.random.key(0))
+    theta = theta + 0.01 * jax.random.normal(jax.random.key(0), theta.shape)
+
+    def score(theta, kept):
+        pair = jnp.concatenate([p.to_image(theta), jnp.asarray(photos[:1])])
+        a = run(model, pair, ("stem", LAYER))
+        return jnp.linalg.norm(a["stem"][0] - a["stem"][1], axis=-1).mean() if kept else a[LAYER][:1, ..., 1].mean()
+
+    sizes = [float(jnp.abs(jax.grad(score)(theta, kept)).sum()) for kept in (False, True)]
+    weights = [abs(float(np.ravel(leaf)[0])) for leaf in jax.tree.leaves(goal) if np.size(leaf) == 1]
+    assert any(abs(weight / (2 * sizes[0] / sizes[1]) - 1) < 0.02 for weight in weights), (weights, sizes)
+
+
+def test_options_that_cannot_be(model, photos):
+    with pytest.raises(TypeError, match="param is not an option here"):
+        recipes.maco(model, f"{LAYER}:1", param=param.image(8))
+    with pytest.raises(ValueError, match="strength=-1"):
+        recipes.accentuate(model, photos, f"{LAYER}:1", strength=-1)
+    with pytest.raises(TypeError):
+        recipes.interpolate(model, "stem", ("stem", 2))
+    with pytest.raises(ValueError, match="ids="):
+        render.render(model, f"{LAYER}:1", ids=[1, 2])
+    with pytest.raises(ValueError, match="channel"):
+        render.evaluate(model, objectives.channel(LAYER, 999), photos[:1, None])
+
+
+def test_networks_of_one_channel():
+    """Every recipe that draws anew takes the network's own number of channels."""
+
+    def forward(params, x):
+        return jaxlens.site("maps", jax.nn.relu)(x * params["w"]).mean((1, 2))
+
+    net = jaxlens.Model.from_function(
+        forward, {"w": jnp.ones((1, 1, 1, 1))}, input_size=(16, 20), channels=1, preprocess=jnp.asarray
+    )
+    grey, quick = photo(16, 20, 1), {"steps": 1, "progress": False, "transforms": [], "redirect_steps": 0}
+    assert recipes.invert(net, grey, "maps", **quick).images.shape == (1, 1, 16, 20, 1)
+    assert recipes.caricature(net, grey, "maps", **quick).images.shape == (1, 1, 16, 20, 1)
+    assert recipes.accentuate(net, grey, "maps:0", **quick).images.shape == (1, 1, 16, 20, 1)
+    assert recipes.deepdream(net, grey, "maps", octaves=1, steps=1, jitter=0, progress=False).images.shape == (1, 1, 16, 20, 1)
+    assert recipes.tileable(net, "maps:0", size=(16, 20), steps=1, progress=False).images.shape == (1, 1, 16, 20, 1)
+    assert recipes.diversity(net, "maps:0", "maps", batch=2, size=(16, 20), **quick).images.shape == (1, 2, 16, 20, 1)
+
+
+def test_class_names_are_tasks_of_their_own(model):
+    named = model.replace(labels=("cat", "dog", "emu", "fox", "gnu"))
+    both = recipes.both_signs(named, objectives.class_logit("logits", ["cat", "dog"]), size=(H, W), steps=1, progress=False)
+    assert [name[0] == "-" for name in both.names] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("count", [16])

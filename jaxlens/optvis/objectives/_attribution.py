@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.model.interceptors import perturb
-from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective
+from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective, remembers
 from jaxlens.optvis.objectives._layer import check_range
 from jaxlens.optvis.objectives._parse import as_objective
 
@@ -31,8 +31,8 @@ class AttributionCompare(Objective):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The first layer only: the others are asked for in passes of their own."""
-        return self.through[:1]
+        """All that must be there; only the first one's values are used, the others are asked for in passes of their own."""
+        return tuple(dict.fromkeys([*self.through, *self.toward.layers]))
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         first = activations[self.through[0]]
@@ -69,6 +69,7 @@ class AttributionCompare(Objective):
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         check_range(self.batch, images, "batch", self.through[0])
         check_range(self.comp_batch, images, "comp_batch", self.through[0])
+        self.toward.check(shapes, 1)  # it sees the one image
 
     def describe(self, task: int = 0) -> str:
         return f"{self.toward.describe(task)} through {self.through[0]}"
@@ -103,4 +104,8 @@ def attribution_compare(
     objective = as_objective(toward)
     if isinstance(objective, list):
         raise ValueError("toward is a list: attribute to one objective at a time.")
+    if remembers(objective):
+        raise ValueError(f"toward={objective.describe()} remembers earlier steps, which an attribution cannot.")
+    if jax.tree.leaves(rule):
+        raise ValueError(f"rule={rule!r} holds arrays: attributions take rules.standard, guided, deconvnet or linearized.")
     return AttributionCompare(toward=objective, rule=rule, through=names, batch=batch, comp_batch=comp_batch)

@@ -74,6 +74,10 @@ def style_ema(
     rate = jnp.asarray(decay, jnp.float32)
     if not bool(((rate >= 0) & (rate < 1)).all()):
         raise ValueError(f"decay={decay!r} must be in [0, 1), such as 0.95.")
+    if not isinstance(difference_to, Mapping):
+        raise TypeError(
+            f"difference_to={difference_to!r} must be activations by layer: jaxlens.activations(model, image, layers)."
+        )
     plain = activation_difference(layers, loss_f, gram, difference_to, batch)
     terms = plain.terms if isinstance(plain, Sum) else (plain,)
     parts: list[Objective] = [

@@ -205,9 +205,12 @@ def children(objective: Objective) -> list[Objective]:
 
 def memories(objective: Objective, activations: Activations) -> dict[str, Array]:
     """What an objective and all its parts remember."""
-    own = objective.remember(activations)
+    own = dict(objective.remember(activations))
     for child in children(objective):
-        own |= memories(child, activations)
+        more = memories(child, activations)
+        if own.keys() & more.keys():
+            raise ValueError(f"Two parts of the objective remember the same, {', '.join(own.keys() & more.keys())}: use one.")
+        own |= more
     return own
 
 

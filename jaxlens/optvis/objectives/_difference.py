@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_images
 from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
@@ -111,7 +112,7 @@ def input_diff(orig_img: Any) -> Objective:
     """The distance from an image, `sqrt(mean (x - x0)**2)`; use a negative weight.
 
     Args:
-        orig_img: `[H, W, C]` in [0, 1], of the size of the images before transforms.
+        orig_img: `[H, W, C]` in [0, 1], of the size of the images before transforms; `[N, H, W, C]` for N tasks.
     """
-    target = jnp.asarray(orig_img, jnp.float32)
-    return activation_difference("input", mean_L2, None, {"input": target[0] if target.ndim == 4 else target})
+    target = check_images(orig_img, name="orig_img", channels=None, batched=getattr(orig_img, "ndim", 0) == 4)
+    return activation_difference("input", mean_L2, None, {"input": target})

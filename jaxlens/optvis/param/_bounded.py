@@ -58,6 +58,11 @@ class Masked(Wrapper):
         """The inner images where the mask is 1, the given ones where it is 0."""
         return self.inner.to_image(theta) * self.mask + self.images * (1 - self.mask)
 
+    def from_image(self, images: Float[Array, "b h w c"]) -> Any:
+        """The inner theta that gives these images, as near as [0, 1] allows; anything where the mask is 0."""
+        drawn = (images - self.images * (1 - self.mask)) / jnp.maximum(self.mask, 1e-6)
+        return self.inner.from_image(jnp.where(self.mask > 0, jnp.clip(drawn, 0, 1), images))
+
 
 @pytree
 class Beside(Wrapper):

@@ -103,6 +103,10 @@ def fourier_phase(
     spectrum = _spectrum(images)
     start = jnp.angle(spectrum).astype(jnp.float32)
     if magnitude is not None:
+        if np.shape(magnitude)[0] != images.shape[3]:
+            raise ValueError(
+                f"magnitude has shape {np.shape(magnitude)}, but init has {images.shape[3]} channels: give as many."
+            )
         return _phases(images.shape[2], images.shape[1], count, magnitude, start, standardize=False)
     x = _unbounded(images)
     moments = jnp.stack([x.mean((1, 2, 3)), x.std((1, 2, 3)) + EPSILON], axis=1)

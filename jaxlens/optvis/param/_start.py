@@ -12,6 +12,7 @@ from jaxlens._checks import check_images, check_int
 from jaxlens._pytree import pytree
 from jaxlens.optvis.param._base import Wrapper
 from jaxlens.optvis.param._image import StartingAt
+from jaxlens.optvis.param._pyramid import Total
 
 
 @pytree
@@ -60,11 +61,10 @@ def starting_at(param: Any, images: Any, steps: int = 1000, rate: int | float = 
 
 
 def _invertible(param: Any) -> bool:
-    inside = getattr(param, "inner", None)
-    if inside is None:
-        first = getattr(param, "parts", (None,))[0]
-        return hasattr(param, "from_image") and (first is None or _invertible(first))
-    return hasattr(param, "from_image") and _invertible(inside)
+    """Whether `from_image` works, all the way in."""
+    if type(param) is Total:
+        return _invertible(param.parts[0])
+    return hasattr(param, "from_image") and (not hasattr(param, "inner") or _invertible(param.inner))
 
 
 @functools.partial(jax.jit, static_argnames=("steps",))

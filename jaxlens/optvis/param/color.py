@@ -61,8 +61,12 @@ def check_matrix(decorrelate: Any) -> tuple[bool, Any]:
     """Whether colours are decorrelated, and by which matrix, its longest column of length 1; None is Lucid's."""
     if isinstance(decorrelate, bool | np.bool_):
         return bool(decorrelate), None
-    matrix = np.asarray(decorrelate, np.float64)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-9 * np.abs(matrix).max() ** 3:
+    try:
+        matrix = np.asarray(decorrelate, np.float64)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0)
+    fits = matrix.shape == (3, 3) and bool(np.isfinite(matrix).all())
+    if not fits or abs(np.linalg.det(matrix)) <= 1e-9 * np.abs(matrix).max() ** 3:
         raise ValueError(
             f"decorrelate={decorrelate!r} must be True, False, or an invertible 3x3 matrix whose column j is colour axis j in "
             "RGB, such as param.color.i1i2i3 or param.color.dataset_klt_matrix(images)."

@@ -43,6 +43,7 @@ def render(
     transforms: Any = None,
     optimizer: Any = None,
     seed: Any = 0,
+    ids: Any = None,
     batch: Any = None,
     thresholds: Sequence[int] = (),
     fixed_image_size: Any = None,
@@ -72,6 +73,8 @@ def render(
         optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
             new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
+        ids: what tells tasks apart for their random draws besides the seed, one int per task, instead of the numbers of their
+            objectives: where these are measured, and so differ in their last digits from batch to batch.
         batch: tasks per compiled batch; by default 64 per accelerator, and one for every two cores on a CPU, whose
             caches larger batches overflow.
         thresholds: steps after which to keep a snapshot.
@@ -107,6 +110,7 @@ def render(
     devices = list(devices or jax.local_devices())
     keys = _keys(seed, sum(len(places) for _, places in groups))
     total = sum(len(places) for _, places in groups)
+    names = None if ids is None else _check_ids(ids, total)
 
     parts: list[RenderResult] = []
     order: list[int] = []
@@ -120,8 +124,8 @@ def render(
                 for rows in _batches(len(places), per_batch):
                     tasks = [places[i] for i in dict.fromkeys(rows)]
                     chosen = jax.tree.map(lambda leaf, rows=rows: leaf[np.asarray(rows)], group)
-                    ids = np.asarray([_task_id(group, i) for i in rows], np.uint32)
-                    task_keys = _fold(keys[np.asarray([places[i] for i in rows])], ids)
+                    own_ids = [_task_id(group, i) if names is None else names[places[i]] for i in rows]
+                    task_keys = _fold(keys[np.asarray([places[i] for i in rows])], np.asarray(own_ids, np.uint32))
                     own = param.take([places[i] for i in rows]) if isinstance(param, Each) else param
                     batch_job = dataclasses.replace(job, param=own)
                     part, interrupted = run_batch(batch_job, chosen, task_keys, [group.describe(i) for i in rows], tasks)
@@ -156,6 +160,8 @@ def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int
     total = sum(len(places) for _, places in groups)
     if total != len(images):
         raise ValueError(f"images holds {len(images)} tasks, but the objective has {total}; they must be as many.")
+    for group, _ in groups:
+        _check_group(model, group, images.shape[1:], resize_to or images.shape[2:4])
     scores = np.zeros(total, np.float32)
     for group, places in groups:
         scores[places] = _program.evaluate(model, group, images[np.asarray(places)], resize_to)
@@ -225,15 +231,21 @@ def _check(
         raise ValueError(
             f"param and transforms make {moved.shape[-1]} channels, but {model.name} takes {model.channels}.{hint}"
         )
-    layers = [layer for layer in group.layers if layer != "input"]
-    shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
-    group.check(shapes | {"input": tuple(images.shape[1:])}, images.shape[0])
+    layers = _check_group(model, group, images.shape, seen)
     if redirect_steps is None:
         return REDIRECT_STEPS if layers and model.rule is None else 0
     if check_int(redirect_steps, "redirect_steps", low=0) and layers:
         # refuses nonlinearities that the rule does not know
         model.with_gradient_rule(redirected()).shapes((seen[0], seen[1]), layers)
     return redirect_steps
+
+
+def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[int, ...]) -> list[str]:
+    """Checks an objective against the layers' shapes for images `(B, H, W, C)` that the network sees at a size; its layers."""
+    layers = [layer for layer in group.layers if layer != "input"]
+    shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
+    group.check(shapes | {"input": tuple(images[1:])}, images[0])
+    return layers
 
 
 def _keys(seed: int | Array | Sequence[int], count: int) -> Array:
@@ -248,6 +260,13 @@ def _keys(seed: int | Array | Sequence[int], count: int) -> Array:
     if seeds.shape != (count,) or not np.issubdtype(seeds.dtype, np.integer):
         raise ValueError(f"seed={seed!r} must be an integer or a key, or {count} integers, one per task.")
     return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+
+
+def _check_ids(ids: Any, count: int) -> list[int]:
+    numbers = np.asarray(ids)
+    if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"ids={ids!r} must be {count} integers, one per task.")
+    return [int(number) % 2**32 for number in numbers]
 
 
 _fold = jax.jit(jax.vmap(jax.random.fold_in))

@@ -37,7 +37,7 @@ class Pad:
             return jnp.pad(images, widths, constant_values=jnp.asarray(grey, images.dtype))
         _, h, w, _ = images.shape
         room = min(h, w) - (self.mode == "reflect")
-        if self.mode != "edge" and self.w > room:
+        if self.mode in ("reflect", "symmetric") and self.w > room:
             raise ValueError(
                 f"pad w={self.w} with mode={self.mode!r} needs images larger than that, but they are {h}x{w}. "
                 f"Use w <= {room}, or mode='constant'."
@@ -55,7 +55,7 @@ def pad(w: int, mode: str = "reflect", constant_value: int | float | str = 0.5) 
         constant_value: the colour for mode "constant"; "uniform" draws one grey in [0, 1) per call.
 
     Raises:
-        ValueError: for an unknown mode; at the call, if there are not `w` pixels to mirror or wrap.
+        ValueError: for an unknown mode; at the call, if there are not `w` pixels to mirror.
     """
     w = check_int(w, "w", low=0)
     if not isinstance(mode, str) or mode.lower() not in MODES:
