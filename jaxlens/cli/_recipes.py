@@ -12,6 +12,8 @@ from PIL import Image
 from jaxlens import modelzoo, recipes
 from jaxlens.cli._render import DEFAULT_MODEL, check_writable, default_neurons
 from jaxlens.data import load_image, save_animation, save_image
+from jaxlens.data._animation import animation_format
+from jaxlens.data._image import picture_format
 from jaxlens.plot import contact_sheet, maco_display
 
 PICTURE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -29,6 +31,10 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
     @functools.wraps(command)
     def run(model: str, weights: str, out: Path, **options: Any) -> None:
+        if "fps" in options:  # before anything long runs
+            animation_format(out, options["fps"])
+        else:
+            picture_format(out, 4 if command.__name__ == "maco" else 3)
         check_writable(out.parent)
         network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
         command(network=network, out=out, **options)

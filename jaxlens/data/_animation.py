@@ -49,13 +49,7 @@ def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = 
         >>> save_animation("evolution.gif", pictures, fps=25)
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"path={str(path)!r} ends in {suffix!r}, but must end in one of {', '.join(_SUFFIXES)}.")
-    if not 0 < fps < np.inf:
-        raise ValueError(f"fps={fps} must be a number of frames per second above 0.")
-    if suffix in _PILLOW and fps > (fastest := 1000 // _PILLOW[suffix][2]):
-        raise ValueError(f"fps={fps} is too fast for {suffix}, which shows at most {fastest} frames per second.")
+    suffix = animation_format(path, fps)
     if hasattr(frames, "shape") and len(frames.shape) != 4:
         hint = " Add the first axis: frames[None]." if len(frames.shape) == 3 else ""
         raise ValueError(f"frames has shape {tuple(frames.shape)}, but [N, H, W, 3] is needed.{hint}")
@@ -65,6 +59,20 @@ def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = 
         else:
             _write_pillow(suffix, part, _checked(frames), fps, loop)
     return path
+
+
+def animation_format(path: Path, fps: float) -> str:
+    """The ending of a path, or an error if no animation of this speed can be written there."""
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"path={str(path)!r} ends in {suffix!r}, but must end in one of {', '.join(_SUFFIXES)}.")
+    if not 0 < fps < np.inf:
+        raise ValueError(f"fps={fps} must be a number of frames per second above 0.")
+    if suffix in _PILLOW and fps > (fastest := 1000 // _PILLOW[suffix][2]):
+        raise ValueError(f"fps={fps} is too fast for {suffix}, which shows at most {fastest} frames per second.")
+    if suffix == ".mp4":
+        _ffmpeg()
+    return suffix
 
 
 def _checked(frames: Iterable[Any]) -> Iterator[np.ndarray]:

@@ -41,15 +41,21 @@ def save_image(path: str | Path, image: np.ndarray) -> Path:
     path, pixels = Path(path), to_uint8(image)
     if pixels.ndim != 3:
         raise ValueError(f"image has shape {pixels.shape}, but one picture [H, W, C] is needed.")
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}, which Pillow does not write; .png and .jpg are common.")
-    if pixels.shape[-1] == 4 and kind == "JPEG":
-        raise ValueError(f"path={str(path)!r} cannot keep the opacity of image, which has 4 channels: use .png or .webp.")
+    kind = picture_format(path, pixels.shape[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as part:
         Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(part, format=kind)
     return path
+
+
+def picture_format(path: Path, channels: int = 3) -> str:
+    """Pillow's name of the format that a path's ending names, or an error if it cannot hold such a picture."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}, which Pillow does not write; .png and .jpg are common.")
+    if channels == 4 and kind == "JPEG":
+        raise ValueError(f"path={str(path)!r} cannot keep the opacity of image, which has 4 channels: use .png or .webp.")
+    return kind
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

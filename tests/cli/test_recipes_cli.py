@@ -69,5 +69,13 @@ def test_errors_are_one_line(pictures, tmp_path):
         and "layer='conv2d9' is not a layer of lensnet" in result.output
         and "Traceback" not in result.output
     )
+    for command, name, message in (
+        (("maco", "conv2d1:3"), "m.jpg", "cannot keep the opacity"),
+        (("tile", "conv2d1:3"), "t.xyz", "ends in '.xyz'"),
+        (("zoom", pictures / "wide.png"), "z.jpg", "must end in one of .gif"),
+        (("zoom", pictures / "wide.png", "--fps", 90), "z.gif", "too fast for .gif"),
+    ):
+        result = run(*command, "--model", "none of them", "--out", tmp_path / name)  # refused before the network is looked for
+        assert result.exit_code == 1 and message in result.output
     result = run("invert", pictures / "wide.png", *EARLY, "--layer", "conv2d0", "--out", tmp_path / "x.png")
     assert result.exit_code == 2 and "inverting takes one" in result.output
