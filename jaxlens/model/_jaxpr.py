@@ -51,10 +51,12 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a rule wants: whose own gradient is accepted, and whether max-pools are to be replaced."""
+    """What a rule wants: whose own gradient is accepted, whether max-pools are to be replaced, and whether every function that
+    depends on the image is to be seen from within, also those that keep their own gradient under gradient rules."""
 
     allow: frozenset[str]
     pools: bool
+    inside: bool = False
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -113,20 +115,34 @@ class Program:
         On the gradient's path, `relu(kind, x, y)` stands in for every ReLU `y` of `x`, and `pool(equation, x, y)` for every
         max-pool that the rule asked for.
         """
-        given, made = dict(zip(self.inputs, leaves, strict=True)), dict[Step, list[Any]]()
         replaced, pooled = set(self.relus), set(self.pools)
+
+        def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
+            out = evaluate(step, [read(value) for value in step.operands])
+            if step in replaced:
+                return [relu(step.relu.kind, read(step.relu.source), out[0])]  # type: ignore[union-attr]
+            if step in pooled and pool is not None:
+                return [pool(step.equation, read(step.operands[0]), out[0])]
+            return out
+
+        return self.walk(leaves, each)[0]
+
+    def walk(
+        self, leaves: Sequence[Any], each: Callable[[Step, Callable[[Value], Any]], list[Any]]
+    ) -> tuple[Any, Callable[[Value], Any]]:
+        """Evaluates the program, where `each(step, read)` gives the results of a step.
+
+        Returns what the function returned, and a function that reads any value of the program.
+        """
+        given, made = dict(zip(self.inputs, leaves, strict=True)), dict[Step, list[Any]]()
 
         def read(value: Value) -> Any:
             return made[value.maker][value.index] if value.maker else given.get(value, value.array)
 
         for step in self.steps:
             with jax.named_scope(step.path) if step.path else contextlib.nullcontext():
-                made[step] = _evaluate(step, [read(value) for value in step.operands])
-                if step in replaced:
-                    made[step] = [relu(step.relu.kind, read(step.relu.source), made[step][0])]  # type: ignore[union-attr]
-                elif step in pooled and pool is not None:
-                    made[step] = [pool(step.equation, read(step.operands[0]), made[step][0])]
-        return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs])
+                made[step] = each(step, read)
+        return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs]), read
 
 
 def pools_wanted() -> bool:
@@ -134,16 +150,21 @@ def pools_wanted() -> bool:
     return _POOLS_WANTED.get()
 
 
-def trace(fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = (), pools: bool = False) -> Program:
-    """Traces `fn(*args)`, where the leaves of the first argument are the image; with `pools` it finds max-pools too."""
-    token = _POOLS_WANTED.set(pools)
+def trace(
+    fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = (), pools: bool = False, inside: bool = False
+) -> Program:
+    """Traces `fn(*args)`, where the leaves of the first argument are the image.
+
+    With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included.
+    """
+    token = _POOLS_WANTED.set(pools or inside)
     try:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     finally:
         _POOLS_WANTED.reset(token)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
-    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools))
+    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools, inside))
     steps = _needed(steps, outputs)
     return Program(inputs, outputs, steps, _gradient_path(steps, outputs), jax.tree.structure(shapes))
 
@@ -164,14 +185,18 @@ def _flatten(
     for equation in jaxpr.eqns:
         step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
         name, depends = _name(equation), any(value.depends for value in step.operands)
-        kept = name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/")))
+        kept = not asked.inside and (name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/"))))
         if asked.pools and depends and name.startswith(MARK) and "max_pool" in name and name not in asked.allow:
             step.problems = (Problem(name, "marked as keeping its own gradient", step.where, pool=True),)
         if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
             inner, outputs = _inline(step, name, asked)
             path_inside = _gradient_path(inner, outputs)
             # (the largest logit inside a softmax is no pool)
-            if step.name in _INLINED or any(part.relu or (part.pool and "window" in part.name) for part in path_inside):
+            if (
+                step.name in _INLINED
+                or asked.inside
+                or any(part.relu or (part.pool and "window" in part.name) for part in path_inside)
+            ):
                 steps += inner
                 env |= dict(zip(equation.outvars, outputs, strict=True))
                 continue
@@ -258,7 +283,7 @@ def _carriers(values: Sequence[Value]) -> set[Step | None]:
     return {value.maker for value in values if value.depends and value.inexact}
 
 
-def _evaluate(step: Step, arrays: list[Any]) -> list[Any]:
+def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
     """The results of one equation, by JAX's own evaluator on a jaxpr of just this equation."""
     equation = step.equation
     reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images, check_images
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer
-from jaxlens.model._interceptors import bind
+from jaxlens.model._interceptors import Replace, bind
+from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET
 from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
@@ -109,6 +110,11 @@ class Model:
         """Whether the rule knows every nonlinearity on the way to `layers`."""
         names = tuple(self.resolve(layer) for layer in layers)
         return _accepts(self._architecture, self.input_size, names, *_layer.avals(rule))
+
+    def leads_to(self, layer: str, layers: Sequence[str]) -> bool:
+        """Whether what `layer` outputs can change what any of `layers` does."""
+        names = tuple(self.resolve(name) for name in layers)
+        return _leads_to(self._architecture, self.input_size, self.resolve(layer), names)
 
     def replace(self, **changes: Any) -> "Model":
         """A copy with some attributes changed."""
@@ -231,6 +237,28 @@ def _accepts(
     except GradientRuleError:
         return False
     return True
+
+
+@functools.lru_cache(maxsize=1024)
+def _leads_to(architecture: _layer.Architecture, input_size: _layer.Size, layer: str, names: tuple[str, ...]) -> bool:
+    """Whether the outputs depend on values put in place of the layer's."""
+    shape = dict(_shapes(architecture, input_size, (layer,), input_size))[layer]
+    image = jax.ShapeDtypeStruct((1, *input_size, architecture.channels), jnp.float32)
+    values = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+    def call(values: jax.Array, image: jax.Array, params: Any) -> dict[str, Array]:
+        model = Model(
+            params=params,
+            forward=architecture.forward,
+            preprocess=architecture.preprocess,
+            input_size=input_size,
+            channels=architecture.channels,
+        )
+        given = () if layer == "input" else (Replace(value=values, layer=layer),)
+        return run(model, values if layer == "input" else image, names, given)
+
+    program = trace(call, (values, image, architecture.params()))
+    return any(value.depends for value in program.outputs)
 
 
 def _abstract_run(

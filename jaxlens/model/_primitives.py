@@ -47,6 +47,11 @@ LINEAR_IN = {
     "scatter-sub": (0, 2),
     "triangular_solve": (1,),
 }
+# Functions of one number, if one operand depends on the image.
+NONLINEAR = _set("""
+    abs acos acosh asin asinh atan atanh cbrt clamp cos cosh digamma div erf erf_inv erfc exp exp2 expm1 integer_pow lgamma log
+    log1p logistic max min mul pow rsqrt sign sin sinh sqrt square tan tanh
+""")
 # One output element per input element, so `max(f(x), g(x))` of two of them is an activation and not a pool.
 _POINTWISE = _set("""
     add add_any sub mul div neg max min clamp select_n convert_element_type reduce_precision copy name stop_gradient

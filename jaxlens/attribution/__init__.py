@@ -1,0 +1,31 @@
+"""Attribution."""
+
+from jaxlens.attribution._building_blocks import channel_attribution as channel_attribution
+from jaxlens.attribution._building_blocks import channel_to_channel as channel_to_channel
+from jaxlens.attribution._building_blocks import group_attribution as group_attribution
+from jaxlens.attribution._building_blocks import spatial_attribution as spatial_attribution
+from jaxlens.attribution._building_blocks import spatial_to_spatial as spatial_to_spatial
+from jaxlens.attribution._conductance import conductance as conductance
+from jaxlens.attribution._conductance import neuron_conductance as neuron_conductance
+from jaxlens.attribution._deep_lift import UnsupportedError as UnsupportedError
+from jaxlens.attribution._deep_lift import deep_lift as deep_lift
+from jaxlens.attribution._deep_lift import deep_lift_shap as deep_lift_shap
+from jaxlens.attribution._full_grad import full_grad as full_grad
+from jaxlens.attribution._gradient import deconvnet as deconvnet
+from jaxlens.attribution._gradient import guided_backprop as guided_backprop
+from jaxlens.attribution._gradient import input_x_gradient as input_x_gradient
+from jaxlens.attribution._gradient import saliency as saliency
+from jaxlens.attribution._lrp import lrp as lrp
+from jaxlens.attribution._maps import normalize as normalize
+from jaxlens.attribution._maps import relu as relu
+from jaxlens.attribution._maps import resize as resize
+from jaxlens.attribution._maps import sum_channels as sum_channels
+from jaxlens.attribution._noise import noise_tunnel as noise_tunnel
+from jaxlens.attribution._noise import smooth_grad as smooth_grad
+from jaxlens.attribution._noise import smooth_grad_squared as smooth_grad_squared
+from jaxlens.attribution._noise import var_grad as var_grad
+from jaxlens.attribution._path import expected_gradients as expected_gradients
+from jaxlens.attribution._path import integrated_gradients as integrated_gradients
+from jaxlens.attribution._path import internal_influence as internal_influence
+from jaxlens.attribution._result import Attribution as Attribution
+from jaxlens.attribution._result import IncompleteWarning as IncompleteWarning

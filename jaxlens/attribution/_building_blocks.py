@@ -1,0 +1,234 @@
+"""Attribution to the channels, positions and groups of a layer, and from one layer to another, as in "The Building Blocks of
+Interpretability" (Olah et al. 2018, doi:10.23915/distill.00010)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._gradient import gradients, total
+from jaxlens.attribution._masked import scores_of
+from jaxlens.attribution._path import StraightLine
+from jaxlens.attribution._quadrature import nodes
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._samples import gradient_sums
+from jaxlens.model import Model
+from jaxlens.optvis.objectives import Objective
+
+
+def spatial_attribution(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    steps: int | None = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """`sum over channels of A * d score / d A`: what each position of a layer does for the target, `[B, h, w, 1]`.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`. "Why this class and not that one" is a target too:
+            `class_logit("logits", "tabby") - class_logit("logits", "beagle")`.
+        layer: a map.
+        steps: None takes one gradient, as the article does; a number averages that many along the way from activations of zero
+            to those of the image, so that values add up to `score - score at zero activations` (`delta`); the article's
+            notebook: 100.
+        progress: show a bar when it takes longer than two seconds.
+
+    A gradient rule of the model is honoured: `model.with_gradient_rule(rules.standard(pools="l2"))` is the article's smoother
+    one.
+    """
+    query = _ask_map(model, images, target, layer, "spatial_attribution")
+    products = _products(query, steps, chunk, progress)
+    return _finish("spatial_attribution", query, products, products.sum(-1, keepdims=True), steps, chunk)
+
+
+def channel_attribution(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    steps: int | None = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """`sum over positions of A * d score / d A`: what each channel of a layer does for the target, `[B, C]`.
+
+    Args: see `spatial_attribution`; any layer with channels.
+    """
+    query = ask(model, images, target, layer=layer, baseline=jnp.zeros(_shape(model, images, layer)))
+    products = _products(query, steps, chunk, progress)
+    values = products.reshape(query.count, -1, products.shape[-1]).sum(1)
+    return _finish("channel_attribution", query, products, values, steps, chunk)
+
+
+def group_attribution(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    spatial: Float[Array, "b h w g"],
+    channels: Float[Array, "g c"],
+    steps: int | None = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """What groups of neurons do for the target, `[B, G]`: `sum (spatial_g x channels_g) * d score / d A`.
+
+    A factorisation of a layer's activations, `A ~ sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes
+    G groups of neurons of its C channels. `delta` is their sum minus that of `A * d score / d A`: what the factorisation
+    leaves out.
+
+    Args:
+        layer, steps and others: see `spatial_attribution`.
+        spatial: how much of each group is at each position.
+        channels: how much of each channel is in each group.
+    """
+    query = _ask_map(model, images, target, layer, "group_attribution")
+    spatial, channels = jnp.asarray(spatial), jnp.asarray(channels)
+    count, groups = query.values.shape[:-1], channels.shape[0]
+    if spatial.shape != (*count, groups) or channels.shape != (groups, query.values.shape[-1]):
+        raise ValueError(
+            f"spatial {spatial.shape} and channels {channels.shape} must be {(*count, 'G')} and "
+            f"{('G', query.values.shape[-1])} for layer {query.layer!r}."
+        )
+    gradient = _gradient(query, steps, chunk, progress)
+    values = jnp.einsum("bhwg,gc,bhwc->bg", spatial, channels, gradient, precision=jax.lax.Precision.HIGHEST)
+    scores = scores_of(query, query.values, chunk)
+    delta = values.sum(-1) - total(query.values * gradient)
+    return Attribution(values=values, scores=scores, delta=delta, method="group_attribution", layer=query.layer)
+
+
+@pytree
+class PositionNorm(Objective):
+    """The length of a layer's vector at one position, counted row by row."""
+
+    index: Int[Array, ""] = field(rank=0)
+    layer: str = field(static=True)
+
+    def __call__(self, activations: Any) -> Float[Array, ""]:
+        flat = activations[self.layer].reshape(-1, activations[self.layer].shape[-1])
+        square = jnp.square(jnp.take(flat, self.index, axis=0)).sum()
+        return jnp.sqrt(jnp.maximum(square, 1e-12))  # no gradient where nothing is active, and no NaN
+
+    def describe(self, task: int = 0) -> str:
+        return f"|{self.layer}|"
+
+
+@pytree
+class ChannelSum(Objective):
+    """A channel's sum over positions."""
+
+    index: Int[Array, ""] = field(rank=0)
+    layer: str = field(static=True)
+
+    def __call__(self, activations: Any) -> Float[Array, ""]:
+        return jnp.take(activations[self.layer], self.index, axis=-1).sum()
+
+    def describe(self, task: int = 0) -> str:
+        return f"sum {self.layer}"
+
+
+def spatial_to_spatial(
+    model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
+) -> Float[Array, "b h2 w2 h w"]:
+    """What each position of `layer` does for each position of a later layer `to`, `[B, h2, w2, h, w]`.
+
+    `sum over channels of A * d |A2[i, j]| / d A` with the Euclidean norm of the later layer's vector there, as the article's
+    connected saliency maps. One gradient for each position of `to`; `chunk` of them at a time.
+    """
+    query, shape = _ask_between(model, images, layer, to, PositionNorm)
+    if len(shape) != 3 or query.values.ndim != 4:
+        raise ValueError(f"layer={layer!r} and to={to!r} must be maps; they are {query.values.shape[1:]} and {shape}.")
+    found = _between(query, shape[0] * shape[1], False, chunk, progress)
+    return found.reshape(query.count, *shape[:2], *query.values.shape[1:3])
+
+
+def channel_to_channel(
+    model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
+) -> Float[Array, "b c2 c"]:
+    """What each channel of `layer` does for each channel of a later layer `to`, `[B, C2, C]`.
+
+    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. One gradient for each channel of `to`; `chunk` of them
+    at a time.
+    """
+    query, shape = _ask_between(model, images, layer, to, ChannelSum)
+    return _between(query, shape[-1], True, chunk, progress)
+
+
+def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> tuple[Query, tuple[int, ...]]:
+    name = model.resolve(to)
+    query = ask(model, images, kind(index=jnp.asarray(0), layer=name), layer=layer)
+    return query, _shape(model, query.images, name)
+
+
+@pytree
+class _Between:
+    query: Query
+    outputs: Any
+    channels: bool = field(static=True)
+
+
+def _between(query: Query, outputs: int, channels: bool, chunk: int | None, progress: bool) -> jax.Array:
+    inner = query.values.shape[-1] if channels else query.values[0, ..., 0].size
+    state = jnp.zeros((query.count * outputs, inner), query.values.dtype)
+    context = _Between(query=query, outputs=jnp.asarray(outputs), channels=channels)
+    found = fold(_attribute, context, state, query.count * outputs, chunk, progress, "between layers")
+    return found.reshape(query.count, outputs, inner)
+
+
+@jax.jit
+def _attribute(context: _Between, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    image, output = index // context.outputs, index % context.outputs
+    query = context.query.at(image)
+    target = type(query.target)(index=output, layer=query.target.layer)
+    values, _, gradient = query.replace(target=target).look(query.images)
+    products = (values * gradient).reshape(index.shape[0], -1, values.shape[-1])
+    return state.at[index].set(products.sum(1) if context.channels else products.sum(2))
+
+
+def _shape(model: Model, images: Any, layer: str) -> tuple[int, ...]:
+    name = model.resolve(layer)
+    height, width = jnp.shape(images)[1:3]
+    return model.shapes((height, width), [name])[name]
+
+
+def _ask_map(model: Model, images: Any, target: Any, layer: str, method: str) -> Query:
+    shape = _shape(model, images, layer)
+    if len(shape) != 3:
+        raise ValueError(f"layer={layer!r} of {model.name} is no map but of shape {shape}: {method} needs [H, W, C].")
+    return ask(model, images, target, layer=layer, baseline=jnp.zeros(shape))
+
+
+def _gradient(query: Query, steps: int | None, chunk: int | None, progress: bool) -> jax.Array:
+    """One gradient at the layer, or its mean on the way from the baseline."""
+    if steps is None:
+        return gradients(query, chunk)[1]
+    steps = check_int(steps, "steps", low=1)
+    points, weights = map(jnp.asarray, nodes("gausslegendre", steps))
+    line = StraightLine(points=points, weights=weights)
+    return gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="path").first
+
+
+def _products(query: Query, steps: int | None, chunk: int | None, progress: bool) -> jax.Array:
+    return query.values * _gradient(query, steps, chunk, progress)
+
+
+def _finish(
+    method: str, query: Query, products: jax.Array, values: jax.Array, steps: int | None, chunk: int | None
+) -> Attribution:
+    scores = scores_of(query, query.values, chunk)
+    if steps is None:
+        return Attribution(values=values, scores=scores, method=method, layer=query.layer)
+    start = scores_of(query, query.baseline, chunk)
+    delta = total(products) - (scores - start)
+    return Attribution(values=values, scores=scores, delta=delta, baseline_scores=start, method=method, layer=query.layer)

@@ -1,0 +1,159 @@
+"""Conductance: how much of the way from a baseline image passes through each neuron of a layer."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import pytree
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._masked import scores_of
+from jaxlens.attribution._path import start_image
+from jaxlens.attribution._query import INPUT, Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._samples import over
+from jaxlens.model import Model
+from jaxlens.model._model import run
+
+PLACES = {"middle": 0.5, "left": 0.0, "right": 1.0}
+Place = Literal["middle", "left", "right"]
+
+
+@pytree
+class _Path:
+    """The straight line between baseline images and images, in steps."""
+
+    query: Query
+    start: Float[Array, "b h w c"]
+    steps: Any
+    place: Any  # of the gradient within a step
+    neuron: Any = None  # a mask over the layer's values, or None
+
+
+def conductance(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    baseline: Any = None,
+    steps: int = 50,
+    rule: Place = "middle",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """`integral of d score / d h * d h` at a layer, while the image moves from the baseline image in a straight line.
+
+    Dhamdhere et al. 2018, arXiv:1805.12233, as `sum over k of d score / d h * (h(k+1) - h(k))` (Shrikumar et al. 2018,
+    arXiv:1807.09946): integrated gradients, split over the neurons of the layer. Adds up to `score(x) - score(x')` for layers
+    that everything passes through.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`.
+        layer: whose neurons share the difference in score.
+        baseline: an image for all: a number or `[H, W, C]`; black by default.
+        steps: of the path; one gradient each, and the layer's values at both ends of each.
+        rule: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or "right"
+            end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    path = _path(model, images, target, layer, baseline, steps, rule)
+    query = path.query
+    values = fold(_conduct, path, jnp.zeros_like(query.values), query.count * steps, chunk, progress, "conductance")
+    return _finish("conductance", query, path.start, values, query.layer, chunk)
+
+
+def neuron_conductance(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    neuron: Any,
+    baseline: Any = None,
+    steps: int = 50,
+    rule: Place = "middle",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The part of integrated gradients that passes through one neuron: `integral of d score / d h_j * d h_j / d x_i * dx_i`.
+
+    Its sum over the neurons of a layer that everything passes through is `integrated_gradients`; its sum over the image is that
+    neuron's `conductance`. Dhamdhere et al. 2018, arXiv:1805.12233.
+
+    Args:
+        neuron: a channel (all its positions), or a position `(row, column, channel)` of a map.
+        Others: see `conductance`.
+    """
+    path = _path(model, images, target, layer, baseline, steps, rule)
+    query = path.query
+    path = dataclasses.replace(path, neuron=_mask(neuron, query))
+    flow = fold(_through, path, jnp.zeros_like(query.images), query.count * steps, chunk, progress, "neuron conductance")
+    values = flow * (query.images - path.start) / steps
+    found = scores_of(query.replace(layer=INPUT), query.images, chunk)
+    return Attribution(values=values, scores=found, method="neuron_conductance", layer=INPUT)
+
+
+def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, rule: str) -> _Path:
+    check_choice(rule, "rule", PLACES)
+    check_int(steps, "steps", low=1)
+    query = ask(model, images, target, layer=layer)
+    start = start_image(model, query, baseline)
+    return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[rule]))
+
+
+def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Array:
+    start = jnp.broadcast_to(path.start, query.images.shape)
+    return start + over((sample + offset) / path.steps, query.images) * (query.images - start)
+
+
+@jax.jit
+def _conduct(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    steps = path.steps.astype(int)
+    image, sample = index // steps, index % steps
+    query = path.query.at(image)
+    gradient = query.look(_points(path, query, sample, path.place))[2]
+    ends = (_at_layer(query, _points(path, query, sample, offset)) for offset in (0, 1))
+    left, right = ends
+    return state.at[image].add(jnp.where(over(alive, gradient), gradient * (right - left), 0))
+
+
+@jax.jit
+def _through(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    steps = path.steps.astype(int)
+    image, sample = index // steps, index % steps
+    query = path.query.at(image)
+    images = _points(path, query, sample, path.place)
+    gradient = query.look(images)[2] * path.neuron
+    found = jax.vjp(lambda images: _at_layer(query, images), images)[1](gradient)[0]
+    return state.at[image].add(jnp.where(over(alive, found), found, 0))
+
+
+def _at_layer(query: Query, images: jax.Array) -> jax.Array:
+    return run(query.model, images, (query.layer,))[query.layer] if query.layer != INPUT else images
+
+
+def _mask(neuron: Any, query: Query) -> jax.Array:
+    """1 at the neuron, `[1, ...]`."""
+    shape = query.values.shape[1:]
+    place = (neuron,) if np.ndim(neuron) == 0 else tuple(neuron)
+    if len(place) not in (1, len(shape)):
+        raise ValueError(
+            f"neuron={neuron!r} must be a channel, or {len(shape)} numbers for layer {query.layer!r} of shape {shape}."
+        )
+    counts = shape[-len(place) :]
+    place = tuple(check_int(n, "neuron", low=0, high=count - 1) for n, count in zip(place, counts, strict=True))
+    return jnp.zeros((1, *shape), query.values.dtype).at[(..., *place)].set(1)
+
+
+def _finish(method: str, query: Query, start: jax.Array, values: jax.Array, layer: str, chunk: int | None) -> Attribution:
+    at_input = query.replace(layer=INPUT)
+    scores = scores_of(at_input, query.images, chunk)
+    begin = scores_of(at_input, jnp.broadcast_to(start, query.images.shape), chunk)
+    delta = total(values) - (scores - begin)
+    return Attribution(values=values, scores=scores, delta=delta, baseline_scores=begin, method=method, layer=layer)

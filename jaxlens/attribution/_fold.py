@@ -1,0 +1,47 @@
+"""Work in chunks: as many network evaluations at a time as memory should hold, whatever their number."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from tqdm import tqdm
+
+from jaxlens._checks import check_int
+
+# Evaluations at a time, by default. On a CPU more gain nothing; an accelerator needs many to be busy.
+CPU_CHUNK, ACCELERATOR_CHUNK = 16, 128
+PATIENCE = 2.0  # seconds before a progress bar shows
+
+Step = Callable[[Any, Any, jax.Array, jax.Array], Any]
+
+
+def chunk_size(chunk: int | None, count: int) -> int:
+    """How many of `count` evaluations to make at a time."""
+    if chunk is None:
+        chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
+    return min(check_int(chunk, "chunk", low=1), count)
+
+
+def fold(step: Step, context: Any, state: Any, count: int, chunk: int | None, progress: bool, label: str) -> Any:
+    """`state = step(context, state, index, alive)` until each of `0..count - 1` was in `index` once.
+
+    `index` are `chunk` numbers; those beyond the end repeat the last one and are not `alive`. Memory depends on `chunk`, not on
+    `count`, and another `count` compiles nothing anew. Driven from Python, with a progress bar, where values are known; inside
+    `jit` or `vmap` it is one loop in the program.
+    """
+    size = chunk_size(chunk, count)
+
+    def numbers(start: Any) -> tuple[jax.Array, jax.Array]:
+        index = start + jnp.arange(size)
+        return jnp.minimum(index, count - 1), index < count
+
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((context, state))):
+        body = lambda i, state: step(context, state, *numbers(i * size))  # noqa: E731
+        return jax.lax.fori_loop(0, -(-count // size), body, state)
+    starts = range(0, count, size)
+    for start in tqdm(starts, desc=label, delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
+        state = step(context, state, *numbers(start))
+        jax.block_until_ready(state)  # a bar that runs ahead of the work tells nothing
+    return state

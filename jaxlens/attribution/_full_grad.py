@@ -1,0 +1,111 @@
+"""FullGrad: input x gradient, and what every bias of the network adds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlens._checks import Images
+from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._gradient import total
+from jaxlens.attribution._maps import resize
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
+
+
+def full_grad(
+    model: Model, images: Images, target: Any = None, *, absolute: bool = True, chunk: int | None = None
+) -> Attribution:
+    """`|x d score / d x| + sum over biases b of |b d score / d b|`, each at the place in the picture where it is added.
+
+    Srinivas and Fleuret 2019, arXiv:1905.00780. For networks of ReLUs and max-pools the signed terms add up to the score
+    exactly: `delta` is what they miss (networks with other nonlinearities miss more). A bias is whatever does not depend on
+    the image and is
+    added to something that does: those of convolutions and batch norms, and of the normalisation of the image.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`.
+        absolute: absolute values, channel by channel, as in the paper; False keeps signs, and then the map adds up to the
+            score.
+
+    Returns: values `[B, H, W, 1]`; maps of biases are resized bilinearly and keep their sums. Biases without a place (after
+        the maps have been averaged) are spread evenly.
+
+    Differs from the paper and pytorch-grad-cam: maps of different layers are not rescaled to [0, 1] each before they are
+    added, so that a layer counts as much as it adds to the score.
+    """
+    query = ask(model, images, target)
+    query = query.replace(model=model.with_gradient_rule(None))
+    size = query.count if chunk is None else chunk_size(chunk, query.count)
+    parts = [_full(query.at(slice(start, start + size)), absolute) for start in range(0, query.count, size)]
+    values, sums, scores = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+    return Attribution(values=values, scores=scores, delta=sums - scores, method="full_grad")
+
+
+def _full(query: Query, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return _full_absolute(query) if absolute else _full_signed(query)
+
+
+def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
+    """Input x gradient, bias x gradient of every bias, and the scores."""
+    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
+    rest, added = jax.tree.leaves(query), _biases(program)
+    number = {step: i for i, step in enumerate(added)}
+
+    def scores(values: Any, shifts: Any) -> Any:
+        biases: list[Any] = [None] * len(added)
+
+        def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
+            now = [read(value) for value in step.operands]
+            out = evaluate(step, now)
+            if step in added:
+                i, sign = added[step]
+                biases[number[step]] = sign * jnp.broadcast_to(now[i], out[0].shape)
+                out = [out[0] + shifts[number[step]]]
+            return out
+
+        return program.walk([values, *rest], each)[0], biases
+
+    zeros = [jnp.zeros(aval.shape, aval.dtype) for aval in (step.equation.outvars[0].aval for step in added)]
+    found, back, biases = jax.vjp(scores, query.values, zeros, has_aux=True)
+    gradient, shifts = back(jnp.ones_like(found))
+    return [query.values * gradient, *(b * g for b, g in zip(biases, shifts, strict=True))], found
+
+
+def _biases(program: Program) -> dict[Step, tuple[int, int]]:
+    """The additions on the gradient's path with one operand that does not depend on the image: which one, and its sign."""
+    found = {}
+    for step in program.on_path:
+        constants = [i for i, value in enumerate(step.operands) if not value.depends]
+        if step.name in ("add", "sub", "add_any") and len(constants) == 1 and step.relu is None:
+            found[step] = (constants[0], -1 if step.name == "sub" and constants[0] == 1 else 1)
+    return found
+
+
+def _map(terms: list[jax.Array], size: Any, absolute: bool) -> jax.Array:
+    whole = jnp.zeros((terms[0].shape[0], *size, 1), terms[0].dtype)
+    for term in terms:
+        term = jnp.abs(term) if absolute else term
+        if term.ndim != 4:
+            whole += (total(term) / (size[0] * size[1]))[:, None, None, None]
+            continue
+        flat = term.sum(-1, keepdims=True)
+        large = resize(flat, size)
+        lost = flat.sum((1, 2, 3), keepdims=True) - large.sum((1, 2, 3), keepdims=True) / (large.size / flat.size)
+        whole += large / (large.size / flat.size) + lost / (size[0] * size[1])
+    return whole
+
+
+@jax.jit
+def _full_absolute(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
+    terms, scores = _terms(query)
+    return _map(terms, query.images.shape[1:3], True), jnp.stack([total(term) for term in terms]).sum(0), scores
+
+
+@jax.jit
+def _full_signed(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
+    terms, scores = _terms(query)
+    return _map(terms, query.images.shape[1:3], False), jnp.stack([total(term) for term in terms]).sum(0), scores

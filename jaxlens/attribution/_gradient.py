@@ -1,0 +1,127 @@
+"""Attribution by one gradient: saliency, input x gradient, guided backpropagation, the deconvolutional network."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxlens._checks import Images
+from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model, rules
+
+Sign = Literal["absolute", "all", "positive", "negative"]
+SIGNS: dict[str, Any] = {
+    "absolute": jnp.abs,
+    "all": lambda g: g,
+    "positive": lambda g: jnp.maximum(g, 0),
+    "negative": lambda g: jnp.maximum(-g, 0),
+}
+
+
+def saliency(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    sign: Sign = "absolute",
+    chunk: int | None = None,
+) -> Attribution:
+    """`|d score / d x|`: how fast the score changes with each value (Simonyan et al. 2014, arXiv:1312.6034).
+
+    Args:
+        model, images, target, layer, chunk: see `jaxlens.attribution`.
+        sign: "absolute" as in the paper and in captum; "all" is the signed gradient, "positive" is `max(g, 0)` and "negative"
+            `max(-g, 0)`.
+    """
+    check_choice(sign, "sign", SIGNS)
+    query = ask(model, images, target, layer=layer)
+    scores, gradient = gradients(query, chunk)
+    return Attribution(values=SIGNS[sign](gradient), scores=scores, method="saliency", layer=query.layer)
+
+
+def input_x_gradient(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """`x * d score / d x`: the score's first-order share of each value; at a layer, activation x gradient.
+
+    Adds up to the score for networks that are piecewise linear without biases; `delta` says what is lacking, `sum - score`.
+    Here x is the image in [0, 1], so black counts as nothing; captum's, on a normalised input, counts from the mean colour.
+    Args: see `jaxlens.attribution`.
+    """
+    query = ask(model, images, target, layer=layer)
+    scores, gradient = gradients(query, chunk)
+    values = query.values * gradient
+    delta = total(values) - scores
+    return Attribution(values=values, scores=scores, delta=delta, method="input_x_gradient", layer=query.layer)
+
+
+def guided_backprop(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    allow: Iterable[str] = (),
+    chunk: int | None = None,
+) -> Attribution:
+    """The gradient through ReLUs that pass only positive gradients of active units (Springenberg et al. 2015, arXiv:1412.6806).
+
+    Signed, as in captum. `allow` names nonlinearities that may keep their own gradient; see `model.rules.guided`, which also
+    says
+    where this differs from captum: functional ReLUs count, and a nonlinearity that the rule does not know is an error. It
+    shows the image's edges more than the class: see `metrics.model_randomization`. Other args: see `jaxlens.attribution`.
+    """
+    return _ruled("guided_backprop", rules.guided(allow=allow), model, images, target, layer, chunk)
+
+
+def deconvnet(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    allow: Iterable[str] = (),
+    chunk: int | None = None,
+) -> Attribution:
+    """The gradient through ReLUs that pass its positive part whatever went in (Zeiler and Fergus 2014, arXiv:1311.2901).
+
+    As `guided_backprop`, with `model.rules.deconvnet`.
+    """
+    return _ruled("deconvnet", rules.deconvnet(allow=allow), model, images, target, layer, chunk)
+
+
+def _ruled(
+    method: str, rule: rules.GradientRule, model: Model, images: Images, target: Any, layer: str | None, chunk: int | None
+) -> Attribution:
+    query = ask(model, images, target, layer=layer)
+    query = query.replace(model=model.with_gradient_rule(rule))
+    scores, gradient = gradients(query, chunk)
+    return Attribution(values=gradient, scores=scores, method=method, layer=query.layer)
+
+
+def gradients(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
+    """Scores and gradients of the query's own images, `chunk` images at a time."""
+    size = chunk_size(chunk, query.count) if chunk is not None else query.count
+    starts = range(0, query.count, size)
+    parts = [_look(query.at(slice(start, start + size))) for start in starts]
+    return tuple(jnp.concatenate(each) for each in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+@jax.jit
+def _look(query: Query) -> tuple[jax.Array, jax.Array]:
+    return query.look(query.images)[1:]
+
+
+def total(values: jax.Array) -> jax.Array:
+    """What each image's values add up to, with the rounding error of a tree and not of a loop."""
+    return values.reshape(values.shape[0], -1).sum(-1)
+
+
+def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:
+    """Raises unless `value` is one of the names in `legal`."""
+    if value not in tuple(legal):
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(legal)}.")

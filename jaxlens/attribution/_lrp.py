@@ -1,0 +1,248 @@
+"""Layer-wise relevance propagation for networks of weighted sums, pools and pointwise nonlinearities."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, suggest
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._deep_lift import UnsupportedError
+from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
+from jaxlens.model._primitives import LINEAR, LINEAR_IN, NONLINEAR, POOLING
+
+RULES = ("epsilon", "gamma", "alpha_beta")
+WEIGHTED = ("conv_general_dilated", "dot_general")
+# What may lie between a weighted sum and its bias.
+_RESHAPING = frozenset(("reshape", "squeeze", "expand_dims", "convert_element_type"))
+
+
+@pytree
+class Settings:
+    """Which rule each weighted sum follows, and the numbers in the rules."""
+
+    epsilon: Float[Array, ""]
+    gamma: Float[Array, ""]
+    alpha: Float[Array, ""]
+    rule: str = field(static=True)
+    by_layer: tuple[tuple[str, str], ...] = field(static=True)
+
+    def of(self, step: Step) -> str:
+        """The rule of a step: that of the innermost layer that was named, else the one for all."""
+        around = step.where.split("/")
+        named = [(around.index(layer), rule) for layer, rule in self.by_layer if layer in around]
+        return max(named)[1] if named else self.rule
+
+
+def lrp(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    rule: str = "epsilon",
+    rules: Mapping[str, str] | None = None,
+    epsilon: float = 1e-9,
+    gamma: float = 0.25,
+    alpha: float = 1.0,
+    chunk: int | None = None,
+) -> Attribution:
+    """Layer-wise relevance propagation: the score, handed back from layer to layer in shares (Bach et al. 2015).
+
+    What a value `a_i` gets of the relevance `R_j` of a weighted sum `z_j = sum_i a_i w_ij + b_j`
+    (doi:10.1371/journal.pone.0130140; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview"):
+
+    - "epsilon": `a_i w_ij / (z_j + epsilon sign z_j)`. With a small epsilon, and ReLUs, this is input x gradient.
+    - "gamma": the same with `w + gamma max(w, 0)` for w: more to what speaks for. Made for inputs that are not negative.
+    - "alpha_beta": `alpha (a_i w_ij)+ / z_j+ - beta (a_i w_ij)- / z_j-` with `beta = alpha - 1`; where a sum has no part of
+      one sign, nothing is handed to it.
+
+    Biases keep their share, so values add up to the score for networks without; `delta` is `sum - score`. Max-pools give all
+    to the winner, other nonlinearities `y = f(x)` hand on what they got (captum's IdentityRule), sums and means by share.
+
+    Args:
+        model, images, target, layer, chunk: see `jaxlens.attribution`. A sum over positions is a weighted sum too.
+        rule: of all weighted sums (convolutions and linear layers).
+        rules: of those inside some layers, `{"features.0": "epsilon", "layer1": "gamma"}`; the innermost name counts.
+        epsilon, gamma, alpha: the numbers in the rules; captum's defaults.
+
+    Raises:
+        UnsupportedError: for networks with products of two values that depend on the image (attention, squeeze-and-excitation,
+            layer norms, SiLU): there is no one rule for them; see `deep_lift` and the methods for transformers.
+
+    Differs from captum: works on modules that are used twice and on functional ReLUs, where captum raises or is silently wrong;
+    alpha_beta also on inputs that may be negative.
+    """
+    check_choice(rule, "rule", RULES)
+    if not (alpha >= 1 and gamma >= 0 and epsilon >= 0):
+        raise ValueError(f"alpha={alpha}, gamma={gamma}, epsilon={epsilon}: alpha must be >= 1, gamma and epsilon >= 0.")
+    by_layer = []
+    for name, chosen in (rules or {}).items():
+        check_choice(chosen, f"rules[{name!r}]", RULES)
+        by_layer.append((_inside(model, name), chosen))
+    settings = Settings(
+        epsilon=jnp.float32(epsilon),
+        gamma=jnp.float32(gamma),
+        alpha=jnp.float32(alpha),
+        rule=rule,
+        by_layer=tuple(by_layer),
+    )
+    query = ask(model, images, target, layer=layer)
+    query = query.replace(model=model.with_gradient_rule(None))
+    size = query.count if chunk is None else chunk_size(chunk, query.count)
+    parts = [_propagated(query.at(slice(start, start + size)), settings) for start in range(0, query.count, size)]
+    values, scores = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+    return Attribution(values=values, scores=scores, delta=total(values) - scores, method="lrp", layer=query.layer)
+
+
+def _inside(model: Model, name: str) -> str:
+    """A layer's name, or the path of several layers, such as "layer1"."""
+    if any(known == name or known.startswith(f"{name}.") for known in model.layers):
+        return name
+    raise ValueError(f"rules names {name!r}, which is not a layer of {model.name}. Closest: {suggest(name, model.layers)}.")
+
+
+@jax.jit
+def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]:
+    """Relevances and scores.
+
+    What travels back is `c = R / a`, relevance per unit of activation: through everything linear, and through ReLUs and
+    max-pools, it travels as a gradient does. Only weighted sums, by their rule, and other nonlinearities change it.
+    """
+    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
+    _check(program)
+    biases = _biases(program)
+    rest = jax.tree.leaves(query)
+    # what does not depend on the image comes first, as a rule needs the bias that is added after the sum
+    varying = {step for step in program.steps if any(value.depends for value in step.operands)}
+    program.steps.sort(key=lambda step: step in varying)
+
+    def scores(values: Any) -> jax.Array:
+        def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
+            now = [read(value) for value in step.operands]
+            if step not in varying:
+                return evaluate(step, now)
+            kind = _kind(step)
+            if kind == "weighted":
+                bias = biases.get(step)
+                return [_weighted(step, now, 0.0 if bias is None else bias[1] * read(bias[0]), settings)]
+            if kind == "pointwise":
+                (x,) = (x for x, value in zip(now, step.operands, strict=True) if value.depends)
+                y = jax.lax.stop_gradient(evaluate(step, now)[0])
+                slope = jax.lax.stop_gradient(y / _stable(x, settings.epsilon))
+                return [y + slope * (x - jax.lax.stop_gradient(x))]
+            return evaluate(step, now)
+
+        return program.walk([values, *rest], each)[0]
+
+    found, back = jax.vjp(scores, query.values)
+    return query.values * back(jnp.ones_like(found))[0], found
+
+
+def _stable(z: Any, epsilon: Any) -> Any:
+    return z + jnp.where(z >= 0, 1.0, -1.0) * jnp.maximum(epsilon, jnp.finfo(jnp.float32).tiny)
+
+
+def _kind(step: Step) -> str:
+    name, operands = step.name, step.operands
+    varying = [i for i, value in enumerate(operands) if value.depends]
+    if not any(value.inexact for value in operands if value.depends):
+        return "plain"
+    if step.relu is not None or name in LINEAR or (name in POOLING and not name.startswith("select")):
+        return "plain"
+    if name in WEIGHTED and len(varying) == 1:
+        return "weighted"
+    if len(varying) != 1:
+        return ""
+    if name == "mul" or (name == "div" and varying == [0]) or (name == "select_n" and varying[0] > 0):
+        return "plain"
+    if name in LINEAR_IN and varying[0] in LINEAR_IN[name]:
+        return "plain"
+    return "pointwise" if name in NONLINEAR else ""
+
+
+def _check(program: Program) -> None:
+    unknown: dict[str, str] = {}
+    for step in program.steps:
+        if any(value.depends for value in step.operands) and not _kind(step):
+            unknown.setdefault(step.name, step.where)
+    if unknown:
+        listing = ", ".join(f"{name}{f' in {where}' if where else ''}" for name, where in unknown.items())
+        raise UnsupportedError(
+            f"LRP has no rule for {listing}: a product, or a choice, of values that depend on the image. Use deep_lift or "
+            "integrated_gradients, or transformer_attribution for attention."
+        )
+
+
+def _biases(program: Program) -> dict[Step, tuple[Value, int]]:
+    """What is added to each weighted sum before anything else happens to it, with its sign."""
+    readers: dict[tuple[Step, int], list[Step]] = {}
+    for step in program.steps:
+        for value in step.operands:
+            if value.maker is not None:
+                readers.setdefault((value.maker, value.index), []).append(step)
+    found = {}
+    for step in program.steps:
+        if step.name not in WEIGHTED:
+            continue
+        at = step
+        while len(after := readers.get((at, 0), [])) == 1 and after[0].name in _RESHAPING:
+            at = after[0]
+        if len(after) == 1 and after[0].name in ("add", "sub", "add_any"):
+            constants = [(i, value) for i, value in enumerate(after[0].operands) if not value.depends]
+            if constants and not (after[0].name == "sub" and constants[0][0] == 0):
+                found[step] = (constants[0][1], -1 if after[0].name == "sub" else 1)
+    return found
+
+
+def _weighted(step: Step, now: list[Any], bias: Any, settings: Settings) -> Any:
+    """A weighted sum, its bias not added yet, that hands relevance back by its rule."""
+    at = 0 if step.operands[0].depends else 1
+    weights, rule = now[1 - at], settings.of(step)
+
+    def sums(a: Any, weights: Any) -> Any:
+        return evaluate(step, [a, weights] if at == 0 else [weights, a])[0]
+
+    @jax.custom_vjp
+    def weighted(a: Any) -> Any:
+        return sums(a, weights)
+
+    def backward(saved: tuple[Any, Any], c: Any) -> tuple[Any]:
+        a, z = saved
+        b = _like(bias, z)
+
+        def share(weights: Any, per_sum: Any) -> Any:
+            return jax.vjp(lambda a: sums(a, weights), a)[1](per_sum)[0]
+
+        if rule == "epsilon":
+            return (share(weights, c * (z + b) / _stable(z + b, settings.epsilon)),)
+        if rule == "gamma":
+            more = weights + settings.gamma * jnp.maximum(weights, 0)
+            return (share(more, c * (z + b) / _stable(sums(a, more) + b, settings.epsilon)),)
+        up, down = jnp.maximum(weights, 0), jnp.minimum(weights, 0)
+        plus, minus = jnp.maximum(a, 0), jnp.minimum(a, 0)
+        positive = sums(plus, up) + sums(minus, down) + jnp.maximum(b, 0)
+        negative = sums(plus, down) + sums(minus, up) + jnp.minimum(b, 0)
+        relevance = c * (z + b)
+        for_ = jnp.where(positive > 0, settings.alpha * relevance / _stable(positive, settings.epsilon), 0)
+        against = jnp.where(negative < 0, (1 - settings.alpha) * relevance / _stable(negative, settings.epsilon), 0)
+        active = share(up, for_) + share(down, against)
+        passive = share(down, for_) + share(up, against)
+        return (jnp.where(a >= 0, active, passive),)
+
+    weighted.defvjp(lambda a: (z := sums(a, weights), (a, z)), backward)
+    return weighted(now[at])
+
+
+def _like(bias: Any, z: Any) -> Any:
+    """A bias in the shape of a sum: it was added to the sum in another shape of as many numbers, or broadcasts."""
+    if jnp.ndim(bias) == 0:
+        return jnp.full(z.shape, bias, z.dtype)
+    return bias.reshape(z.shape) if bias.size == z.size else jnp.broadcast_to(bias, z.shape)

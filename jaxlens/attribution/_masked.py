@@ -1,0 +1,86 @@
+"""Scores of images with parts taken away: what every method by perturbation needs."""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import pytree
+from jaxlens.attribution._fold import chunk_size, fold
+from jaxlens.attribution._query import Query
+
+
+def scores_of(query: Query, values: Any, chunk: int | None) -> Float[Array, " b"]:
+    """The scores where the layer has `values`, `chunk` images at a time."""
+    size = query.count if chunk is None else chunk_size(chunk, query.count)
+    starts = range(0, query.count, size)
+    return jnp.concatenate([_scores(query.at(slice(start, start + size)), values[start : start + size]) for start in starts])
+
+
+@jax.jit
+def _scores(query: Query, values: Any) -> jax.Array:
+    return query.scores(values)
+
+
+class Masks(Protocol):
+    """Many masks, made where they are needed: 1 keeps a value, 0 puts the baseline in its place."""
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n *axes"]:
+        """Masks number `number` of images `image`; they broadcast to the values of `query`, which is of these n images."""
+        ...
+
+
+@pytree
+class GivenMasks:
+    """Masks that are there: `[S, ...]` for all images."""
+
+    each: Float[Array, "s *axes"]
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Any:
+        return self.each[number]
+
+
+@pytree
+class FeatureMasks:
+    """Which features are kept: `keep [S, F]`, or `[B, S, F]`; `features` numbers each value's feature, -1 for none."""
+
+    keep: Float[Array, "*bs f"]
+    features: Any  # int [..., broadcastable to one image's values] or [B, ...]
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Any:
+        keep = self.keep[number] if self.keep.ndim == 2 else self.keep[image, number]
+        padded = jnp.concatenate([keep, jnp.ones_like(keep[:, :1])], axis=1)  # -1 is always kept
+        if self.features.ndim == query.values.ndim:
+            return jax.vmap(lambda row, features: row[features])(padded, self.features[image])
+        return padded[:, self.features]
+
+
+@pytree
+class _Context:
+    query: Query
+    masks: Any
+    samples: Any
+
+
+def masked_scores(
+    query: Query, masks: Any, samples: int, *, chunk: int | None, progress: bool, label: str
+) -> Float[Array, "b s"]:
+    """`score(m x + (1 - m) x')` for `samples` masks m of each image."""
+    context = _Context(query=query, masks=masks, samples=jnp.asarray(samples))
+    state = jnp.zeros(query.count * samples, jnp.float32)
+    return fold(_fill, context, state, query.count * samples, chunk, progress, label).reshape(query.count, samples)
+
+
+@jax.jit
+def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    image, number = index // context.samples, index % context.samples
+    query = context.query.at(image)
+    # beyond the end the last one is written again, with the same score
+    return state.at[index].set(query.scores(blend(query, context.masks.masks(query, image, number))).astype(state.dtype))
+
+
+def blend(query: Query, mask: Any) -> jax.Array:
+    """The values where the mask is 1, the baseline where it is 0."""
+    mask = jnp.broadcast_to(mask, query.values.shape).astype(query.values.dtype)
+    return mask * query.values + (1 - mask) * query.baseline

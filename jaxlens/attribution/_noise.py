@@ -1,0 +1,181 @@
+"""Gradients of noisy copies of an image: SmoothGrad and its squares and variances."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._masked import scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._samples import OF, Sample, gradient_sums, over
+from jaxlens.model import Model
+
+Of = Literal["gradient", "saliency", "input_x_gradient"]
+STATISTICS = ("mean", "square", "variance")
+
+
+@pytree
+class Noisy:
+    """Images with Gaussian noise."""
+
+    key: Any
+    sigma: Float[Array, ""]
+    samples: Any
+    relative: bool = field(static=True)
+
+    def sample(self, query: Query, index: jax.Array) -> Sample:
+        noise = jax.vmap(lambda s: noise_like(query.images[0], self.key, s))(index)
+        noisy = query.images + over(deviation(query.images, self.sigma, self.relative), noise) * noise
+        return Sample(images=noisy, weights=jnp.ones(index.shape, noisy.dtype) / self.samples)
+
+
+def noise_like(image: jax.Array, key: Any, sample: Any) -> jax.Array:
+    """The standard normal noise of one sample: the same for every image of a batch, so that none depends on its neighbours."""
+    return jax.random.normal(jax.random.fold_in(key, sample), image.shape, image.dtype)
+
+
+def deviation(images: jax.Array, sigma: Any, relative: bool) -> jax.Array:
+    """The noise's standard deviation for each image: `sigma`, or that share of the image's range."""
+    span = jnp.ptp(images, axis=tuple(range(1, images.ndim))) if relative else jnp.ones(images.shape[0], images.dtype)
+    return sigma * span
+
+
+def smooth_grad(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    of: Of = "gradient",
+    samples: int = 25,
+    sigma: float = 0.15,
+    relative: bool = True,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The mean gradient of noisy copies, `E g(x + e)`, `e ~ N(0, s**2)` (Smilkov et al. 2017, arXiv:1706.03825).
+
+    Args:
+        model, images, target, layer, chunk: see `jaxlens.attribution`. The noise is in the image also if there is a layer.
+        of: what is averaged: the signed "gradient", "saliency" (its absolute value) or "input_x_gradient".
+        samples: noisy copies per image; the paper uses 50. captum: 5.
+        sigma: the noise's standard deviation; the paper finds 0.1 to 0.2 good.
+        relative: whether sigma is a share of the image's range, max - min, as in the paper; or in the image's units (captum's
+            `stdevs`, 1.0 of a normalised input; xplique's 0.2).
+        key: a seed or `jax.random.key`. The noise is the same for every image of a batch.
+        progress: show a bar when it takes longer than two seconds.
+
+    `noise_tunnel` does this to any other method.
+    """
+    return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, key, chunk, progress)
+
+
+def smooth_grad_squared(model: Model, images: Images, target: Any = None, **options: Any) -> Attribution:
+    """The mean square of the gradients of noisy copies, `E g(x + e)**2` (Hooker et al. 2019, arXiv:1806.10758).
+
+    Options: those of `smooth_grad`.
+    """
+    return _noisy("smooth_grad_squared", "square", model, images, target, **(_DEFAULTS | options))
+
+
+def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool = True, **options: Any) -> Attribution:
+    """The variance of the gradients of noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
+
+    Args:
+        unbiased: divide by `samples - 1`, as xplique; False divides by `samples`, as captum.
+        options: those of `smooth_grad`.
+    """
+    if unbiased:
+        check_int(options.get("samples", 25), "samples", low=2)
+    found = _noisy("var_grad", "variance", model, images, target, **(_DEFAULTS | options))
+    samples = options.get("samples", 25)
+    return found.replace(values=found.values * samples / (samples - 1)) if unbiased else found
+
+
+_DEFAULTS: dict[str, Any] = {
+    "layer": None, "of": "gradient", "samples": 25, "sigma": 0.15, "relative": True, "key": 0, "chunk": None, "progress": True,
+}  # fmt: skip
+
+
+def _noisy(
+    method: str,
+    statistic: str,
+    model: Model,
+    images: Images,
+    target: Any,
+    layer: str | None,
+    of: str,
+    samples: int,
+    sigma: float,
+    relative: bool,
+    key: Any,
+    chunk: int | None,
+    progress: bool,
+) -> Attribution:
+    check_choice(of, "of", OF)
+    samples = check_int(samples, "samples", low=1)
+    query = ask(model, images, target, layer=layer)
+    noise = Noisy(key=as_key(key), sigma=check_sigma(sigma, query), samples=jnp.asarray(samples), relative=relative)
+    sums = gradient_sums(query, noise, samples, chunk=chunk, progress=progress, label=method, of=of, second=statistic != "mean")
+    values = _statistic(statistic, sums.first, sums.second)
+    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method=method, layer=query.layer)
+
+
+def _statistic(name: str, mean: jax.Array, square: Any) -> jax.Array:
+    if name == "variance":
+        return jnp.maximum(square - jnp.square(mean), 0)
+    return mean if name == "mean" else square
+
+
+def check_sigma(sigma: Any, query: Query) -> jax.Array:
+    """A standard deviation that is not negative."""
+    value = jnp.asarray(sigma, query.images.dtype)
+    if value.shape != () or (not isinstance(value, Tracer) and not float(value) >= 0):
+        raise ValueError(f"sigma={sigma!r} must be a number >= 0.")
+    return value
+
+
+def noise_tunnel(
+    method: Callable[..., Attribution],
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    statistic: Literal["mean", "square", "variance"] = "mean",
+    samples: int = 5,
+    sigma: float = 0.15,
+    relative: bool = True,
+    key: Any = 0,
+    **options: Any,
+) -> Attribution:
+    """Any method averaged over noisy copies of the images, clipped to [0, 1]: captum's NoiseTunnel.
+
+    Args:
+        method: such as `attribution.integrated_gradients`.
+        model, images, target: as it takes them; None is the top class of the clean image.
+        statistic: of the methods' values: their "mean", mean "square" or (biased) "variance".
+        samples, sigma, relative, key: see `smooth_grad`.
+        options: the method's own.
+    """
+    check_choice(statistic, "statistic", STATISTICS)
+    images, samples = check_images(images, channels=model.channels), check_int(samples, "samples", low=1)
+    query = ask(model, images, target)
+    size, key = over(deviation(images, check_sigma(sigma, query), relative), images), as_key(key)
+    noisy = (jnp.clip(images + size * noise_like(images[0], key, sample)[None], 0, 1) for sample in range(samples))
+    runs = (method(model, each, query.target, **options) for each in noisy)
+    last = first = next(runs)
+    total, squares = first.values, jnp.square(first.values)
+    for last in runs:
+        total, squares = total + last.values, squares + jnp.square(last.values)
+    values = _statistic(statistic, total / samples, squares / samples)
+    scores = scores_of(query, query.values, options.get("chunk"))
+    return Attribution(values=values, scores=scores, method=f"{last.method} in noise", layer=last.layer)

@@ -1,0 +1,252 @@
+"""Attribution along the straight line from a baseline: integrated gradients and its relatives."""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_images, check_int
+from jaxlens._pytree import pytree
+from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._masked import scores_of
+from jaxlens.attribution._quadrature import RULES, Rule, nodes
+from jaxlens.attribution._query import INPUT, Query, ask
+from jaxlens.attribution._result import Attribution, IncompleteWarning
+from jaxlens.attribution._samples import Sample, gradient_sums, over
+from jaxlens.model import Model
+
+MOST_POINTS = 32  # times the steps asked for, when looking for how many would do
+
+
+@pytree
+class StraightLine:
+    """Points between the baseline and the values at the layer."""
+
+    points: Float[Array, " s"]
+    weights: Float[Array, " s"]
+
+    def sample(self, query: Query, index: jax.Array) -> Sample:
+        at = over(self.points[index], query.values).astype(query.values.dtype)
+        return Sample(values=query.baseline + at * (query.values - query.baseline), weights=self.weights[index])
+
+
+@pytree
+class ImageLine:
+    """Points between a baseline image and the image, whatever the layer."""
+
+    start: Float[Array, "b h w c"]
+    points: Float[Array, " s"]
+    weights: Float[Array, " s"]
+
+    def sample(self, query: Query, index: jax.Array) -> Sample:
+        at = over(self.points[index], query.images)
+        start = jnp.broadcast_to(self.start, query.images.shape)
+        return Sample(images=start + at * (query.images - start), weights=self.weights[index])
+
+
+def integrated_gradients(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    steps: int = 50,
+    rule: Rule = "gausslegendre",
+    tolerance: float | None = 0.01,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """`(x - x') * integral over a of d score / d x at x' + a (x - x')`: adds up to `score(x) - score(x')`.
+
+    Sundararajan et al. 2017, arXiv:1703.01365. At a layer, x and x' are its values for the image and for the baseline image,
+    joined by a straight line (captum's LayerIntegratedGradients).
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        steps: gradients per image. captum's and the paper's 50.
+        rule: how the integral is made a sum: "gausslegendre" (captum's default), "trapezoid", "middle", "left" or "right".
+            Their weights add up to 1, unlike captum's riemann_trapezoid.
+        tolerance: share of the difference in score that may be missing before a warning says so, and how many steps would do
+            (which it finds out by trying, up to 32 times as many); None to ask nothing.
+        progress: show a bar when it takes longer than two seconds.
+
+    Warns:
+        IncompleteWarning: where `|delta|` is more than `tolerance` of the difference in score.
+    """
+    check_choice(rule, "rule", RULES)
+    steps = check_int(steps, "steps", low=1)
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    values = _integrate(query, steps, rule, chunk, progress)
+    scores, start = ends(query, chunk)
+    delta = total(values) - (scores - start)
+    if tolerance is not None and not isinstance(delta, Tracer):
+        _warn(query, delta, scores - start, tolerance, steps, rule, chunk)
+    return Attribution(
+        values=values, scores=scores, delta=delta, baseline_scores=start, method="integrated_gradients", layer=query.layer
+    )
+
+
+def _integrate(query: Query, steps: int, rule: str, chunk: int | None, progress: bool) -> jax.Array:
+    points, weights = map(jnp.asarray, nodes(rule, steps))
+    line = StraightLine(points=points, weights=weights)
+    sums = gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="integrated gradients")
+    return (query.values - query.baseline) * sums.first
+
+
+def ends(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
+    """The scores at both ends of the path."""
+    return scores_of(query, query.values, chunk), scores_of(query, query.baseline, chunk)
+
+
+def _warn(
+    query: Query, delta: jax.Array, change: jax.Array, tolerance: float, steps: int, rule: str, chunk: int | None
+) -> None:
+    """Says which images are incomplete, and how many steps would do."""
+    missing = np.abs(np.asarray(delta)) > tolerance * np.abs(np.asarray(change))
+    if not missing.any():
+        return
+    worst = float(np.max(np.abs(np.asarray(delta))[missing] / np.maximum(np.abs(np.asarray(change))[missing], 1e-12)))
+    which = np.flatnonzero(missing)
+    rest, more = which, steps
+    while len(rest) and more < MOST_POINTS * steps:
+        more *= 2
+        part = query.at(rest)
+        delta_of = np.asarray(total(_integrate(part, more, rule, chunk, False))) - np.asarray(change)[rest]
+        rest = rest[np.abs(delta_of) > tolerance * np.abs(np.asarray(change)[rest])]
+    enough = f"steps={more} would do" if not len(rest) else f"{more} steps are not enough either: the score may be noisy there"
+    warnings.warn(
+        f"Integrated gradients with {steps} steps miss more than {tolerance:.3g} of the difference in score for "
+        f"{len(which)} of {query.count} image(s) ({', '.join(map(str, which[:8]))}{', ...' if len(which) > 8 else ''}; "
+        f"at worst {worst:.3g} of it): {enough}.",
+        IncompleteWarning,
+        stacklevel=3,
+    )
+
+
+def internal_influence(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str,
+    baseline: Any = None,
+    steps: int = 50,
+    rule: Rule = "gausslegendre",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The mean gradient at a layer while the image moves from the baseline image: `integral of d score / d h at x' + a (x -
+    x')`.
+
+    Leino et al. 2018, arXiv:1802.03788. Not multiplied by anything, so it adds up to nothing. The baseline is an image here.
+    Other
+    args: see `integrated_gradients`.
+    """
+    check_choice(rule, "rule", RULES)
+    steps = check_int(steps, "steps", low=1)
+    query = ask(model, images, target, layer=layer)
+    points, weights = map(jnp.asarray, nodes(rule, steps))
+    line = ImageLine(start=start_image(model, query, baseline), points=points, weights=weights)
+    sums = gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="internal influence")
+    scores = ends(query, chunk)[0]
+    return Attribution(values=sums.first, scores=scores, method="internal_influence", layer=query.layer)
+
+
+def start_image(model: Model, query: Query, baseline: Any) -> jax.Array:
+    """A baseline image for methods whose path lies among images: `[1, H, W, C]` if it is one for all."""
+    shape = query.images.shape
+    given = jnp.asarray(0.0 if baseline is None else baseline, query.images.dtype)
+    if given.shape not in ((), shape[1:], (1, *shape[1:])):
+        raise ValueError(f"baseline has shape {given.shape}, but must be one image for all: a number, or of shape {shape[1:]}.")
+    return check_images(jnp.broadcast_to(given, (1, *shape[1:])), name="baseline", channels=model.channels)
+
+
+@pytree
+class RandomLine:
+    """Random points between random baselines and the values at the layer."""
+
+    key: Any
+    baselines: Float[Array, "k *axes"]
+    sigma: Float[Array, ""]
+    samples: Any
+
+    def sample(self, query: Query, index: jax.Array) -> Sample:
+        keys = jax.vmap(lambda s: jax.random.split(jax.random.fold_in(self.key, s), 3))(index)
+        which = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.baselines.shape[0]))(keys[:, 0])
+        at = over(jax.vmap(jax.random.uniform)(keys[:, 1]), query.values)
+        noise = jax.vmap(lambda key: jax.random.normal(key, query.values.shape[1:], query.values.dtype))(keys[:, 2])
+        start, x = self.baselines[which], query.values + self.sigma * noise
+        weights = jnp.ones(index.shape, x.dtype) / self.samples
+        return Sample(values=start + at * (x - start), weights=weights, factor=x - start)
+
+
+def expected_gradients(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    baselines: Any,
+    layer: str | None = None,
+    samples: int = 50,
+    sigma: float = 0.0,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """Integrated gradients averaged over baselines, by drawing a baseline and a point on the way for each sample.
+
+    `E over x', a of (x - x') * d score / d x at x' + a (x - x')`: the Shapley values of SHAP's GradientExplainer, captum's
+    GradientShap (Erion et al. 2021, arXiv:1906.10670). Adds up to `score(x) - E score(x')` as the number of samples grows;
+    `delta` says by how much these miss.
+
+    Args:
+        model, images, target, layer, chunk: see `jaxlens.attribution`.
+        baselines: `[K, H, W, C]`, images in [0, 1] to draw from, such as other photographs; of the layer's shape `[K, ...]` if
+            there is a layer.
+        samples: gradients per image. captum: 5.
+        sigma: standard deviation of Gaussian noise added to the image (captum's `stdevs`, 0).
+        key: a seed or `jax.random.key`. Draws are the same for every image of a batch.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    samples = check_int(samples, "samples", low=1)
+    query = ask(model, images, target, layer=layer)
+    given = jnp.asarray(baselines, query.values.dtype)
+    if given.ndim != query.values.ndim or given.shape[1:] != query.values.shape[1:] or not given.shape[0]:
+        raise ValueError(
+            f"baselines has shape {given.shape}, but [K, {', '.join(map(str, query.values.shape[1:]))}] is needed."
+        )
+    if query.layer == INPUT:
+        check_images(given, name="baselines", channels=model.channels)
+    draws = RandomLine(key=as_key(key), baselines=given, sigma=jnp.asarray(sigma, given.dtype), samples=jnp.asarray(samples))
+    values = gradient_sums(query, draws, samples, chunk=chunk, progress=progress, label="expected gradients").first
+    scores, _ = ends(query, chunk)
+    start = _mean_score(query, given, chunk)
+    return Attribution(
+        values=values,
+        scores=scores,
+        delta=total(values) - (scores - start),
+        baseline_scores=start,
+        method="expected_gradients",
+        layer=query.layer,
+    )
+
+
+def _mean_score(query: Query, baselines: jax.Array, chunk: int | None) -> jax.Array:
+    """Each target's mean score over the baselines."""
+    many, k = query.count, baselines.shape[0]
+    pairs = query.at(jnp.repeat(jnp.arange(many), k))
+    return scores_of(pairs, jnp.tile(baselines, (many,) + (1,) * (baselines.ndim - 1)), chunk).reshape(many, k).mean(1)
+
+
+def as_key(key: Any) -> Any:
+    """A typed key from a seed or a key."""
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape != ():
+            raise ValueError(f"key has shape {key.shape}, but one key is needed.")
+        return key
+    return jax.random.key(check_int(key, "key", low=0))

@@ -1,0 +1,27 @@
+"""Points and weights on [0, 1], whose weights add up to 1."""
+
+from typing import Literal
+
+import numpy as np
+
+Rule = Literal["gausslegendre", "trapezoid", "middle", "left", "right"]
+RULES = ("gausslegendre", "trapezoid", "middle", "left", "right")
+
+
+def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights, float32, of `steps` evaluations.
+
+    "gausslegendre" is exact for polynomials of degree `2 steps - 1`. "trapezoid" has both ends, at half the weight of the
+    others (captum's weights of it add up to `(steps - 1) / steps`, and lose that share of every attribution); one step of it
+    is the middle. "left", "right" and "middle" are the Riemann sums.
+    """
+    if rule == "gausslegendre":
+        x, w = np.polynomial.legendre.leggauss(steps)
+        points, weights = (x + 1) / 2, w / 2
+    elif rule == "trapezoid" and steps > 1:
+        points, weights = np.linspace(0, 1, steps), np.full(steps, 1 / (steps - 1))
+        weights[[0, -1]] /= 2
+    else:
+        points = (np.arange(steps) + {"left": 0.0, "right": 1.0}.get(rule, 0.5)) / steps
+        weights = np.full(steps, 1 / steps)
+    return points.astype(np.float32), weights.astype(np.float32)

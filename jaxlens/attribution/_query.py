@@ -1,0 +1,147 @@
+"""The one question every method asks: how a score depends on the values at a layer."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_images
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._targets import OUTPUT, as_target, check_target
+from jaxlens.model import Model, activations
+from jaxlens.model._model import run
+from jaxlens.model.interceptors import perturb, replace
+
+INPUT = "input"
+
+
+@pytree
+class Query:
+    """A score as a function of the values at one layer, for each image of a batch.
+
+    Images do not see each other: the gradient of the sum of scores is that of each. Everything but the model has an axis of
+    images, so that `at` may pick, repeat and reorder them.
+    """
+
+    model: Model
+    images: Float[Array, "b h w c"]
+    values: Float[Array, "b *axes"]  # at the layer
+    baseline: Float[Array, "b *axes"]  # at the layer
+    target: Any  # an objective, one task per image
+    layer: str = field(static=True)
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return self.images.shape[0]
+
+    def replace(self, **changes: Any) -> "Query":
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)
+
+    def at(self, index: Any) -> "Query":
+        """The question for some of the images."""
+        rest = jax.tree.map(lambda x: x[index], (self.images, self.values, self.baseline, self.target))
+        return Query(model=self.model, layer=self.layer, **dict(zip(_PER_IMAGE, rest, strict=True)))
+
+    def scores(self, values: Any) -> Float[Array, " b"]:
+        """The scores where the layer has these values."""
+        if self.layer == INPUT:
+            return self.score(values)
+        return self.score(self.images, (replace(self.layer, values),))
+
+    def score(self, images: Any, interceptors: Sequence[Any] = ()) -> Float[Array, " b"]:
+        """The scores of other images."""
+        return jax.vmap(_score)(self.target, run(self.model, images, self.target.layers, interceptors))
+
+    def gradients(self, values: Any) -> tuple[Float[Array, " b"], Float[Array, "b *axes"]]:
+        """Scores, and their gradients where the layer has these values."""
+        scores, back = jax.vjp(self.scores, values)
+        return scores, back(jnp.ones_like(scores))[0]
+
+    def look(self, images: Any) -> tuple[Any, Any, Any]:
+        """Of other images, in one pass: the layer's values, the scores, and their gradients at the layer."""
+        if self.layer == INPUT:
+            return images, *self.gradients(images)
+
+        def perturbed(delta: Any) -> tuple[Any, Any]:
+            names = tuple(dict.fromkeys([*self.target.layers, self.layer]))
+            found = run(self.model, images, names, (perturb(self.layer, delta),))
+            return jax.vmap(_score)(self.target, found), found[self.layer]
+
+        zero = jnp.zeros((images.shape[0], *self.values.shape[1:]), self.values.dtype)
+        scores, back, values = jax.vjp(perturbed, zero, has_aux=True)
+        return values, scores, back(jnp.ones_like(scores))[0]
+
+
+_PER_IMAGE = ("images", "values", "baseline", "target")
+
+
+def _score(target: Any, found: Any) -> jax.Array:
+    """The score of one image; objectives see batches."""
+    return target(jax.tree.map(lambda x: x[None], found))
+
+
+def ask(
+    model: Model, images: Images, target: Any, *, layer: str | None = None, baseline: Any = None, targets_of: Any = None
+) -> Query:
+    """The query behind a call of a method, with every argument checked.
+
+    Args:
+        model, images, target, layer, baseline: see `attribution`.
+        targets_of: images whose top class is meant where target is None, if not these.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model={model!r} must be a jaxlens.Model; see jaxlens.modelzoo.load and Model.from_nnx.")
+    images = check_images(images, channels=model.channels)
+    name = INPUT if layer is None else model.resolve(layer)
+    count, size = images.shape[0], images.shape[1:3]
+    if count == 0:
+        raise ValueError("images is empty: give at least one.")
+    logits = activations(model.with_gradient_rule(None), images, [OUTPUT])[OUTPUT] if target is None else None
+    objective = as_target(target, model, logits, count)
+    names = objective.layers
+    shapes = model.shapes(size, tuple(dict.fromkeys([*names, name])))
+    check_target(objective, shapes)
+    _check_path(model, name, names)
+    shape = shapes[name]
+    values = images if name == INPUT else activations(model.with_gradient_rule(None), images, [name])[name]
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(
+            f"layer={name!r} of {model.name} outputs {values.dtype}, which has no gradient. Choose a layer of floats."
+        )
+    start = _baseline(model, images, baseline, name, shape)
+    return Query(model=model, images=images, values=values, baseline=start, target=objective, layer=name)
+
+
+def _check_path(model: Model, layer: str, names: Sequence[str]) -> None:
+    if not model.leads_to(layer, names):
+        raise ValueError(
+            f"layer={layer!r} is not on the way to the target, which reads {', '.join(map(repr, names))} of {model.name}: "
+            "nothing it does could change the score. Choose a layer that comes before; `model.layers` is in order of execution."
+        )
+
+
+def _baseline(model: Model, images: jax.Array, baseline: Any, layer: str, shape: tuple[int, ...]) -> jax.Array:
+    """The baseline at the layer, one per image: given there, or what the layer makes of a baseline image."""
+    count, image = images.shape[0], images.shape[1:]
+    given = jnp.asarray(0.0 if baseline is None else baseline)
+    if not jnp.issubdtype(given.dtype, jnp.inexact):
+        given = given.astype(images.dtype)
+    given = given.astype(images.dtype)
+    if not isinstance(given, Tracer) and not bool(jnp.isfinite(given).all()):
+        raise ValueError("baseline holds NaN or infinite values.")
+    if layer != INPUT and given.shape in (shape, (1, *shape), (count, *shape)):
+        return jnp.broadcast_to(given, (count, *shape))
+    if given.shape not in ((), image, (1, *image), images.shape):
+        there = "" if layer == INPUT else f", or {shape} or {(count, *shape)} for layer {layer!r}"
+        raise ValueError(
+            f"baseline has shape {given.shape}, but must be a number, or of shape {image} or {tuple(images.shape)} as the "
+            f"images{there}."
+        )
+    start = check_images(jnp.broadcast_to(given, images.shape), name="baseline", channels=model.channels)
+    return start if layer == INPUT else activations(model.with_gradient_rule(None), start, [layer])[layer]

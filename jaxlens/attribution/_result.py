@@ -1,0 +1,46 @@
+"""What every attribution returns."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import field, pytree
+
+
+@pytree
+class Attribution:
+    """Raw, signed attributions of a batch of images, and what they add up to.
+
+    A pytree, so that it passes through `jax.jit` and `jax.vmap`. Nothing is rectified, normalised, resized or summed over
+    channels: `attribution.relu`, `normalize`, `resize` and `sum_channels` do that to `values`, and `plot.attributions` for a
+    figure.
+
+    Attributes:
+        values: float, `[B, ...]` with the axes of the layer attributed to: `[B, H, W, C]` for the image and for maps,
+            `[B, T, C]` for tokens, `[B, C]` for vectors. Methods that give one number per position have C = 1.
+        scores: `[B]`, the target's score of each image.
+        delta: `[B]`, what completeness lacks: `sum(values) - (score(image) - score(baseline))`; None where the method promises
+            no sum.
+        baseline_scores: `[B]`, the score of the baseline, where there is one.
+        method: the name of the function.
+        layer: what was attributed to: "input", or a layer of the model.
+    """
+
+    values: Float[Array, "b *axes"]
+    scores: Float[Array, " b"]
+    delta: Float[Array, " b"] | None = None
+    baseline_scores: Float[Array, " b"] | None = None
+    method: str = field(static=True)
+    layer: str = field(static=True, default="input")
+
+    def replace(self, **changes: Any) -> "Attribution":
+        """A copy with some attributes changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __repr__(self) -> str:
+        return f"Attribution({self.method!r}, values {tuple(getattr(self.values, 'shape', ()))}, layer={self.layer!r})"
+
+
+class IncompleteWarning(RuntimeWarning):
+    """The attributions of some images do not add up to the difference in score that they are to explain."""

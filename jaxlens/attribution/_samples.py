@@ -1,0 +1,93 @@
+"""Sums of gradients over samples: what path integrals and noisy gradients share."""
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._query import Query
+
+OF: dict[str, Any] = {
+    "gradient": lambda values, gradient: gradient,
+    "saliency": lambda values, gradient: jnp.abs(gradient),
+    "input_x_gradient": lambda values, gradient: values * gradient,
+}
+
+
+class Sampler(Protocol):
+    """Says for sample number s of an image where the gradient is taken and how much it counts."""
+
+    def sample(self, query: Query, index: jax.Array) -> "Sample":
+        """The samples of n images with n sample numbers."""
+        ...
+
+
+@pytree
+class Sample:
+    """Where gradients are taken: at the layer of these images, or where the layer is made to have these values."""
+
+    images: Float[Array, "n h w c"] | None = None
+    values: Float[Array, "n *axes"] | None = None
+    weights: Float[Array, " n"]
+    factor: Any = None  # of the gradient, if it has one
+
+
+@pytree
+class Totals:
+    """Weighted sums over the samples of each image."""
+
+    first: Float[Array, "b *axes"]
+    second: Float[Array, "b *axes"] | None
+
+
+@pytree
+class _Context:
+    query: Query
+    sampler: Any
+    samples: Any
+    of: str = field(static=True)
+
+
+def gradient_sums(
+    query: Query,
+    sampler: Any,
+    samples: int,
+    *,
+    chunk: int | None,
+    progress: bool,
+    label: str,
+    of: str = "gradient",
+    second: bool = False,
+) -> Totals:
+    """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `of` is one of `OF` and says what g is."""
+    zero = jnp.zeros_like(query.values)
+    state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
+    context = _Context(query=query, sampler=sampler, samples=jnp.asarray(samples), of=of)
+    return fold(_add, context, state, query.count * samples, chunk, progress, label)
+
+
+@jax.jit
+def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -> Totals:
+    image, sample = index // context.samples, index % context.samples
+    query = context.query.at(image)
+    place = context.sampler.sample(query, sample)
+    if place.images is None:
+        values, gradient = place.values, query.gradients(place.values)[1]
+    else:
+        values, _, gradient = query.look(place.images)
+    gradient = OF[context.of](values, gradient)
+    gradient = gradient if place.factor is None else place.factor * gradient
+    weights = over(jnp.where(alive, place.weights, 0), gradient)
+
+    def added(total: Any, terms: Any) -> Any:
+        return total if total is None else total.at[image].add(terms)
+
+    return Totals(first=added(state.first, weights * gradient), second=added(state.second, weights * jnp.square(gradient)))
+
+
+def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
+    """One number per image, with axes to broadcast over the image's values."""
+    return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))
