@@ -34,7 +34,8 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
             f"{name} has dtype {images.dtype}, but floats in [0, 1] are needed. Convert: {name}.astype('float32') / 255."
         )
     if not isinstance(images, Tracer):
-        low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
+        with jax.ensure_compile_time_eval():  # an array that is known stays known inside `jit`
+            low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
         if not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding; NaN fails too
             hint = " Divide by 255." if high > 2 else " A Model does its own normalisation: pass the plain image."
             raise ValueError(f"{name} has values in [{low:.4g}, {high:.4g}], but [0, 1] is needed.{hint}")

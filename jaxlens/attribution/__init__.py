@@ -1,20 +1,64 @@
-"""Attribution."""
+"""Which pixels, which neurons, and how far to trust the answer.
 
+Every method is called alike, `attribution.METHOD(model, images, target=None, *, layer=..., baseline=..., key=..., chunk=...)`,
+with those keywords that mean something to it, and returns an `Attribution`: raw signed values, nothing rectified, normalised
+or resized.
+
+```python
+found = attribution.integrated_gradients(model, images, "tabby")
+found.values, found.delta                                      # [B, H, W, 3], and what completeness lacks
+heat = attribution.normalize(attribution.relu(attribution.grad_cam(model, images).values))
+attribution.metrics.deletion(model, images, found).area        # how far to trust it
+```
+
+What the arguments mean, wherever they occur:
+
+- model: any `jaxlens.Model`. Its gradient rule, if it has one, is honoured by methods of gradients.
+- images: floats `[B, H, W, C]` in [0, 1]. Images do not see each other.
+- target: what is explained, one number per image. None is each image's top class; a class number (0 is a class), a label, or
+  a list of one per image, is a logit; "features.9:3", or any objective of `jaxlens.optvis.objectives`, is that: a neuron, a
+  difference of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`), a probability
+  (`class_probability`).
+- layer: attribute to what this layer outputs instead of to the image. It must be on the way to the target.
+- baseline: what counts as nothing. None is black; a number, or an image `[H, W, C]`, or one per image. At a layer it is what
+  the layer makes of that image, or values of the layer's own shape.
+- key: a seed or `jax.random.key`. What is drawn does not depend on the other images.
+- chunk: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
+  nothing else; by default 16 on a CPU and 128 on an accelerator, where a method makes many of each image.
+
+Methods are functions of arrays: they work inside `jax.jit`.
+"""
+
+from jaxlens.attribution import metrics as metrics
 from jaxlens.attribution._building_blocks import channel_attribution as channel_attribution
 from jaxlens.attribution._building_blocks import channel_to_channel as channel_to_channel
 from jaxlens.attribution._building_blocks import group_attribution as group_attribution
 from jaxlens.attribution._building_blocks import spatial_attribution as spatial_attribution
 from jaxlens.attribution._building_blocks import spatial_to_spatial as spatial_to_spatial
+from jaxlens.attribution._cam import eigen_cam as eigen_cam
+from jaxlens.attribution._cam import eigen_grad_cam as eigen_grad_cam
+from jaxlens.attribution._cam import grad_cam as grad_cam
+from jaxlens.attribution._cam import grad_cam_elementwise as grad_cam_elementwise
+from jaxlens.attribution._cam import grad_cam_plus_plus as grad_cam_plus_plus
+from jaxlens.attribution._cam import guided_grad_cam as guided_grad_cam
+from jaxlens.attribution._cam import hires_cam as hires_cam
+from jaxlens.attribution._cam import layer_cam as layer_cam
+from jaxlens.attribution._cam import random_cam as random_cam
+from jaxlens.attribution._cam import xgrad_cam as xgrad_cam
+from jaxlens.attribution._cam_scores import ablation_cam as ablation_cam
+from jaxlens.attribution._cam_scores import score_cam as score_cam
 from jaxlens.attribution._conductance import conductance as conductance
 from jaxlens.attribution._conductance import neuron_conductance as neuron_conductance
 from jaxlens.attribution._deep_lift import UnsupportedError as UnsupportedError
 from jaxlens.attribution._deep_lift import deep_lift as deep_lift
 from jaxlens.attribution._deep_lift import deep_lift_shap as deep_lift_shap
+from jaxlens.attribution._features import grid_features as grid_features
 from jaxlens.attribution._full_grad import full_grad as full_grad
 from jaxlens.attribution._gradient import deconvnet as deconvnet
 from jaxlens.attribution._gradient import guided_backprop as guided_backprop
 from jaxlens.attribution._gradient import input_x_gradient as input_x_gradient
 from jaxlens.attribution._gradient import saliency as saliency
+from jaxlens.attribution._hsic import hsic as hsic
 from jaxlens.attribution._lrp import lrp as lrp
 from jaxlens.attribution._maps import normalize as normalize
 from jaxlens.attribution._maps import relu as relu
@@ -24,8 +68,22 @@ from jaxlens.attribution._noise import noise_tunnel as noise_tunnel
 from jaxlens.attribution._noise import smooth_grad as smooth_grad
 from jaxlens.attribution._noise import smooth_grad_squared as smooth_grad_squared
 from jaxlens.attribution._noise import var_grad as var_grad
+from jaxlens.attribution._occlusion import feature_ablation as feature_ablation
+from jaxlens.attribution._occlusion import feature_permutation as feature_permutation
+from jaxlens.attribution._occlusion import occlusion as occlusion
 from jaxlens.attribution._path import expected_gradients as expected_gradients
 from jaxlens.attribution._path import integrated_gradients as integrated_gradients
 from jaxlens.attribution._path import internal_influence as internal_influence
+from jaxlens.attribution._registry import METHODS as METHODS
 from jaxlens.attribution._result import Attribution as Attribution
 from jaxlens.attribution._result import IncompleteWarning as IncompleteWarning
+from jaxlens.attribution._rise import rise as rise
+from jaxlens.attribution._shapley import shapley_sampling as shapley_sampling
+from jaxlens.attribution._shapley import shapley_values as shapley_values
+from jaxlens.attribution._sobol import sobol as sobol
+from jaxlens.attribution._surrogate import kernel_shap as kernel_shap
+from jaxlens.attribution._surrogate import lime as lime
+from jaxlens.attribution._transformer import attention_maps as attention_maps
+from jaxlens.attribution._transformer import attention_rollout as attention_rollout
+from jaxlens.attribution._transformer import gradient_rollout as gradient_rollout
+from jaxlens.attribution._transformer import transformer_attribution as transformer_attribution

@@ -58,8 +58,8 @@ def conductance(
         layer: whose neurons share the difference in score.
         baseline: an image for all: a number or `[H, W, C]`; black by default.
         steps: of the path; one gradient each, and the layer's values at both ends of each.
-        rule: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or "right"
-            end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
+        rule: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or
+            "right" end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
         progress: show a bar when it takes longer than two seconds.
     """
     path = _path(model, images, target, layer, baseline, steps, rule)

@@ -9,7 +9,7 @@ RULES = ("gausslegendre", "trapezoid", "middle", "left", "right")
 
 
 def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights, float32, of `steps` evaluations.
+    """Points and weights, float32, of `steps` evaluations; zeros follow up to a power of two.
 
     "gausslegendre" is exact for polynomials of degree `2 steps - 1`. "trapezoid" has both ends, at half the weight of the
     others (captum's weights of it add up to `(steps - 1) / steps`, and lose that share of every attribution); one step of it
@@ -24,4 +24,6 @@ def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     else:
         points = (np.arange(steps) + {"left": 0.0, "right": 1.0}.get(rule, 0.5)) / steps
         weights = np.full(steps, 1 / steps)
-    return points.astype(np.float32), weights.astype(np.float32)
+    # Padded, so that numbers of steps that are near each other share a compiled program.
+    unused = (1 << (steps - 1).bit_length()) - steps
+    return np.pad(points, (0, unused)).astype(np.float32), np.pad(weights, (0, unused)).astype(np.float32)

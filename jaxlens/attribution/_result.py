@@ -21,7 +21,7 @@ class Attribution:
             `[B, T, C]` for tokens, `[B, C]` for vectors. Methods that give one number per position have C = 1.
         scores: `[B]`, the target's score of each image.
         delta: `[B]`, what completeness lacks: `sum(values) - (score(image) - score(baseline))`; None where the method promises
-            no sum.
+            no sum. Where features are groups of values, the sum counts each group once, and `values` repeat its number.
         baseline_scores: `[B]`, the score of the baseline, where there is one.
         method: the name of the function.
         layer: what was attributed to: "input", or a layer of the model.

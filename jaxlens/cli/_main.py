@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from jaxlens import modelzoo
+from jaxlens.cli._attribute import attribute
 from jaxlens.cli._recipes import COMMANDS
 from jaxlens.cli._render import render
 
@@ -33,6 +34,7 @@ def main(debug: bool) -> None:
     jaxlens layers squeezenet1_1                      what can be rendered in one
     jaxlens render                                    pictures of neurons of lensnet, which comes with jaxlens
     jaxlens render squeezenet1_1 features.9:0-15      pictures of what neurons respond to
+    jaxlens attribute resnet50 photo.jpg --out m.png  which pixels spoke for the class
     jaxlens dream photo.jpg --out dream.png           and style, invert, caricature, accentuate, maco, tile, zoom
     """
 
@@ -66,5 +68,5 @@ def layers(model: str, kind: str | None) -> None:
         click.echo(f"{row.name:<{wide}}  {row.kind:<{kinds_wide}}  {' x '.join(map(str, row.shape))}")
 
 
-for command in (render, *COMMANDS):
+for command in (render, attribute, *COMMANDS):
     main.add_command(command)

@@ -1,5 +1,7 @@
 """Figures."""
 
+from jaxlens.plot._attribution import attribution_map as attribution_map
+from jaxlens.plot._attribution import attributions as attributions
 from jaxlens.plot._compare import comparison as comparison
 from jaxlens.plot._compare import evolution_strip as evolution_strip
 from jaxlens.plot._compare import interaction_grid as interaction_grid

@@ -177,6 +177,10 @@ CASES = {
         np.abs(grams(A)[0] - grams([T])[0]).mean(),
     ),
     "class_logit": (objectives.class_logit("logits", 2), DENSE[:, 2].mean()),
+    "class_probability": (
+        objectives.class_probability("logits", 2),
+        (np.exp(DENSE) / np.exp(DENSE).sum(-1, keepdims=True))[:, 2].mean(),
+    ),
     "string": (objectives.as_objective("a: 2"), A[..., 2].mean()),
     "sum": (objectives.channel("a", 0) + objectives.channel("a", 1) + 2, A[..., 0].mean() + A[..., 1].mean() + 2),
     "difference": (1 - objectives.channel("a", 0), 1 - A[..., 0].mean()),
@@ -398,6 +402,7 @@ def test_wrong_arguments():
         lambda: objectives.L2(constant=0.3),
         lambda: objectives.diversity("blocks.0.conv2"),
         lambda: objectives.class_logit("logits", 1),
+        lambda: objectives.class_probability("logits", 1),
         lambda: objectives.direction_cossim("blocks.0.conv2", np.linspace(-1, 1, 8)),
         lambda: objectives.tensor_direction("blocks.0.conv2", RNG.normal(size=(3, 4, 8))),
         lambda: objectives.neuron_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),

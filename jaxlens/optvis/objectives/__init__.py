@@ -26,6 +26,7 @@ from jaxlens.optvis.objectives._image import penalize_boundary_complexity as pen
 from jaxlens.optvis.objectives._image import total_variation as total_variation
 from jaxlens.optvis.objectives._layer import channel as channel
 from jaxlens.optvis.objectives._layer import class_logit as class_logit
+from jaxlens.optvis.objectives._layer import class_probability as class_probability
 from jaxlens.optvis.objectives._layer import deepdream as deepdream
 from jaxlens.optvis.objectives._layer import direction as direction
 from jaxlens.optvis.objectives._layer import direction_neuron as direction_neuron

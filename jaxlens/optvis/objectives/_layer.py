@@ -171,21 +171,45 @@ class Diversity(Objective):
 
 @pytree
 class ClassLogit(Objective):
-    """See `class_logit`; before the model, and so the labels, are known."""
+    """See `class_logit` and `class_probability`; before the model, and so the labels, are known."""
 
     names: tuple[str, ...] = field(static=True)
     single: bool = field(static=True)
     layer: str = field(static=True)
     batch: int | None = field(static=True, default=None)
+    probability: bool = field(static=True, default=False)
 
     def bind(self, model: Any) -> Objective:
         if model.labels is None:
             raise ValueError(f"label={self.names[0]!r}: {model.name} has no labels; pass class numbers.")
         numbers = [_label(model, name) for name in self.names]
-        return channel(self.layer, numbers[0] if self.single else numbers, batch=self.batch).bind(model)
+        of_number = class_probability if self.probability else channel
+        return of_number(self.layer, numbers[0] if self.single else numbers, batch=self.batch).bind(model)
 
     def describe(self, task: int = 0) -> str:
-        return self.names[task]
+        return f"probability of {self.names[task]}" if self.probability else self.names[task]
+
+
+@pytree
+class ClassProbability(Objective):
+    """See `class_probability`."""
+
+    index: Int[Array, ""] = field(rank=0)
+    layer: str = field(static=True)
+    batch: int | None = field(static=True, default=None)
+
+    def __call__(self, activations: Activations) -> Float[Array, ""]:
+        probabilities = jax.nn.softmax(maps(activations, self.layer, self.batch), axis=-1)
+        return one_channel(probabilities.mean((0, 1, 2)), self.index)
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
+        super().check(shapes, images)
+        check_range(self.index, shapes[self.layer][-1], "label", self.layer)
+        if shapes[self.layer][-1] == 1:
+            raise ValueError(f"layer {self.layer!r} has one output, whose softmax is always 1: take class_logit instead.")
+
+    def describe(self, task: int = 0) -> str:
+        return f"probability of {self.layer}:{pick(self.index, task, 0)}"
 
 
 def _label(model: Any, name: str) -> int:
@@ -274,7 +298,27 @@ def class_logit(layer: str, label: Any, batch: int | None = None) -> Objective:
         label: a class number, a label of `model.labels`, or several of one kind for a batch of tasks.
         batch: as in `channel`.
     """
+    return _named_class(layer, label, batch) or channel(layer, label, batch=batch)
+
+
+def class_probability(layer: str, label: Any, batch: int | None = None) -> Objective:
+    """A class's share of the softmax over all classes, by number or by label; mean over images and positions.
+
+    It saturates, so that its gradient vanishes where the network is sure: optimise `class_logit`, measure with this.
+
+    Args:
+        layer: "logits", or any layer whose channels are what the softmax is taken over.
+        label, batch: as in `class_logit`.
+    """
+    named = _named_class(layer, label, batch, probability=True)
+    return named or ClassProbability(index=indices(label, "label"), layer=layer, batch=batch)
+
+
+def _named_class(layer: str, label: Any, batch: int | None, probability: bool = False) -> ClassLogit | None:
+    """The class of that label, or the classes of those; None for numbers."""
     names = (label,) if isinstance(label, str) else label
-    if isinstance(names, tuple | list) and names and all(isinstance(name, str) for name in names):
-        return ClassLogit(names=tuple(names), single=isinstance(label, str), batch=batch, layer=layer)  # type: ignore[arg-type]
-    return channel(layer, label, batch=batch)  # type: ignore[arg-type]
+    if not (isinstance(names, tuple | list) and names and all(isinstance(name, str) for name in names)):
+        return None
+    return ClassLogit(
+        names=tuple(map(str, names)), single=isinstance(label, str), batch=batch, layer=layer, probability=probability
+    )

@@ -1,0 +1,244 @@
+"""Class activation maps: a layer's channels, weighted by what the score's gradient says, added up at each position.
+
+All of them return `[B, h, w, 1]` on the layer's own grid: signed, neither rectified, normalised nor resized, which
+`attribution.relu`, `normalize` and `resize` do; the papers rectify. A is a layer's values `[h, w, K]` and g the gradient of the
+score there. A layer of tokens `[T, C]` is put on the grid of its patches; class token and registers are left out.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._gradient import gradients as gradients_of
+from jaxlens.attribution._grid import cam_layer
+from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._maps import relu, resize
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import INPUT, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model, rules
+
+Maps = Float[Array, "b h w k"]
+
+PLUS_PLUS_EPS, X_EPS = 1e-6, 1e-7  # pytorch-grad-cam's
+
+
+def _grad_cam(a: Maps, g: Maps) -> Maps:
+    return g.mean((1, 2), keepdims=True) * a
+
+
+def _grad_cam_plus_plus(a: Maps, g: Maps) -> Maps:
+    alpha = g**2 / _nonzero(2 * g**2 + a.sum((1, 2), keepdims=True) * g**3 + PLUS_PLUS_EPS)
+    return (alpha * relu(g)).sum((1, 2), keepdims=True) * a
+
+
+def _xgrad_cam(a: Maps, g: Maps) -> Maps:
+    return (g * a).sum((1, 2), keepdims=True) / _nonzero(a.sum((1, 2), keepdims=True) + X_EPS) * a
+
+
+def _nonzero(x: jax.Array) -> jax.Array:
+    return jnp.where(x == 0, 1, x)
+
+
+def principal(x: Maps) -> Float[Array, "b h w 1"]:
+    """Each position's coordinate along the first principal component of the channels, with the sign of their sum."""
+    b, h, w, k = x.shape
+    rows = x.reshape(b, h * w, k)
+    rows = rows - rows.mean(1, keepdims=True)
+    size = jnp.abs(rows).max((1, 2), keepdims=True)  # squares of small gradients would vanish
+    rows = rows / jnp.where(size > 0, size, 1)
+    if h * w <= k:  # the smaller of the two Gram matrices
+        values, vectors = jnp.linalg.eigh(rows @ rows.swapaxes(1, 2))
+        found = vectors[..., -1] * jnp.sqrt(jnp.maximum(values[:, -1:], 0))
+    else:
+        _, vectors = jnp.linalg.eigh(rows.swapaxes(1, 2) @ rows)
+        found = (rows @ vectors[..., -1:])[..., 0]
+    sign = jnp.where((found * rows.sum(2)).sum(1) < 0, -1, 1)
+    return (sign[:, None] * found * size[:, :, 0]).reshape(b, h, w, 1)
+
+
+# From A and g to what is added up over channels.
+METHODS: dict[str, Callable[[Any, Any], jax.Array]] = {
+    "grad_cam": _grad_cam,
+    "grad_cam_plus_plus": _grad_cam_plus_plus,
+    "xgrad_cam": _xgrad_cam,
+    "hires_cam": lambda a, g: g * a,
+    "grad_cam_elementwise": lambda a, g: relu(g * a),
+    "layer_cam": lambda a, g: relu(g) * a,
+    "eigen_cam": lambda a, g: principal(a),
+    "eigen_grad_cam": lambda a, g: principal(g * a),
+}
+WITHOUT_GRADIENT = ("eigen_cam",)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _combine(method: str, per_channel: bool, a: Any, g: Any) -> jax.Array:
+    parts = METHODS[method](a, g)
+    return parts if per_channel else parts.sum(-1, keepdims=True)
+
+
+def _cam(
+    method: str, model: Model, images: Images, target: Any, layer: str | None, chunk: int | None, per_channel: bool = False
+) -> Attribution:
+    query, gradient = ask(model, images, target), method not in WITHOUT_GRADIENT
+    name, grid = cam_layer(query, layer, gradient=gradient)
+    seen = look(query, (name,), chunk, gradient=gradient)
+    gradients = grid.maps(seen.gradients[name]) if gradient else None
+    values = _combine(method, per_channel, grid.maps(seen.values[name]), gradients)
+    return Attribution(values=values, scores=seen.scores, method=method, layer=name)
+
+
+def grad_cam(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    per_channel: bool = False,
+    chunk: int | None = None,
+) -> Attribution:
+    """Grad-CAM, `sum_k w_k A_k` with `w_k` the mean gradient over positions (Selvaraju et al. 2017, arXiv:1610.02391).
+
+    `[B, h, w, 1]` on the layer's own grid, signed; the paper takes `attribution.relu` of it, and resizes bilinearly.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`.
+        layer: maps `[H, W, C]` or tokens `[T, C]`, which are put back in rows and columns. None takes the last layer on a grid
+            all of which the target can see: the last features of a convolutional network, and the norm before the last
+            attention of a transformer that reads a class token (after it, the patches have no gradient).
+        per_channel: `[B, h, w, K]`, without the sum over channels (captum's `attr_dim_summation=False`).
+
+    Raises:
+        ValueError: for a layer without a grid, and for one whose positions the target cannot see; with layers that would do.
+    """
+    return _cam("grad_cam", model, images, target, layer, chunk, per_channel)
+
+
+def grad_cam_plus_plus(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """Grad-CAM++, `w_k = sum a relu(g)` with `a = g**2 / (2 g**2 + sum(A_k) g**3 + 1e-6)`.
+
+    Chattopadhay et al. 2018, arXiv:1710.11063. The 1e-6 is pytorch-grad-cam's: where gradients are below a thousandth it sets
+    the weights, and not the formula. xplique takes 1e-4, and means where this takes sums. Args: see `grad_cam`.
+    """
+    return _cam("grad_cam_plus_plus", model, images, target, layer, chunk)
+
+
+def xgrad_cam(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """XGrad-CAM, `w_k = sum(g A_k) / (sum(A_k) + 1e-7)`: gradients weighted by activation (Fu et al. 2020, arXiv:2008.02312).
+
+    For layers whose values are not negative: a channel whose values nearly cancel has a huge weight. Args: see `grad_cam`.
+    """
+    return _cam("xgrad_cam", model, images, target, layer, chunk)
+
+
+def hires_cam(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """HiResCAM, `sum_k g_k A_k` at each position (Draelos and Carin 2020, arXiv:2011.08891).
+
+    Adds up to the score less its bias where only one linear layer, or a pool and one, follows. Args: see `grad_cam`.
+    """
+    return _cam("hires_cam", model, images, target, layer, chunk)
+
+
+def grad_cam_elementwise(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """`sum_k relu(g_k A_k)` at each position: HiResCAM of what speaks for the target only (pytorch-grad-cam).
+
+    Args: see `grad_cam`.
+    """
+    return _cam("grad_cam_elementwise", model, images, target, layer, chunk)
+
+
+def layer_cam(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """LayerCAM, `sum_k relu(g_k) A_k` at each position, for early layers too (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943).
+
+    Args: see `grad_cam`.
+    """
+    return _cam("layer_cam", model, images, target, layer, chunk)
+
+
+def eigen_cam(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """EigenCAM, the positions' first principal component over channels (Muhammad and Yeasin 2020, arXiv:2008.00299).
+
+    It does not depend on the target, which is asked for its score and default layer only, and takes no gradient. Channels are
+    centred, so that the map's mean is 0. The sign, which a principal component leaves open (pytorch-grad-cam's is random), is
+    that of the correlation with the sum over channels. Args: see `grad_cam`.
+    """
+    return _cam("eigen_cam", model, images, target, layer, chunk)
+
+
+def eigen_grad_cam(
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+) -> Attribution:
+    """The first principal component of `g A` over channels, with the sign of HiResCAM (pytorch-grad-cam).
+
+    As in `eigen_cam` channels are centred and the map's mean is 0. Args: see `grad_cam`.
+    """
+    return _cam("eigen_grad_cam", model, images, target, layer, chunk)
+
+
+def random_cam(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    key: Any = 0,
+    chunk: int | None = None,
+) -> Attribution:
+    """The control: weights drawn evenly from [-1, 1], the same for every image (pytorch-grad-cam).
+
+    A map that is no better than this one owes what it shows to the activations. Args: see `grad_cam`; `key` is a seed or
+    `jax.random.key`.
+    """
+    query = ask(model, images, target)
+    name, grid = cam_layer(query, layer, gradient=False)
+    seen = look(query, (name,), chunk, gradient=False)
+    maps = grid.maps(seen.values[name])
+    weights = jax.random.uniform(as_key(key), (1, 1, 1, maps.shape[-1]), maps.dtype, -1, 1)
+    values = (weights * maps).sum(-1, keepdims=True)
+    return Attribution(values=values, scores=seen.scores, method="random_cam", layer=name)
+
+
+def guided_grad_cam(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    allow: Iterable[str] = (),
+    chunk: int | None = None,
+) -> Attribution:
+    """Guided backpropagation times the rectified Grad-CAM at the image's size (Selvaraju et al. 2017, arXiv:1610.02391).
+
+    `[B, H, W, C]`, at the input. The Grad-CAM in it is of the true gradient.
+
+    Args:
+        model, images, target, layer, chunk: see `grad_cam`.
+        interpolation: of the Grad-CAM: "bilinear" as in the paper, or "nearest" as in captum.
+        allow: nonlinearities that may keep their own gradient; see `model.rules.guided`.
+    """
+    check_choice(interpolation, "interpolation", ("bilinear", "nearest"))
+    query = ask(model, images, target)
+    cam = _cam("grad_cam", model, images, query.target, layer, chunk)
+    guided = query.replace(model=model.with_gradient_rule(rules.guided(allow=allow)))
+    _, gradient = gradients_of(guided, chunk)
+    values = gradient * resize(relu(cam.values), image_size(query), interpolation)
+    return Attribution(values=values, scores=cam.scores, method="guided_grad_cam", layer=INPUT)

@@ -1,0 +1,136 @@
+"""Class activation maps whose weights are scores, not gradients: Score-CAM and Ablation-CAM."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._grid import cam_layer
+from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._maps import normalize, resize
+from jaxlens.attribution._masked import masked_scores, scores_of
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+
+
+@pytree
+class ChannelMasks:
+    """Mask number s of an image shows what its s-th channel shows: the channel at the image's size, between 0 and 1."""
+
+    maps: Float[Array, "b h w k"]
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n h w 1"]:
+        chosen = self.maps[image, :, :, number][..., None]
+        return normalize(resize(chosen, image_size(query)))
+
+
+@pytree
+class WithoutChannel:
+    """Mask number s of an image puts the baseline in place of channel `channels[image, s]`, at every position."""
+
+    channels: Int[Array, "b s"]
+    total: int = field(static=True)
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Any:
+        keep = 1 - jax.nn.one_hot(self.channels[image, number], self.total)
+        return keep.reshape(len(image), *(1,) * (query.values.ndim - 2), self.total)
+
+
+def score_cam(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    weights: Literal["softmax", "increase"] = "softmax",
+    channels: int | None = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """Score-CAM, `sum_k w_k A_k` with `w_k` from the score of the image seen through channel k.
+
+    Wang et al. 2020, arXiv:1910.01279. Each channel is resized to the image bilinearly and brought to [0, 1] (a constant one to
+    0): the mask m of `m x + (1 - m) x'`. One evaluation per channel and no gradient. `[B, h, w, 1]`, as `grad_cam`.
+
+    Args:
+        model, images, target, layer, chunk: see `grad_cam`. Scores go through a softmax as they are: for logits as in
+            pytorch-grad-cam, the largest of a few dozen takes all the weight.
+        baseline: what is behind the mask; black by default. pytorch-grad-cam multiplies the normalised image, so that its
+            baseline is the mean colour; it also resizes with `align_corners=True`, as the paper's code does not.
+        weights: "softmax" of the scores over channels (the paper's algorithm 1; the baseline's score, which it subtracts,
+            cancels), or the "increase" over the baseline's score itself (its definition 3).
+        channels: only so many of each image's channels, those of the largest mean `|A_k|`; None for all.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    check_choice(weights, "weights", ("softmax", "increase"))
+    query = ask(model, images, target, baseline=baseline)
+    name, grid = cam_layer(query, layer, gradient=False)
+    seen = look(query, (name,), chunk, gradient=False)
+    maps = grid.maps(seen.values[name])
+    maps = jnp.take_along_axis(maps, most_active(maps, channels)[:, None, None], axis=3)
+    found = masked_scores(query, ChannelMasks(maps=maps), maps.shape[3], chunk=chunk, progress=progress, label="Score-CAM")
+    start = None
+    if weights == "increase":
+        start = scores_of(query, query.baseline, chunk)
+        found = found - start[:, None]
+    else:
+        found = jax.nn.softmax(found, axis=1)
+    values = weighted(maps, found)
+    return Attribution(values=values, scores=seen.scores, baseline_scores=start, method="score_cam", layer=name)
+
+
+def ablation_cam(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    channels: int | None = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """Ablation-CAM, `sum_k w_k A_k` with `w_k = (y - y_k) / |y|`, where `y_k` is the score with channel k at 0.
+
+    Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360. One evaluation per channel and no gradient.
+    `[B, h, w, 1]`, as `grad_cam`.
+
+    The paper divides by y. For y < 0 that turns the map round, and what speaks for the target comes out negative; with `|y|`
+    positive always speaks for it, and nothing changes where y > 0. pytorch-grad-cam divides by y, and puts -1e7 in place of 0
+    at layers that have negative values.
+
+    Args:
+        model, images, target, layer, chunk: see `grad_cam`. Of tokens the channel is 0 at all, class token included.
+        channels: only so many of each image's channels, those of the largest mean `|A_k|`; the others have weight 0.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    query = ask(model, images, target)
+    name, grid = cam_layer(query, layer, gradient=False)
+    seen = look(query, (name,), chunk, gradient=False)
+    values, maps = seen.values[name], grid.maps(seen.values[name])
+    chosen = most_active(maps, channels)
+    there = query.replace(layer=name, values=values, baseline=jnp.zeros_like(values))
+    masks = WithoutChannel(channels=chosen, total=maps.shape[3])
+    without = masked_scores(there, masks, chosen.shape[1], chunk=chunk, progress=progress, label="Ablation-CAM")
+    size = jnp.abs(seen.scores)
+    weights = (seen.scores[:, None] - without) / jnp.where(size > 0, size, 1)[:, None]
+    maps = jnp.take_along_axis(maps, chosen[:, None, None], axis=3)
+    return Attribution(values=weighted(maps, weights), scores=seen.scores, method="ablation_cam", layer=name)
+
+
+def most_active(maps: Float[Array, "b h w k"], channels: int | None) -> Int[Array, "b s"]:
+    """The channels to look at, for each image."""
+    count, total = maps.shape[0], maps.shape[3]
+    if channels is None:
+        return jnp.broadcast_to(jnp.arange(total), (count, total))
+    return jax.lax.top_k(jnp.abs(maps).mean((1, 2)), check_int(channels, "channels", low=1, high=total))[1]
+
+
+def weighted(maps: Float[Array, "b h w s"], weights: Float[Array, "b s"]) -> Float[Array, "b h w 1"]:
+    """The sum of weighted maps."""
+    return (maps * weights[:, None, None]).sum(-1, keepdims=True)

@@ -1,0 +1,98 @@
+"""HSIC: how much the score depends on whether a cell is shown, by a kernel measure of dependence."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens.attribution._features import cells_of, grid_features, map_size
+from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._surrogate import half_masks
+from jaxlens.model import Model
+
+
+def hsic(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    cells: int | tuple[int, int] = 8,
+    samples: int = 500,
+    unbiased: bool = True,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The Hilbert-Schmidt independence criterion of each cell of a grid and the score (Novello et al. 2022, arXiv:2206.06219).
+
+    Cells are shown or hidden with probability 1/2. Kernels: for a cell whether two masks agree in it, `1[m = m']`; for scores
+    `exp(-(y - y')**2 / (2 width**2))`, width the median distance of two scores (their mean distance if more than half are
+    equal; xplique's, the median score, may be near 0). 0 means independent; unsigned, and a scale of the score cancels.
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        cells: of the grid, one number or (rows, columns).
+        samples: masks per image, each one evaluation. The same for every image.
+        unbiased: the estimate whose mean is 0 for a cell without effect (Song et al. 2012, JMLR 13:1393), so that some are
+            slightly negative; False is the paper's `tr(K H L H) / (samples - 1)**2`, which is about 1 / samples too large for
+            every cell.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
+    """
+    samples = check_int(samples, "samples", low=4)
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    size = map_size(query, "hsic")
+    rows, columns = cells_of(cells, size)
+    keep = half_masks(as_key(key), samples, rows * columns)
+    masks = FeatureMasks(keep=keep, features=grid_features(size, (rows, columns))[..., None])
+    found = masked_scores(query, masks, samples, chunk=chunk, progress=progress, label="hsic")
+    values = dependence(keep, found, unbiased).reshape(query.count, rows, columns, 1)
+    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="hsic", layer=query.layer)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def dependence(masks: Float[Array, "n d"], outputs: Float[Array, "b n"], unbiased: bool) -> Float[Array, "b d"]:
+    """The HSIC of each column of masks of 0 and 1 with each image's outputs, one image after the other."""
+    return jax.lax.map(lambda each: _dependence(masks, each, unbiased), outputs)
+
+
+def _dependence(masks: jax.Array, outputs: jax.Array, unbiased: bool) -> jax.Array:
+    count = masks.shape[0]
+    gap = jnp.abs(outputs[:, None] - outputs[None])
+    likeness = jnp.exp(-jnp.square(gap / _width(gap)) / 2)
+    if not unbiased:
+        mean = likeness.mean(0)
+        centred = likeness - mean[None] - mean[:, None] + mean.mean()
+        # agreement is m m' + (1 - m)(1 - m'), and the rows of what is centred add up to 0
+        return 2 * _form(masks, centred) / (count - 1) ** 2
+    others = ~jnp.eye(count, dtype=bool)
+    likeness = jnp.where(others, likeness - jnp.mean(likeness, where=others), 0)  # a constant changes nothing but rounding
+    hidden = 1 - masks
+    agree = masks * masks.sum(0)[None] + hidden * hidden.sum(0)[None] - 1  # each mask with the others
+    row = likeness.sum(1)
+    whole = agree.sum(0) * row.sum() / ((count - 1) * (count - 2))
+    cross = jnp.matmul(row, agree, precision="highest") * 2 / (count - 2)
+    return (_form(masks, likeness) + _form(hidden, likeness) + whole - cross) / (count * (count - 3))
+
+
+def _form(columns: jax.Array, matrix: jax.Array) -> jax.Array:
+    """`m matrix m` for each column m."""
+    return (columns * jnp.matmul(matrix, columns, precision="highest")).sum(0)
+
+
+def _width(gap: Float[Array, "n n"]) -> Float[Array, ""]:
+    """The median distance of two outputs, or their mean distance where that is 0, or 1 where that is too."""
+    count = gap.shape[0]
+    pairs = gap[jnp.triu_indices(count, 1)]
+    median, mean = jnp.median(pairs), pairs.mean()
+    return jnp.where(median > 0, median, jnp.where(mean > 0, mean, 1))

@@ -1,0 +1,242 @@
+"""Attribution by taking away one part at a time: occlusion, feature ablation, feature permutation."""
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._features import Features, as_features
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._masked import masked_scores, scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+
+WINDOWS = 8  # along an axis that the default window is cut from
+
+Overlap = Literal["mean", "sum"]
+Extent = int | tuple[int, ...]
+
+
+@pytree
+class Windows:
+    """Windows slid over every axis of a layer's values; numbered row by row, the last of an axis may be cut at the border."""
+
+    size: Any  # int [axes], each
+    stride: Any
+    counts: Any
+    together: bool = field(static=True)  # whether the last axis, the channels, has one window for all
+
+    @property
+    def total(self) -> int:
+        """How many windows there are."""
+        return int(np.prod(self.counts))
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n *axes"]:
+        lengths, hidden = query.values.shape[1:], jnp.ones((number.shape[0],) + (1,) * (query.values.ndim - 1), bool)
+        for axis in reversed(range(len(lengths))):
+            which, number = number % self.counts[axis], number // self.counts[axis]
+            if not (self.together and axis == len(lengths) - 1):
+                inside = self.covers(axis, which, lengths[axis])
+                around = (1,) * axis, (1,) * (len(lengths) - 1 - axis)
+                hidden = hidden & inside.reshape(inside.shape[0], *around[0], inside.shape[1], *around[1])
+        return (~hidden).astype(query.values.dtype)
+
+    def covers(self, axis: int, which: Any, length: int) -> Any:
+        """Whether window `which` of an axis holds each position: `[n, length]`."""
+        past = np.arange(length)[None] - (which * self.stride[axis])[:, None]
+        return (past >= 0) & (past < self.size[axis])
+
+
+def occlusion(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    window: Extent | None = None,
+    stride: Extent | None = None,
+    overlap: Overlap = "mean",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """How much the score falls when a window is hidden: `score(x) - score(x with the window at the baseline)`.
+
+    Zeiler and Fergus 2014, arXiv:1311.2901. Each value gets the "mean" over the windows that cover it, as in captum, or their
+    "sum", as in xplique. Windows start at multiples of the stride until one reaches the border, where it is cut.
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        window: (height, width) in the layer's rows and columns, or one number for both: all channels are hidden together and
+            `values` are `[B, H, W, 1]`. With a third number, windows slide over channels too, and `values` are `[B, H, W, C]`.
+            The one axis of vectors and of tokens is slid over likewise. By default an eighth of each axis.
+        stride: from one window to the next, at most the window. By default half the window, rounded down, so that for
+            images there are about 15 x 15 windows; captum's is 1, and xplique's the window.
+        overlap: "mean" or "sum" over the windows that cover a value.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    check_choice(overlap, "overlap", ("mean", "sum"))
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    windows = as_windows(window, stride, query)
+    scores = scores_of(query, query.values, chunk)
+    drops = scores[:, None] - window_scores(query, windows, chunk=chunk, progress=progress)
+    return Attribution(values=overlapped(query, windows, drops, overlap), scores=scores, method="occlusion", layer=query.layer)
+
+
+def window_scores(query: Query, windows: Windows, *, chunk: int | None, progress: bool) -> Float[Array, "b s"]:
+    """The score with each window at the baseline."""
+    return masked_scores(query, windows, windows.total, chunk=chunk, progress=progress, label="occlusion")
+
+
+def overlapped(query: Query, windows: Windows, drops: Float[Array, "b s"], overlap: Overlap) -> Float[Array, "b *axes"]:
+    """The mean or sum, at each value, of what the windows that cover it gave: one axis after the other."""
+    found = drops.reshape(drops.shape[0], *(int(n) for n in windows.counts))
+    for axis, count in enumerate(windows.counts):
+        one = windows.together and axis == len(windows.counts) - 1
+        cover = windows.covers(axis, np.arange(count), 1 if one else query.values.shape[1 + axis]).astype(drops.dtype)
+        if overlap == "mean":
+            cover = cover / cover.sum(0, keepdims=True)
+        found = jnp.tensordot(found, cover, (1, 0), precision="highest")  # the axis in front goes to the end
+    return found
+
+
+def as_windows(window: Extent | None, stride: Extent | None, query: Query) -> Windows:
+    """The windows that a user asked for, checked."""
+    axes = query.values.shape[1:]
+    spatial = axes if len(axes) == 1 else axes[:-1]
+    size = _extent(tuple(-(-n // WINDOWS) for n in spatial) if window is None else window, "window", axes, len(spatial))
+    step = _extent(tuple(max(n // 2, 1) for n in size) if stride is None else stride, "stride", axes, len(size))
+    if len(step) != len(size):
+        raise ValueError(f"stride={stride!r} must be a number, or {len(size)} numbers as window={size}.")
+    if any(s > w for s, w in zip(step, size, strict=True)):
+        raise ValueError(f"stride={step} must be at most window={size}: values between the windows would never be hidden.")
+    together = len(size) < len(axes)
+    size, step = (size + axes[-1:], step + axes[-1:]) if together else (size, step)
+    counts = tuple(-(-(n - w) // s) + 1 for n, w, s in zip(axes, size, step, strict=True))
+    return Windows(size=np.asarray(size), stride=np.asarray(step), counts=np.asarray(counts), together=together)
+
+
+def _extent(value: Any, name: str, axes: tuple[int, ...], many: int) -> tuple[int, ...]:
+    """One number for each of `many` axes of the values, or one more for channels."""
+    each = tuple(value) if isinstance(value, tuple | list) else (value,) * many
+    if len(each) not in (many, len(axes)):
+        raise ValueError(f"{name}={value!r} must be a number, or one for each axis of {axes[:many]} or {axes}.")
+    return tuple(check_int(n, name, low=1, high=axes[axis]) for axis, n in enumerate(each))
+
+
+@pytree
+class LeaveOut:
+    """Mask number s takes feature s away."""
+
+    features: Features
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Any:
+        numbers = self.features.of(query, image)
+        return (numbers != number.reshape((-1,) + (1,) * (numbers.ndim - 1))).astype(query.values.dtype)
+
+
+def feature_ablation(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    features: Any = None,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """How much the score falls when a feature is taken away: `score(x) - score(x with the feature at the baseline)`.
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        features: which values go together (captum's feature_mask): integers 0, 1, ... of shape `[H, W]`, `[H, W, C]` (or the
+            layer's), or `[B, ...]` for each image; -1 is never taken away and gets 0. `grid_features` makes them; superpixels
+            do. By default every value is a feature, if there are not more than 1024.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: at each value what its feature gets; C = 1 if the features have no axis of channels.
+    """
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    groups = as_features(features, query)
+    masks, scores = LeaveOut(features=groups), scores_of(query, query.values, chunk)
+    without = masked_scores(query, masks, groups.count, chunk=chunk, progress=progress, label="feature ablation")
+    values = groups.spread(scores[:, None] - without, query)
+    return Attribution(values=values, scores=scores, method="feature_ablation", layer=query.layer)
+
+
+def feature_permutation(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    features: Any = None,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """How much the score falls when a feature comes from another image of the batch: `score(x) - score(x with theirs)`.
+
+    Breiman 2001 (doi:10.1023/A:1010933404324), for one image at a time; the mean over a batch says what the network uses.
+    For each feature the batch is closed to a ring at random and each image takes from its neighbour, so that all change;
+    captum's random permutation leaves some images their own. Unlike all other methods this one depends on the batch.
+
+    Args:
+        model, images, target, layer, features, chunk: see `feature_ablation`; there must be 2 images or more.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+    """
+    query = ask(model, images, target, layer=layer)
+    if query.count < 2:
+        raise ValueError("images holds one image, but feature_permutation takes features from the others: give 2 or more.")
+    groups, key = as_features(features, query), as_key(key)
+    scores = scores_of(query, query.values, chunk)
+    donors = rings(key, groups.count, query.count)
+    without = permuted_scores(query, groups, donors, chunk=chunk, progress=progress)
+    values = groups.spread(scores[:, None] - without, query)
+    return Attribution(values=values, scores=scores, method="feature_permutation", layer=query.layer)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def rings(key: Any, features: int, images: int) -> Int[Array, "f b"]:
+    """For each feature and image another image to take it from, with all images in one cycle."""
+
+    def ring(feature: Any) -> jax.Array:
+        order = jnp.argsort(jax.random.uniform(jax.random.fold_in(key, feature), (images,)))
+        return jnp.zeros_like(order).at[order].set(jnp.roll(order, 1))
+
+    return jax.vmap(ring)(jnp.arange(features))
+
+
+@pytree
+class _Context:
+    query: Query
+    features: Features
+    donors: Any
+
+
+def permuted_scores(query: Query, features: Features, donors: Any, *, chunk: int | None, progress: bool) -> Float[Array, "b f"]:
+    """The score of each image with each feature from image `donors[feature, image]`."""
+    context = _Context(query=query, features=features, donors=donors)
+    state = jnp.zeros(query.count * features.count, jnp.float32)
+    count = query.count * features.count
+    return fold(_fill, context, state, count, chunk, progress, "feature permutation").reshape(query.count, features.count)
+
+
+@jax.jit
+def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    image, number = index // context.features.count, index % context.features.count
+    query = context.query.at(image)
+    keep = LeaveOut(features=context.features).masks(query, image, number)
+    theirs = context.query.values[context.donors[number, image]]
+    mixed = jnp.where(jnp.broadcast_to(keep > 0, theirs.shape), query.values, theirs)
+    return state.at[index].set(query.scores(mixed).astype(state.dtype))

@@ -1,0 +1,116 @@
+"""RISE: the mean score while a value is visible, under random masks."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._features import map_size
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._masked import blend, scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._samples import over
+from jaxlens.model import Model
+
+
+@pytree
+class SmoothMasks:
+    """Random grids of 0 and 1, enlarged and shifted."""
+
+    key: Any
+    p: Float[Array, ""]
+    cells: tuple[int, int] = field(static=True)
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n h w 1"]:
+        return jax.vmap(lambda n: self.mask(n, query.values.shape[1:3]))(number).astype(query.values.dtype)[..., None]
+
+    def mask(self, number: Any, size: tuple[int, ...]) -> jax.Array:
+        """A window of that size of the enlarged grid."""
+        draws = jax.random.uniform(jax.random.fold_in(self.key, number), (2 + self.cells[0] * self.cells[1],))
+        mask = (draws[2:] < self.p).astype(jnp.float32).reshape(self.cells)
+        for draw, length, cells in zip(draws[:2], size, self.cells, strict=True):
+            step = -(-length // cells)  # of the grid; enlarged it has one step more than there are cells
+            place = jnp.arange(length) + jnp.floor(draw * step)
+            centre = (place + 0.5) * cells / (step * (cells + 1)) - 0.5
+            near = jnp.clip(centre, 0, cells - 1)[:, None] - jnp.arange(cells)[None]
+            mask = jnp.tensordot(mask, jnp.maximum(1 - jnp.abs(near), 0), (0, 1), precision="highest")
+        return mask
+
+
+def rise(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    samples: int = 4000,
+    cells: int | tuple[int, int] = 7,
+    p: float = 0.5,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The mean score while a pixel is visible: `sum_s score_s m_s / sum_s m_s` over random masks m_s.
+
+    Petsiuk et al. 2018, arXiv:1806.07421. A mask is a random grid of 0 and 1, bilinearly enlarged to (cells + 1) / cells of the
+    image and cropped at random. All values are scores, so that their differences count, not their zero.
+
+    The paper divides by `samples * p` instead of by the sum of the masks (as here and in xplique). Both have the same limit,
+    but the paper's adds the mean score times how often a pixel happened to be visible, which hides small differences of
+    large scores. It also takes probabilities, where `target` is a logit unless you pass another objective.
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        samples: masks per image, each one evaluation. The masks are the same for every image.
+        cells: of the grid, one number or (rows, columns). The paper's 7.
+        p: the probability that a cell is visible.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: `[B, H, W, 1]`.
+    """
+    samples = check_int(samples, "samples", low=1)
+    grid = (cells, cells) if not isinstance(cells, tuple | list) else tuple(cells)
+    if len(grid) != 2:
+        raise ValueError(f"cells={cells!r} must be a number, or (rows, columns).")
+    grid = (check_int(grid[0], "cells", low=1), check_int(grid[1], "cells", low=1))
+    if not isinstance(p, Tracer) and not 0 < p < 1:
+        raise ValueError(f"p={p!r} must be between 0 and 1: every mask would be the same.")
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    shape = (*map_size(query, "rise"), 1)
+    masks = SmoothMasks(key=as_key(key), p=jnp.asarray(p, jnp.float32), cells=grid)
+    values = visible_means(query, masks, shape, samples, chunk=chunk, progress=progress)
+    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="rise", layer=query.layer)
+
+
+@pytree
+class _Context:
+    query: Query
+    masks: Any
+    samples: Any
+
+
+def visible_means(
+    query: Query, masks: Any, shape: tuple[int, ...], samples: int, *, chunk: int | None, progress: bool
+) -> Float[Array, "b *axes"]:
+    """The mean score weighted with each value of masks of that shape; 0 where no mask shows anything."""
+    context, zero = _Context(query=query, masks=masks, samples=jnp.asarray(samples)), jnp.zeros((query.count, *shape))
+    seen, weight = fold(_add, context, (zero, zero), query.count * samples, chunk, progress, "rise")
+    return jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1), 0)
+
+
+@jax.jit
+def _add(context: _Context, state: Any, index: jax.Array, alive: jax.Array) -> Any:
+    image, number = index // context.samples, index % context.samples
+    query = context.query.at(image)
+    masks = context.masks.masks(query, image, number)
+    scores = query.scores(blend(query, masks))
+    masks = jnp.where(over(alive, masks), masks, 0).astype(state[0].dtype)
+    return state[0].at[image].add(over(scores, masks) * masks), state[1].at[image].add(masks)

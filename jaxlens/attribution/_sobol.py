@@ -1,0 +1,127 @@
+"""Sobol indices: the share of the score's variance in which a cell has part."""
+
+import functools
+from math import comb
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import pytree
+from jaxlens.attribution._features import cells_of, grid_features, map_size
+from jaxlens.attribution._masked import masked_scores, scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+
+BITS = 24  # of a point, as many as a float32 holds
+
+
+@pytree
+class Designs:
+    """For each pair of random grids a and b: a, b, and a with each one of its cells from b. 1 shows a cell, 0 hides it."""
+
+    a: Float[Array, "n d"]
+    b: Float[Array, "n d"]
+    features: Any  # [H, W, 1], the cell of each pixel
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "s h w 1"]:
+        cells = self.a.shape[1]
+        design, which = number // (cells + 2), number % (cells + 2)
+        from_b = (which == 1)[:, None] | (jnp.arange(cells)[None] == which[:, None] - 2)
+        return jnp.where(from_b, self.b[design], self.a[design])[:, self.features]
+
+
+def sobol(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    baseline: Any = None,
+    cells: int | tuple[int, int] = 8,
+    designs: int = 32,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The total-order Sobol index of each cell of a grid whose opacities vary at random (Fel et al. 2021, arXiv:2111.04138).
+
+    `ST_i = E (score(A) - score(A with cell i of B))**2 / (2 Var score)` (Jansen 1999), A and B grids of opacities in [0, 1]
+    from scrambled Sobol points (see `opacities`); a cell shows `a * image + (1 - a) * baseline` in all its pixels. An index is
+    the share of the variance that would remain if all other cells were known: unsigned, and 0 for a cell without effect.
+    Interactions count for each cell in them, so that the indices add up to 1 or more.
+
+    Args:
+        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        cells: of the grid, one number or (rows, columns).
+        designs: pairs of grids, a power of 2; each costs `rows * columns + 2` evaluations per image. The same for every image.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
+    """
+    designs = check_int(designs, "designs", low=2)
+    if designs & (designs - 1):
+        raise ValueError(f"designs={designs} must be a power of 2, such as 32, where the sequence is balanced.")
+    query = ask(model, images, target, layer=layer, baseline=baseline)
+    size = map_size(query, "sobol")
+    rows, columns = cells_of(cells, size)
+    many = rows * columns
+    a, b = opacities(as_key(key), designs, many)
+    masks = Designs(a=a, b=b, features=grid_features(size, (rows, columns))[..., None])
+    found = masked_scores(query, masks, designs * (many + 2), chunk=chunk, progress=progress, label="sobol")
+    found = jnp.moveaxis(found.reshape(query.count, designs, many + 2), 1, 2)
+    values = total_indices(found[:, 0], found[:, 1], found[:, 2:]).reshape(query.count, rows, columns, 1)
+    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="sobol", layer=query.layer)
+
+
+@jax.jit
+def total_indices(a: Float[Array, "b n"], b: Float[Array, "b n"], mixed: Float[Array, "b d n"]) -> Float[Array, "b d"]:
+    """Jansen's estimate from the outputs for A, for B, and for A with each one of its inputs from B.
+
+    The variance is that of A's and B's outputs. Outputs that do not vary beyond rounding give 0.
+    """
+    both = jnp.concatenate([a, b], axis=1)
+    variance = both.var(1)
+    least = jnp.square(4 * jnp.finfo(both.dtype).eps * jnp.abs(both).max(1))
+    varies = variance > least
+    change = jnp.square(a[:, None] - mixed).mean(2)
+    return jnp.where(varies[:, None], change / (2 * jnp.where(varies, variance, 1))[:, None], 0)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def opacities(key: Any, designs: int, cells: int) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
+    """Two grids of opacities in [0, 1) for each design; `designs` is a power of 2.
+
+    The two opacities of a cell are, over the designs, the first two dimensions of a Sobol sequence: every box of area
+    1 / designs has one point in it. Each cell has a scrambling of its own (random linear, with a digital shift; Matousek 1998,
+    doi:10.1006/jcom.1998.0489) and an order of its own, so that cells are independent. One sequence of as many dimensions as
+    there are opacities is the field's way; with so few points most pairs of its dimensions go together, and the indices of a
+    linear score come out twice as far off.
+    """
+    digits, place = jnp.asarray(_net(designs)), jnp.asarray(2.0 ** -np.arange(1, BITS + 1), jnp.float32)
+    below = np.arange(BITS)[:, None] > np.arange(digits.shape[-1])[None]
+
+    def one(key: Any) -> jax.Array:
+        matrix, shift, order = jax.random.split(key, 3)
+        mixing = jax.random.bernoulli(matrix, 0.5, (2, *below.shape)) & jnp.asarray(below)[None]
+        mixing = (mixing | jnp.eye(*below.shape, dtype=bool)[None]).astype(jnp.float32)
+        mixed = jnp.einsum("nkj,kij->nki", digits, mixing).astype(jnp.int32)  # small whole numbers: exact in any precision
+        mixed = (mixed + jax.random.bernoulli(shift, 0.5, (1, 2, BITS))) % 2
+        return jax.random.permutation(order, (mixed * place[None, None]).sum(-1))
+
+    points = jax.vmap(one)(jax.random.split(key, cells))
+    return points[..., 0].T, points[..., 1].T
+
+
+def _net(count: int) -> np.ndarray:
+    """The binary digits of the first points of the two-dimensional Sobol sequence, `[count, 2, log2(count)]`."""
+    bits = count.bit_length() - 1
+    digits = np.arange(count)[:, None] >> np.arange(bits)[None] & 1
+    pascal = np.array([[comb(column, row) % 2 for column in range(bits)] for row in range(bits)])
+    return np.stack([digits, digits @ pascal.T % 2], axis=1).astype(np.float32)

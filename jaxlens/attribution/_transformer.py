@@ -1,0 +1,232 @@
+"""What vision transformers attend to: attention maps, attention rollout, and its relatives that ask for a target.
+
+Attention layers are those that networks of the zoo and imported ones call `<block>.attention_weights`, `[heads, T, T]`: row i
+says how much token i takes from each. All maps but `attention_maps` are `[B, h, w, 1]` on the grid of patches: how much of each
+patch reaches the tokens that the target reads. That is the class token's row, or the mean of all patches' rows in networks that
+average them. What falls on the class token and on registers is left out.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_images, suggest
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
+from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._maps import relu
+from jaxlens.attribution._query import INPUT, Query, ask
+from jaxlens.attribution._reach import reaches
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model, activations
+from jaxlens.model._layer import Architecture, Size, layers_at
+
+Fusion = Literal["mean", "max", "min"]
+FUSIONS: dict[str, Any] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
+Attentions = tuple[Float[Array, "b heads t t"], ...]
+
+
+def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = None) -> dict[str, Float[Array, "b heads t t"]]:
+    """The attention weights of each layer, `[B, heads, T, T]`, by name and in order; rows sum to 1.
+
+    Args:
+        model: a vision transformer of the zoo or an imported one.
+        images: floats `[B, H, W, C]` in [0, 1].
+        layers: names of attention layers; None for all.
+
+    Raises:
+        ValueError: for a model without attention over all tokens: none at all, or within windows (Swin, MaxViT).
+    """
+    images = check_images(images, channels=model.channels)
+    names = attention_layers(model, (images.shape[1], images.shape[2]))
+    if layers is not None:
+        chosen = [model.resolve(layer) for layer in layers]
+        if wrong := [name for name in chosen if name not in names]:
+            raise ValueError(
+                f"layers={wrong} of {model.name} are no attention weights. Closest: {suggest(wrong[0], names)}; None takes all "
+                f"{len(names)}."
+            )
+        names = tuple(chosen)
+    return activations(model, images, names)
+
+
+def attention_rollout(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    fusion: Fusion = "mean",
+    discard: float = 0.0,
+    residual: bool = True,
+    chunk: int | None = None,
+) -> Attribution:
+    """Attention rollout, `R = A_L ... A_1`: how attention carries each patch to the output (Abnar and Zuidema 2020).
+
+    arXiv:2005.00928. `A_l` is `(a + I) / 2` with a the heads' mean, its rows made to sum to 1. It knows nothing of the target,
+    which is asked for its score only, nor of what values the tokens hold.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`.
+        fusion: what becomes of heads: their "mean" (the paper), "max" or "min" (vit-explain).
+        discard: the share of each image's smallest entries that is dropped from each layer, 0 to less than 1. vit-explain's
+            `discard_ratio`, 0.9 by default, which drops them from the first image of a batch only, and never drops the entry
+            from the class token to itself.
+        residual: whether the identity, which stands for the shortcut, is added.
+    """
+    check_choice(fusion, "fusion", FUSIONS)
+    query, plan = _plan(model, images, target, discard)
+    seen = look(query, plan.names, chunk, gradient=False)
+    fused = tuple(_fused(seen.values[name], fusion) for name in plan.names)
+    rolled = _rolled(fused, plan.dropped, "average" if residual else "none")
+    return Attribution(values=plan.maps(rolled), scores=seen.scores, method="attention_rollout", layer=INPUT)
+
+
+def gradient_rollout(
+    model: Model, images: Images, target: Any = None, *, discard: float = 0.0, chunk: int | None = None
+) -> Attribution:
+    """Attention rollout of what speaks for the target: `A_l` is `mean_h relu(a * da) + I`, its rows made to sum to 1.
+
+    `da` is the gradient of the score at the attention weights. vit-explain's, without its errors: there gradients go with
+    the layers in reverse order, rows do not sum to 1, and `discard` acts on the first image only. It takes the positive part
+    after the mean over heads; this takes it of each head, as `transformer_attribution` does.
+
+    Args: see `attention_rollout`.
+    """
+    query, plan = _plan(model, images, target, discard)
+    seen = look(query, plan.names, chunk)
+    fused = tuple(_relevant(seen.values[name], seen.gradients[name]) for name in plan.names)
+    rolled = _rolled(fused, plan.dropped, "sum")
+    return Attribution(values=plan.maps(rolled), scores=seen.scores, method="gradient_rollout", layer=INPUT)
+
+
+def transformer_attribution(model: Model, images: Images, target: Any = None, *, chunk: int | None = None) -> Attribution:
+    """Relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I` (Chefer et al. 2021, arXiv:2103.15679).
+
+    `a` are a layer's attention weights and `da` the gradient of the score there, for all layers from the first to the last, in
+    one pass through the network. Not negative; unlike in `gradient_rollout` rows are not normalised, so that sizes
+    follow the score's gradient.
+
+    Args: see `jaxlens.attribution`.
+    """
+    query, plan = _plan(model, images, target, 0.0)
+    seen = look(query, plan.names, chunk)
+    steps = [_relevant(seen.values[name], seen.gradients[name]) for name in plan.names]
+    found = _identity(steps[0])
+    for step in steps:
+        found = found + step @ found
+    return Attribution(values=plan.maps(found), scores=seen.scores, method="transformer_attribution", layer=INPUT)
+
+
+# how attention becomes a map
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _fused(attention: Float[Array, "b heads t t"], fusion: str) -> Float[Array, "b t t"]:
+    return FUSIONS[fusion](attention, axis=1)
+
+
+@jax.jit
+def _relevant(attention: Float[Array, "b heads t t"], gradient: Float[Array, "b heads t t"]) -> Float[Array, "b t t"]:
+    return relu(attention * gradient).mean(1)
+
+
+def _identity(like: Float[Array, "b t t"]) -> Float[Array, "b t t"]:
+    return jnp.broadcast_to(jnp.eye(like.shape[-1], dtype=like.dtype), like.shape)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _rolled(fused: Any, dropped: Any, shortcut: str) -> Float[Array, "b t t"]:
+    """The product of all layers, the last one leftmost."""
+    found = None
+    for each in fused:
+        each = _without_smallest(each, dropped)
+        eye = _identity(each)
+        each = {"none": each, "sum": each + eye, "average": (each + eye) / 2}[shortcut]
+        total = each.sum(-1, keepdims=True)
+        each = jnp.where(total > 0, each / jnp.where(total > 0, total, 1), eye)  # a token that takes nothing stays as it is
+        found = each if found is None else each @ found
+    assert found is not None
+    return found
+
+
+def _without_smallest(attention: Float[Array, "b t t"], dropped: Any) -> Float[Array, "b t t"]:
+    """Each image's entries with 0 for so many of them, from the smallest on."""
+    flat = attention.reshape(attention.shape[0], -1)
+    rank = jnp.argsort(jnp.argsort(flat, axis=1), axis=1)
+    return jnp.where(rank < dropped, 0, flat).reshape(attention.shape)
+
+
+# where the attention is, and how tokens lie
+
+
+class _Plan:
+    """A model's attention layers, where its tokens lie, and which of them the target reads."""
+
+    def __init__(self, names: tuple[str, ...], grid: Grid, read: np.ndarray, discard: float):
+        self.names, self.grid, self.read = names, grid, read
+        self.dropped = jnp.asarray(int(discard * len(read) ** 2))  # entries of a layer
+
+    def maps(self, relevance: Float[Array, "b t t"]) -> Float[Array, "b h w 1"]:
+        """The mean of the rows of the tokens that are read, as a map of patches."""
+        weights = jnp.asarray(self.read / self.read.sum(), relevance.dtype)
+        return self.grid.maps(jnp.einsum("t,btp->bp", weights, relevance)[..., None])
+
+
+def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Query, _Plan]:
+    if isinstance(discard, bool) or not isinstance(discard, int | float) or not 0 <= discard < 1:
+        raise ValueError(f"discard={discard!r} must be a share, from 0 to less than 1.")
+    query = ask(model, images, target)
+    size, targets = image_size(query), tuple(query.target.layers)
+    names = tuple(n for n in attention_layers(model, size) if model.leads_to(n, targets))
+    if not names:
+        raise ValueError(f"target reads {', '.join(targets)} of {model.name}, before which there is no attention.")
+    shapes = model.shapes(size, names)
+    tokens = {shapes[name][-1] for name in names}
+    if len(tokens) > 1:
+        raise ValueError(
+            f"{model.name} has attention over different numbers of tokens, {sorted(tokens)}, which cannot be multiplied."
+        )
+    grid = token_grid(tokens.pop(), size)
+    if grid is None:
+        raise ValueError(
+            f"The {shapes[names[0]][-1]} tokens of {model.name} cannot be put on a grid of square patches that divide an image "
+            f"of {size[0]}x{size[1]}."
+        )
+    read = _read(model._architecture, model.input_size, size, names[-1], targets)
+    return query, _Plan(names, grid, read, discard)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(architecture: Architecture, input_size: Size, size: Size, layer: str, targets: tuple[str, ...]) -> np.ndarray:
+    """Which tokens the target reads after its last attention."""
+    for _, seen in reaches(architecture, input_size, size, (layer,), targets):
+        return np.asarray(seen.any((0, 2)))
+    raise AssertionError(f"{layer} leads to {targets}")
+
+
+def attention_layers(model: Model, size: tuple[int, int]) -> tuple[str, ...]:
+    """The layers of attention weights over all tokens, in order, or an error that says what there is instead."""
+    found = {
+        name: layer.shape
+        for name, layer in layers_at(model._architecture, size).items()
+        if name.partition("@")[0].endswith(ATTENTION)
+    }
+    if not found:
+        raise ValueError(
+            f"{model.name} has no layer of attention weights (a name that ends in {ATTENTION!r}): it is no transformer, or one "
+            "whose attention has no site. Class activation maps (attribution.grad_cam) need none."
+        )
+    windowed = {name: shape for name, shape in found.items() if len(shape) != 3 or shape[1] != shape[2]}
+    if windowed:
+        name, shape = next(iter(windowed.items()))
+        raise ValueError(
+            f"{model.name} attends within windows, or to other tokens: {name!r} has shape {shape}, where [heads, T, T] is "
+            f"needed ({len(windowed)} of {len(found)} attention layers). Rollout is for attention over all tokens; read such "
+            "weights with jaxlens.activations, or use class activation maps (attribution.grad_cam)."
+        )
+    return tuple(found)

@@ -1,0 +1,136 @@
+"""Deletion and insertion: how fast the score falls, or rises, as pixels go, or come, in the order of an attribution."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import Images, check_images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._masked import masked_scores
+from jaxlens.attribution._query import Query
+from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
+from jaxlens.model import Model
+
+
+@pytree
+class FirstPixels:
+    """Masks of the first pixels in each image's order: only they are kept, or only they are taken away."""
+
+    ranks: Int[Array, "b h w"]
+    counts: Int[Array, " s"]
+    keep: bool = field(static=True)
+
+    def masks(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
+        first = self.ranks[image] < self.counts[number][:, None, None]
+        return (first if self.keep else ~first)[..., None]
+
+
+def deletion(
+    model: Model,
+    images: Images,
+    values: Any,
+    target: Any = None,
+    *,
+    baseline: Any = None,
+    steps: int | None = 10,
+    fraction: float = 1.0,
+    score: str = "probability",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Curve:
+    """The score while pixels are deleted, the most important ones first; low areas are good (Petsiuk et al. 2018,
+    arXiv:1806.07421).
+
+    All channels of a pixel go together and the baseline takes their place. The area is the mean of the curve by trapezoids.
+
+    Args:
+        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        values: an `Attribution` or its array `[B, h, w, C]`: channels are summed and maps of another size resized bilinearly.
+            Large values count as important, so take absolute values first where the sign means nothing. Of equal values the
+            pixel that comes first in the image goes first.
+        steps: points of the curve after the first; None deletes one pixel at a time. xplique: 10; the paper: one row's width of
+            pixels at a time, 224 steps.
+        fraction: stop when this share of the pixels is deleted.
+        score: of a class, its "probability" as in the paper, or its "logit"; any other target is itself.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: a `Curve` with area `[B]`, scores `[B, steps + 1]` and the fractions deleted.
+    """
+    query = question(model, images, target, score, baseline)
+    return _curve(query, values, steps, fraction, False, chunk, progress)
+
+
+def insertion(
+    model: Model,
+    images: Images,
+    values: Any,
+    target: Any = None,
+    *,
+    baseline: Any = None,
+    steps: int | None = 10,
+    fraction: float = 1.0,
+    score: str = "probability",
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Curve:
+    """The score while pixels are put into the baseline, the most important ones first; high areas are good (Petsiuk et al.
+    2018, arXiv:1806.07421).
+
+    The paper starts from a blurred image: `baseline=metrics.blurred(images, 5)`. Args and returns: as `deletion`.
+    """
+    query = question(model, images, target, score, baseline)
+    return _curve(query, values, steps, fraction, True, chunk, progress)
+
+
+def _curve(
+    query: Query, values: Any, steps: int | None, fraction: float, keep: bool, chunk: int | None, progress: bool
+) -> Curve:
+    ranks = ranks_of(map_of(values, query))
+    pixels = math.prod(ranks.shape[1:])
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction!r} must be in (0, 1].")
+    most = round(fraction * pixels)
+    steps = most if steps is None else check_int(steps, "steps", low=1, high=most)
+    counts = np.linspace(0, most, steps + 1).astype(np.int32)
+    masks = FirstPixels(ranks=ranks, counts=jnp.asarray(counts), keep=keep)
+    label = "insertion" if keep else "deletion"
+    scores = masked_scores(query, masks, steps + 1, chunk=chunk, progress=progress, label=label)
+    widths = jnp.asarray(np.diff(counts) / most, scores.dtype)
+    return Curve(area=_area(scores, widths), scores=scores, fractions=jnp.asarray(counts / pixels, scores.dtype))
+
+
+@jax.jit
+def _area(scores: Float[Array, "b s"], widths: Float[Array, " t"]) -> Float[Array, " b"]:
+    return ((scores[:, 1:] + scores[:, :-1]) / 2 * widths[None]).sum(1)
+
+
+def blurred(images: Images, sigma: float) -> Float[Array, "b h w c"]:
+    """Images convolved with a Gaussian, a baseline without edges of its own; borders are continued.
+
+    Args:
+        images: `[B, H, W, C]` in [0, 1].
+        sigma: standard deviation in pixels, > 0; the kernel ends at four of them. The insertion game of Petsiuk et al. has 5 at
+            224 pixels.
+    """
+    images = check_images(images, channels=None)
+    if not sigma > 0:
+        raise ValueError(f"sigma={sigma!r} must be > 0 (pixels).")
+    rows, columns = (jnp.asarray(_gaussian(size, sigma), images.dtype) for size in images.shape[1:3])
+    blur = jnp.einsum("ij,bjwc,kw->bikc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)
+    return jnp.clip(blur, 0, 1)  # rounding must not take an image out of its range
+
+
+def _gaussian(size: int, sigma: float) -> np.ndarray:
+    """The blur of one axis as a matrix: each row adds up to 1, pixels beyond the border are the border's."""
+    radius = int(4 * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    matrix = np.zeros((size, size))
+    rows = np.repeat(np.arange(size), len(offsets))
+    columns = np.clip(np.arange(size)[:, None] + offsets[None], 0, size - 1).ravel()
+    np.add.at(matrix, (rows, columns), np.tile(weights / weights.sum(), size))
+    return matrix

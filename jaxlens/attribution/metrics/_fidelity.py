@@ -1,0 +1,250 @@
+"""Whether attributions add up to what taking parts away does to the score."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query
+from jaxlens.attribution.metrics._question import check_values, map_of, question, ratio, size_of
+from jaxlens.attribution.metrics._similarity import spearman
+from jaxlens.model import Model
+
+
+def cells_of(size: tuple[int, int], grid: int) -> np.ndarray:
+    """The number of each pixel's cell in a grid, `[H, W]`; cells differ by at most one row or column."""
+    check_int(grid, "grid", low=2, high=min(size))
+    rows, columns = (np.arange(n) * grid // n for n in size)
+    return rows[:, None] * grid + columns[None]
+
+
+@functools.partial(jax.jit, static_argnames=("cells", "taken"))
+def random_sets(key: Any, number: jax.Array, cells: int, taken: int) -> Float[Array, "s f"]:
+    """Sets of exactly `taken` cells: 1 for these, else 0. Each depends on the key and its number only."""
+    draw = lambda number: jax.random.permutation(jax.random.fold_in(key, number), cells)  # noqa: E731
+    return (jax.vmap(draw)(number) < taken).astype(jnp.float32)
+
+
+def check_subset(subset: float, cells: int) -> int:
+    """How many cells a subset is: at least one, and not all."""
+    if not 0 < subset < 1:
+        raise ValueError(f"subset={subset!r} must be between 0 and 1: a share of the cells.")
+    return min(max(round(subset * cells), 1), cells - 1)
+
+
+def mu_fidelity(
+    model: Model,
+    images: Images,
+    values: Any,
+    target: Any = None,
+    *,
+    baseline: Any = None,
+    grid: int = 9,
+    subset: float = 0.2,
+    samples: int = 200,
+    score: str = "probability",
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Float[Array, " b"]:
+    """Spearman's correlation between a random set's attributions and what the score loses without the set (Bhatt et al. 2020,
+    arXiv:2005.00631), in [-1, 1].
+
+    Args:
+        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        values, score: as in `deletion`; a set's attributions are the sum over its pixels.
+        grid: the image is cut into this many rows and columns of cells (xplique: 9).
+        subset: the share of cells that a set has.
+        samples: sets, the same for all images.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: `[B]`; 0 where attributions or scores are all alike.
+    """
+    samples = check_int(samples, "samples", low=2)
+    query = question(model, images, target, score, baseline)
+    maps, cells = map_of(values, query), cells_of(size_of(query), grid)
+    taken = check_subset(subset, grid**2)
+    sets = random_sets(as_key(key), jnp.arange(samples), grid**2, taken)
+    masks = FeatureMasks(keep=1 - sets, features=jnp.asarray(cells)[..., None])
+    left = masked_scores(query, masks, samples, chunk=chunk, progress=progress, label="mu fidelity")
+    drops = scores_of(query, query.values, chunk)[:, None] - left
+    return spearman(_sums(maps, jnp.asarray(cells), sets), drops)
+
+
+@jax.jit
+def _sums(maps: Float[Array, "b h w"], cells: Any, sets: Float[Array, "s f"]) -> Float[Array, "b s"]:
+    """Each set's attributions."""
+    per_cell = jnp.zeros((maps.shape[0], sets.shape[1]), maps.dtype).at[:, cells].add(maps)
+    return jnp.einsum("sf,bf->bs", sets, per_cell, precision=jax.lax.Precision.HIGHEST)
+
+
+@pytree
+class RandomCells:
+    """Removes random cells: the change is x - x' there."""
+
+    key: Any
+    cells: Any  # int [H, W]
+    count: int = field(static=True)
+    taken: int = field(static=True)
+
+    def removed(self, number: jax.Array) -> jax.Array:
+        """1 where a pixel is removed, `[n, H, W, 1]`."""
+        return random_sets(self.key, number, self.count, self.taken)[:, self.cells][..., None]
+
+    def change(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
+        return self.removed(number) * (query.values - query.baseline)
+
+
+@pytree
+class Noise:
+    """Normal noise of some standard deviation, the same for all images."""
+
+    key: Any
+    sigma: Any
+
+    def change(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
+        draw = lambda s: jax.random.normal(jax.random.fold_in(self.key, s), query.values.shape[1:], query.values.dtype)  # noqa: E731
+        return self.sigma * jax.vmap(draw)(number)
+
+
+@pytree
+class GivenChanges:
+    """Changes that are there, `[S, H, W, C]` or `[B, S, H, W, C]`."""
+
+    each: Float[Array, "*bs h w c"]
+
+    def change(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
+        return self.each[number] if self.each.ndim == 4 else self.each[image, number]
+
+
+@pytree
+class _Context:
+    query: Query
+    changes: Any
+    values: Float[Array, "b *axes"]
+    scores: Float[Array, " b"]
+    samples: Any
+    multiplied: bool = field(static=True)
+
+
+def infidelity(
+    model: Model,
+    images: Images,
+    values: Any,
+    target: Any = None,
+    *,
+    baseline: Any = None,
+    perturbation: Any = "cells",
+    multiplied: bool = True,
+    normalize: bool = False,
+    samples: int = 10,
+    grid: int = 9,
+    subset: float = 0.2,
+    sigma: float = 0.1,
+    score: str = "logit",
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Float[Array, " b"]:
+    """`E over I of (I . phi - (f(x) - f(x - I)))**2`: how wrong the drops in score are that attributions foretell (Yeh et al.
+    2019, arXiv:1901.09392).
+
+    Args:
+        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        values: an `Attribution` or its array phi.
+        perturbation: what I is. "cells": `m (x - x')` for the mask m of a random set of cells, which the baseline replaces.
+            "noise": normal noise. Or the changes themselves, `[S, H, W, C]` or `[B, S, H, W, C]`.
+        multiplied: whether phi has the factor `x - x'`, as integrated gradients, Shapley values and everything else that shares
+            out a difference in score: then phi / (x - x') stands in its place above (captum's `multiply_by_inputs`), so that
+            removing everything gives `delta**2`. False for gradients. Nothing is foretold where x = x'. With "cells", phi of
+            any size is resized bilinearly, its channels summed; else it must have the shape of the images.
+        normalize: scale phi by the one factor per image that makes the infidelity least, so that scale does not count.
+        samples: perturbations, the same for all images unless given. captum: 10.
+        grid, subset: of "cells", as in `mu_fidelity`.
+        sigma: of "noise", its standard deviation.
+        score: what was attributed: of a class its "logit", as by every method here unless told otherwise, or its
+            "probability"; any other target is itself.
+        key: a seed or `jax.random.key`.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: `[B]`, in squares of the score's unit; 0 is best.
+    """
+    query = question(model, images, target, score, baseline)
+    samples = check_int(samples, "samples", low=1)
+    if isinstance(perturbation, str) and perturbation == "cells":
+        taken = check_subset(subset, grid**2)
+        changes: Any = RandomCells(
+            key=as_key(key), cells=jnp.asarray(cells_of(size_of(query), grid)), count=grid**2, taken=taken
+        )
+    elif isinstance(perturbation, str) and perturbation == "noise":
+        changes = Noise(key=as_key(key), sigma=jnp.asarray(sigma, query.values.dtype))
+    else:
+        changes = _given(perturbation, query)
+        samples = changes.each.shape[-4]
+    if isinstance(changes, RandomCells) and multiplied:
+        values = map_of(values, query)[..., None]
+    else:
+        values = check_values(values, query.count)
+        if values.shape != query.values.shape:
+            raise ValueError(
+                f"values has shape {values.shape}, but {query.values.shape} is needed, one number for each that changes; maps "
+                "of other sizes can be judged by perturbation='cells' with multiplied=True."
+            )
+    context = _Context(
+        query=query,
+        changes=changes,
+        values=values,
+        scores=scores_of(query, query.values, chunk),
+        samples=jnp.asarray(samples),
+        multiplied=multiplied,
+    )
+    state = jnp.zeros((2, query.count * samples), jnp.float32)
+    found = fold(_foretold_and_lost, context, state, query.count * samples, chunk, progress, "infidelity")
+    return _mean_square(found.reshape(2, query.count, samples), normalize)
+
+
+@functools.partial(jax.jit, static_argnames="normalize")
+def _mean_square(found: Float[Array, "2 b s"], normalize: bool) -> Float[Array, " b"]:
+    foretold, lost = found
+    if normalize:
+        foretold = ratio((foretold * lost).sum(1), jnp.square(foretold).sum(1))[:, None] * foretold
+    return jnp.square(foretold - lost).mean(1)
+
+
+def _given(perturbation: Any, query: Query) -> GivenChanges:
+    shape = query.values.shape
+    array = None if isinstance(perturbation, str) else jnp.asarray(perturbation, query.values.dtype)
+    if array is None or array.ndim not in (4, 5) or array.shape[-3:] != shape[1:] or array.shape[:-4] not in ((), shape[:1]):
+        shown = repr(perturbation) if array is None else f"an array of shape {array.shape}"
+        raise ValueError(
+            f"perturbation is {shown}, but must be 'cells', 'noise', or changes of shape [S, {', '.join(map(str, shape[1:]))}] "
+            f"or [{shape[0]}, S, ...]."
+        )
+    if not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
+        raise ValueError("perturbation holds NaN or infinite numbers.")
+    return GivenChanges(each=array)
+
+
+@jax.jit
+def _foretold_and_lost(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    """`I . phi`, and what the score loses."""
+    image, number = index // context.samples, index % context.samples
+    query, values = context.query.at(image), context.values[image]
+    change = context.changes.change(query, image, number)
+    if context.multiplied and isinstance(context.changes, RandomCells):
+        share = context.changes.removed(number)
+    else:
+        share = ratio(change, query.values - query.baseline) if context.multiplied else change
+    foretold = (share * values).sum((1, 2, 3))
+    lost = context.scores[image] - query.scores(query.values - change)
+    return state.at[:, index].set(jnp.stack([foretold, lost]).astype(state.dtype))

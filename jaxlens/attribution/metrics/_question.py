@@ -1,0 +1,103 @@
+"""What metrics are asked: a score as a function of the pixels, and an attribution as a map of them."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images
+from jaxlens._pytree import pytree
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._maps import resize
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._targets import OUTPUT, as_target
+from jaxlens.model import Model, activations
+from jaxlens.optvis.objectives import Objective, class_probability
+
+
+@pytree
+class Curve:
+    """A score while pixels are taken away or put in, and what it comes to.
+
+    Attributes:
+        area: `[B]`, the mean height of the curve.
+        scores: `[B, S]`, the score at each point.
+        fractions: `[S]`, the share of pixels taken away or put in.
+    """
+
+    area: Float[Array, " b"]
+    scores: Float[Array, "b s"]
+    fractions: Float[Array, " s"]
+
+
+def question(model: Model, images: Images, target: Any, score: str = "probability", baseline: Any = None) -> Query:
+    """The query of a metric: of a class its probability, or its logit; any other target as it is."""
+    check_choice(score, "score", ("probability", "logit"))
+    if score == "probability" and isinstance(model, Model) and _names_class(target, model):
+        logits = activations(model.with_gradient_rule(None), images, [OUTPUT])[OUTPUT] if target is None else None
+        index = as_target(target, model, logits, len(images)).index  # type: ignore[attr-defined]
+        target = class_probability(OUTPUT, index)
+    return ask(model, images, target, baseline=baseline)
+
+
+def _names_class(target: Any, model: Model) -> bool:
+    if isinstance(target, str):
+        return ":" not in target or target in (model.labels or ())
+    return not (isinstance(target, Objective) or callable(target))
+
+
+def check_values(values: Any, count: int | None = None) -> jax.Array:
+    """The array of an attribution, `[B, ...]`, without NaN."""
+    array = values.values if isinstance(values, Attribution) else values
+    if not isinstance(array, jax.Array | np.ndarray) or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"values must be an Attribution or an array of floats [B, h, w, C], but got {type(array).__name__}.")
+    if array.ndim < 2 or (count is not None and array.shape[0] != count):
+        raise ValueError(f"values has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
+    if not isinstance(array, Tracer) and not bool(np.isfinite(array).all()):
+        raise ValueError("values holds NaN or infinite numbers.")
+    return jnp.asarray(array)
+
+
+def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | None = None) -> Float[Array, "b h w"]:
+    """One number per pixel: channels summed, then resized bilinearly to `size`."""
+    array = check_values(values, count)
+    if array.ndim != 4:
+        raise ValueError(
+            f"values has shape {tuple(array.shape)}, but maps [B, h, w, C] are needed. Tokens become a map by leaving out what "
+            "is no patch and reshaping the rest to the grid."
+        )
+    return _summed(array, size or (array.shape[1], array.shape[2]))
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _summed(array: jax.Array, size: tuple[int, int]) -> jax.Array:
+    maps = array.sum(-1, keepdims=True)
+    return (maps if maps.shape[1:3] == size else resize(maps, size))[..., 0]
+
+
+def map_of(values: Any, query: Query) -> Float[Array, "b h w"]:
+    """`pixel_map` for the images of a query."""
+    return pixel_map(values, query.count, size_of(query))
+
+
+def size_of(query: Query) -> tuple[int, int]:
+    """Height and width of the images."""
+    return query.images.shape[1], query.images.shape[2]
+
+
+@jax.jit
+def ranks_of(maps: Float[Array, "b h w"]) -> jax.Array:
+    """Each pixel's place in the order of its image: 0 has the largest value; of equal ones the first is first."""
+    flat = maps.reshape(maps.shape[0], -1)
+    order = jnp.argsort(-flat, axis=1, stable=True)
+    return jnp.argsort(order, axis=1).reshape(maps.shape)
+
+
+def ratio(a: Float[Array, "*axes"], b: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """`a / b`, and 0 where b is 0."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

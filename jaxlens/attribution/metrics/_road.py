@@ -1,0 +1,160 @@
+"""ROAD: remove and debias. Pixels are removed by what their neighbours would make of them, not by a colour."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, Int
+
+from jaxlens._checks import Images, check_images
+from jaxlens._pytree import field, pytree
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query
+from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
+from jaxlens.model import Model
+
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+TOLERANCE = 1e-6  # of the residual, relative to the right-hand side
+
+
+def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, key: Any = 0) -> Float[Array, "b h w c"]:
+    """Each pixel that is not kept becomes the weighted mean of its eight neighbours, plus noise (Rong et al. 2022,
+    arXiv:2202.00449).
+
+    Neighbours beside, above and below have weight 1/6, diagonal ones 1/12; beyond the border there are none, and the others'
+    weights grow. This is one linear system for all removed pixels of an image, symmetric and positive definite, solved by
+    conjugate gradients.
+
+    Args:
+        images: `[B, H, W, C]` in [0, 1].
+        keep: `[H, W]` or `[B, H, W]`, true or 1 where a pixel is kept; at least one in each image.
+        noise: standard deviation of the normal noise that removed pixels get, in units of the images. pytorch-grad-cam adds
+            0.01 to normalised images.
+        key: a seed or `jax.random.key`; the noise is the same for all images.
+
+    Returns: the images, not clipped.
+    """
+    images = check_images(images, channels=None)
+    given = jnp.asarray(keep)
+    if given.shape not in (images.shape[:3], images.shape[1:3]):
+        raise ValueError(f"keep has shape {given.shape}, but {images.shape[1:3]} or {images.shape[:3]} is needed.")
+    given = jnp.broadcast_to(given.astype(bool), images.shape[:3])
+    if not isinstance(given, Tracer) and not bool(given.any((1, 2)).all()):
+        raise ValueError("keep is false everywhere in some image: there is nothing to fill it from.")
+    draw = noise * jax.random.normal(as_key(key), images.shape[1:], images.dtype)
+    return impute(images, given.astype(images.dtype), jnp.broadcast_to(draw, images.shape))
+
+
+@jax.jit
+def impute(
+    images: Float[Array, "n h w c"], keep: Float[Array, "n h w"], noise: Float[Array, "n h w c"]
+) -> Float[Array, "n h w c"]:
+    """`noisy_linear_imputation` with the noise given; each channel of each image stops by itself."""
+    per_channel = jax.vmap(_solve, in_axes=(2, None), out_axes=2)
+    return jax.vmap(per_channel)(images, keep) + (1 - keep)[..., None] * noise
+
+
+def _solve(image: Float[Array, "h w"], keep: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    hole = 1 - keep
+    weight = _neighbours(jnp.ones_like(image))  # 1 but at the border
+    mean = (keep * image).sum() / jnp.maximum(keep.sum(), 1)
+    # from the mean of what is kept: what remains to be found is small
+    right = hole * _neighbours(keep * (image - mean))
+    found, _ = jax.scipy.sparse.linalg.cg(
+        lambda u: hole * (weight * u - _neighbours(u)), right, tol=TOLERANCE, maxiter=4 * sum(image.shape)
+    )
+    return keep * image + hole * (mean + found)
+
+
+def _neighbours(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """The weighted sum of each pixel's eight neighbours; nothing comes from beyond the border."""
+    padded = jnp.pad(x, 1)
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - 4 * x) / 12
+
+
+@pytree
+class _Context:
+    query: Query
+    ranks: Int[Array, "b h w"]
+    counts: Int[Array, " s"]  # of removed pixels; negative ones come from the end of the order
+    noise: Float[Array, ""]
+    key: Any
+    score_count: int = field(static=True)
+
+
+def road(
+    model: Model,
+    images: Images,
+    values: Any,
+    target: Any = None,
+    *,
+    order: str = "combined",
+    fractions: tuple[float, ...] = FRACTIONS,
+    noise: float = 0.01,
+    score: str = "probability",
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+) -> Curve:
+    """The score after removing pixels by `noisy_linear_imputation`, in the order of an attribution (Rong et al. 2022,
+    arXiv:2202.00449).
+
+    Filled with a colour, the shape of what was removed tells the network something; this fill tells it less.
+
+    Args:
+        model, images, target, chunk: see `jaxlens.attribution`.
+        values, score: as in `deletion`.
+        order: "morf", most relevant first: low scores are good; "lerf", least relevant first: high ones are;
+            "combined", `(lerf - morf) / 2`, in which high is good and 0 is what a random order has.
+        fractions: shares of pixels removed, each in (0, 1). pytorch-grad-cam's percentile 80 of the most relevant removes the
+            share 0.2.
+        noise: as in `noisy_linear_imputation`.
+        key: a seed or `jax.random.key`. The noise is the same for all images.
+        progress: show a bar when it takes longer than two seconds.
+
+    Returns: a `Curve` with scores `[B, len(fractions)]`; its area is their mean. pytorch-grad-cam subtracts the score of the
+        whole image from "morf" and "lerf", which "combined" does not see.
+    """
+    check_choice(order, "order", ("combined", "morf", "lerf"))
+    query = question(model, images, target, score)
+    ranks = ranks_of(map_of(values, query))
+    pixels = math.prod(ranks.shape[1:])
+    shares = np.asarray(fractions, np.float64)
+    counts = np.round(shares * pixels).astype(np.int32)
+    if shares.ndim != 1 or not shares.size or not ((counts >= 1) & (counts < pixels)).all():
+        raise ValueError(
+            f"fractions={fractions!r} must be shares of the pixels between 0 and 1, at least one pixel and not all {pixels}."
+        )
+    signed = {"morf": counts, "lerf": -counts, "combined": np.concatenate([counts, -counts])}[order]
+    context = _Context(
+        query=query,
+        ranks=ranks,
+        counts=jnp.asarray(signed),
+        noise=jnp.asarray(noise, query.values.dtype),
+        key=as_key(key),
+        score_count=len(signed),
+    )
+    evaluations = query.count * len(signed)
+    found = fold(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, chunk, progress, "road")
+    scores = found.reshape(query.count, -1)
+    if order == "combined":
+        scores = (scores[:, len(counts) :] - scores[:, : len(counts)]) / 2
+    return Curve(area=scores.mean(1), scores=scores, fractions=jnp.asarray(counts / pixels, scores.dtype))
+
+
+@jax.jit
+def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+    image, number = index // context.score_count, index % context.score_count
+    query, ranks = context.query.at(image), context.ranks[image]
+    count, pixels = context.counts[number][:, None, None], math.prod(ranks.shape[1:])
+    removed = jnp.where(count > 0, ranks < count, ranks >= pixels + count)
+    draw = lambda s: jax.random.normal(jax.random.fold_in(context.key, s), query.values.shape[1:], query.values.dtype)  # noqa: E731
+    noise = context.noise * jax.vmap(draw)(number)
+    filled = impute(query.values, 1 - removed.astype(query.values.dtype), noise)
+    return state.at[index].set(query.scores(filled).astype(state.dtype))

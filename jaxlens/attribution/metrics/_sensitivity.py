@@ -1,0 +1,131 @@
+"""How much an explanation changes when the image hardly does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlens._checks import Images, check_int
+from jaxlens.attribution._fold import fold
+from jaxlens.attribution._path import as_key
+from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._result import Attribution
+from jaxlens.model import Model
+
+Method = Callable[..., Attribution]
+
+
+def sensitivity_max(
+    method: Method,
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Float[Array, " b"]:
+    """`max over d of |phi(x + d) - phi(x)| / |phi(x)|`, Euclidean norms (Yeh et al. 2019, arXiv:1901.09392).
+
+    Args:
+        method: such as `attribution.saliency`.
+        model, images: see `jaxlens.attribution`.
+        target: as the method takes it; None is the top class of the image itself, also for its neighbours.
+        radius: each value of d is uniform in [-radius, radius], in units of images in [0, 1]. captum: 0.02.
+        samples: neighbours per image, the same d for all. captum: 10.
+        key: a seed or `jax.random.key` for d. A method that draws keeps its default key, and so its draws.
+        chunk: neighbours at a time, and the method's chunk.
+        progress: show a bar when it takes longer than two seconds.
+        **options: the method's own, `layer` and `baseline` among them.
+
+    Returns: `[B]`; 0 is best. Where phi(x) is 0, the difference itself, as in captum. Unlike captum's, neighbours are images:
+        clipped to [0, 1].
+    """
+    return _changes(method, model, images, target, radius, samples, key, chunk, progress, options)[1]
+
+
+def stability(
+    method: Method,
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    radius: float = 0.1,
+    samples: int = 20,
+    key: Any = 0,
+    chunk: int | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Float[Array, " b"]:
+    """`mean over d of |phi(x + d) - phi(x)|`: average sensitivity (Bhatt et al. 2020, arXiv:2005.00631), not relative.
+
+    Args and returns: as `sensitivity_max`; radius 0.1 and 20 samples as in xplique's AverageStability.
+    """
+    return _changes(method, model, images, target, radius, samples, key, chunk, progress, options)[0] / samples
+
+
+def _changes(
+    method: Method,
+    model: Model,
+    images: Images,
+    target: Any,
+    radius: float,
+    samples: int,
+    key: Any,
+    chunk: int | None,
+    progress: bool,
+    options: dict[str, Any],
+) -> jax.Array:
+    """`[2, B]`: the sum of the distances of attributions, and the largest as a share of the clean one's norm."""
+    if not radius > 0:
+        raise ValueError(f"radius={radius!r} must be > 0: images are in [0, 1].")
+    samples, key = check_int(samples, "samples", low=1), as_key(key)
+    query = ask(model, images, target, layer=options.get("layer"))
+    if chunk is not None:
+        options = options | {"chunk": chunk}
+    clean = method(model, query.images, query.target, **options).values
+    state = jnp.zeros((2, query.count), clean.dtype)
+
+    def step(query: Query, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+        image, some, near = _neighbours(query, key, index, samples, radius)
+        found = method(model, near, some.target, **_for_images(options, query, image)).values
+        return _farther(state, clean, found, image, alive)
+
+    return fold(step, query, state, query.count * samples, chunk, progress, "neighbours")
+
+
+@jax.jit
+def _neighbours(query: Query, key: Any, index: jax.Array, samples: Any, radius: Any) -> tuple[jax.Array, Query, jax.Array]:
+    """Numbers of images, the question for them, and their neighbours."""
+    image, number = index // samples, index % samples
+    some = query.at(image)
+    draw = lambda s: jax.random.uniform(jax.random.fold_in(key, s), query.images.shape[1:], minval=-1, maxval=1)  # noqa: E731
+    near = some.images + radius * jax.vmap(draw)(number).astype(some.images.dtype)
+    return image, some, jnp.clip(near, 0, 1)
+
+
+@jax.jit
+def _farther(
+    state: Float[Array, "2 b"], clean: Float[Array, "b *axes"], found: Float[Array, "n *axes"], image: Any, alive: Any
+) -> Float[Array, "2 b"]:
+    distance = jnp.where(alive, _norm(found - clean[image]), 0)
+    norms = _norm(clean[image])
+    return state.at[0, image].add(distance).at[1, image].max(distance / jnp.where(norms == 0, 1, norms))
+
+
+def _norm(values: jax.Array) -> jax.Array:
+    return jnp.linalg.norm(values.reshape(values.shape[0], -1), axis=1)
+
+
+def _for_images(options: dict[str, Any], query: Query, image: jax.Array) -> dict[str, Any]:
+    """The options for some of the images: a baseline per image goes with them."""
+    given: Any = options.get("baseline")
+    if np.ndim(given) in (4, query.values.ndim) and np.shape(given)[0] == query.count > 1:
+        return options | {"baseline": jnp.asarray(given)[image]}
+    return options

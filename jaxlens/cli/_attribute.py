@@ -1,0 +1,154 @@
+"""`jaxlens attribute`: which pixels mattered, by several methods side by side."""
+
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import numpy as np
+
+import jaxlens
+from jaxlens import modelzoo
+from jaxlens._checks import check_int, suggest
+from jaxlens.attribution import metrics
+from jaxlens.attribution._maps import sum_channels
+from jaxlens.attribution._registry import METHODS
+from jaxlens.attribution._targets import OUTPUT, as_target
+from jaxlens.cli._recipes import PICTURE
+from jaxlens.cli._render import check_writable, label_of
+from jaxlens.data import load_image
+from jaxlens.data._image import picture_format
+from jaxlens.plot import attributions
+from jaxlens.plot._panel import VIEWS
+
+DEFAULT_METHODS = ("grad_cam", "integrated_gradients", "smooth_grad", "occlusion")
+MEASURES = ("deletion", "insertion", "sparseness")
+STEPS = 25  # of deletion and insertion: what vanishes at the first of them has an area of 0.02
+CENTRED = ("rise",)  # its values are scores, and only their differences count
+
+
+@click.command(epilog=f"Methods: {', '.join(METHODS)}.")
+@click.argument("model")
+@click.argument("images", type=PICTURE, nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME[@LAYER]",
+    help=f"One of those below; may be given several times.  [default: {', '.join(DEFAULT_METHODS)}]",
+)
+@click.option(
+    "--target", metavar="CLASS", help="A class number, a label, or LAYER:CHANNEL.  [default: each image's own top class]"
+)
+@click.option("--layer", help="Attribute to what this layer outputs, where a method can.  [default: as each method chooses]")
+@click.option(
+    "--weights", default="DEFAULT", show_default=True, metavar="W", help="As in `jaxlens render`: a name, a file, or none."
+)
+@click.option(
+    "--size", type=click.IntRange(min=1), help="Side of the images in pixels.  [default: what the network was made for]"
+)
+@click.option("--view", type=click.Choice(VIEWS[:-1]), default="blended", show_default=True, help="How the maps are drawn.")
+@click.option("--metrics/--no-metrics", "measured", default=True, help="Whether to measure the maps.  [default: --metrics]")
+@click.option("--chunk", type=click.IntRange(min=1), help="Network evaluations at a time; less takes less memory.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same maps.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+def attribute(
+    model: str,
+    images: tuple[Path, ...],
+    methods: Sequence[str],
+    target: str | None,
+    layer: str | None,
+    weights: str,
+    size: int | None,
+    view: str,
+    measured: bool,
+    chunk: int | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Shows which pixels of each IMAGE speak for a class of MODEL, by several methods side by side.
+
+    Red speaks for the class, blue against it. Images are cropped to their centre square. NAME@LAYER attributes to what a layer
+    outputs, so that a method can be had at several.
+
+    Prints the class of each image with its probability, and for each method, also below its panel: deletion, the mean
+    probability while pixels are taken away in the order of the map (low is good); insertion, while they are put in (high is
+    good); sparseness, from 0 for an even map to nearly 1 for a single pixel.
+
+    \b
+    Examples:
+      jaxlens attribute lensnet picture.png --out map.png
+      jaxlens attribute squeezenet1_1 dog.jpg cat.jpg --method grad_cam --method rise --out maps.png
+      jaxlens attribute resnet50 dog.jpg --target tabby --method grad_cam@layer3 --method grad_cam@layer4 --out cat.png
+    """
+    picture_format(out)
+    check_writable(out.parent)
+    wanted = [_method(text, layer) for text in methods or DEFAULT_METHODS]
+    network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
+    if weights.lower() == "none":
+        click.echo("Random weights: the maps are those of an untrained network. Pass --weights for a trained one.", err=True)
+    wanted = dict.fromkeys((name, None if where is None else network.resolve(where)) for name, where in wanted)
+    pictures = np.stack([load_image(path, size or network.input_size[0]) for path in images])
+    targets, names = _targets(network, pictures, target)
+    started, maps, notes = time.perf_counter(), {}, {}
+    for name, where in wanted:
+        options = {"layer": where, "key": seed, "chunk": chunk}
+        options = {key: value for key, value in options.items() if _has(name, key)}
+        found = METHODS[name](network, pictures, targets, **options)
+        if name in CENTRED:
+            found = found.replace(values=found.values - found.values.mean((1, 2, 3), keepdims=True))
+        column = name if (at := where or found.layer) == "input" else f"{name} {at}"
+        maps[column] = found
+        notes[column] = _measure(network, pictures, found, targets, chunk) if measured else [""] * len(images)
+        for path, class_name, note in zip(images, names, notes[column], strict=True):
+            click.echo("\t".join([path.name, class_name, column, *note.splitlines()]))
+    rows = [f"{path.stem}: {class_name}" for path, class_name in zip(images, names, strict=True)]
+    sign = "all" if view in ("heat_map", "blended") else "positive"
+    title = f"{model}, {pictures.shape[1]} x {pictures.shape[2]} px"
+    attributions(maps, pictures, rows, view=view, sign=sign, notes=notes, title=title).save(out)
+    click.echo(f"{len(images)} images, {len(maps)} methods in {time.perf_counter() - started:.1f} s -> {out}")
+
+
+def _method(text: str, layer: str | None) -> tuple[str, str | None]:
+    """The name of a method and the layer to attribute to, or an error."""
+    name, _, own = text.partition("@")
+    if name not in METHODS:
+        raise click.ClickException(
+            f"--method {name!r} is not a method. Closest: {', '.join(suggest(name, METHODS))}. "
+            "`jaxlens attribute --help` lists all."
+        )
+    if own and not _has(name, "layer"):
+        raise click.ClickException(f"--method {text!r}: {name} attributes to the pixels only. Leave out @{own}.")
+    return name, own or (layer if _has(name, "layer") else None)
+
+
+def _has(name: str, option: str) -> bool:
+    parameters = inspect.signature(METHODS[name]).parameters
+    return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
+
+def _targets(network: Any, pictures: np.ndarray, text: str | None) -> tuple[Any, list[str]]:
+    """What to ask the methods for, and what it is called for each picture."""
+    if text is not None and ":" in text and text not in (network.labels or ()):
+        return text, [text] * len(pictures)
+    logits = jaxlens.activations(network, pictures, [OUTPUT])[OUTPUT]
+    if text is None:
+        index = np.argmax(logits, -1)
+    elif text.isdigit():
+        index = np.full(len(pictures), check_int(int(text), "--target", low=0, high=logits.shape[-1] - 1))
+    else:
+        index = np.asarray(as_target(text, network, None, len(pictures)).index)  # type: ignore[attr-defined]
+    likely = np.asarray(jax.nn.softmax(logits))[np.arange(len(pictures)), index]
+    names = [label_of(f"{OUTPUT}:{i}", network.labels) or f"class {i}" for i in index]
+    return index, [f"{name} ({p:.2f})" for name, p in zip(names, likely, strict=True)]
+
+
+def _measure(network: Any, pictures: np.ndarray, found: Any, target: Any, chunk: int | None) -> list[str]:
+    """For each picture how well its map holds, one measure to a line."""
+    curves = (metrics.deletion, metrics.insertion)
+    areas = [curve(network, pictures, found, target, steps=STEPS, chunk=chunk).area for curve in curves]
+    columns = np.stack([*areas, metrics.sparseness(sum_channels(found.values))], -1)
+    return ["\n".join(f"{name} {value:.3f}" for name, value in zip(MEASURES, row, strict=True)) for row in columns]

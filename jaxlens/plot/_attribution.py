@@ -1,0 +1,206 @@
+"""Attribution maps as pictures: heat maps, on the image or through it, one by one and as tables of methods."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxlens._checks import check_images, check_int
+from jaxlens.attribution._maps import resize
+from jaxlens.attribution._result import Attribution
+from jaxlens.data import to_uint8
+from jaxlens.plot._grid import grid
+from jaxlens.plot._panel import Look, lines, zoomed
+
+WIDTH = 160  # panels of a table are at least so wide, so that there is room for names
+
+
+def attribution_map(
+    values: Any,
+    image: Any,
+    *,
+    view: str = "heat_map",
+    sign: str = "all",
+    outliers: float = 2.0,
+    scale: float | None = None,
+    cmap: Any = None,
+    alpha: float = 0.5,
+    colorbar: bool = False,
+    title: str = "",
+    zoom: int = 1,
+) -> Image.Image:
+    """An attribution as a picture of the size of its image.
+
+    Channels are summed, the map is brought to the image's size (bilinear), its sign chosen, and `v = clip(map / top, -1, 1)`,
+    where top is the smallest magnitude up to which all of them make `100 - outliers` percent of their sum.
+
+    Args:
+        values: an Attribution of one image, or floats `[h, w]`, `[h, w, C]` or `[B, h, w, C]`.
+        image: floats in [0, 1], `[H, W, C]` or `[B, H, W, C]` with 1 or 3 channels; the B panels stand side by side.
+        view: "heat_map", colours alone; "blended", colours over the grey image; "masked", the image times v; "alpha", the image
+            on white with opacity v; "original", the image alone.
+        sign: "all" shows both signs, with 0 in the middle of the colours; "positive" and "negative" show the size of those
+            values, "absolute" that of all. "masked" and "alpha" need one of these three.
+        outliers: percent of the sum of magnitudes, in [0, 100), held by the largest ones, which get the same full colour.
+        scale: the value of full colour, instead of top: give the same to several maps to compare their sizes.
+        cmap: colours instead of ours (blue, white, red; or white to dark): the name of a matplotlib colormap, or a function
+            from floats in [0, 1] to `[..., 3]`, as a colormap itself. With sign "all" 0.5 is the colour of 0.
+        alpha: the part of the colours in a "blended" view.
+        colorbar: draw the colours with their lowest and highest values below, in views that have colours.
+        title: a line at the top.
+        zoom: draw every pixel of the image as so many in each direction.
+
+    Returns: a Pillow image. A map of zeros is a blank panel with the note "all zero", one without values of the sign asked for
+        has "none positive" or "none negative".
+
+    Raises:
+        ValueError: for NaN, shapes that do not fit, choices that are not legal.
+
+    As captum's `visualize_image_attr`, which fails for a map of zeros and resizes nothing.
+    """
+    look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
+    zoom, scale = check_int(zoom, "zoom", low=1), _check_scale(scale)
+    images = _images(image, "image", batched=np.ndim(image) != 3)
+    maps = _maps(values, "values", images)
+    panels = [look.panel(v, x, scale or look.top(v), zoom) for v, x in zip(maps, images, strict=True)]
+    panel = np.concatenate(_aligned(panels), axis=1)
+    return grid([[panel]], [None], [], title) if title else Image.fromarray(panel)
+
+
+def attributions(
+    maps: Mapping[str, Any] | Sequence[Any],
+    images: Any,
+    names: Sequence[str] | None = None,
+    *,
+    view: str = "heat_map",
+    sign: str = "all",
+    outliers: float = 2.0,
+    shared_scale: bool = False,
+    scale: float | None = None,
+    cmap: Any = None,
+    alpha: float = 0.5,
+    colorbar: bool = False,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    original: bool = True,
+    title: str = "",
+    zoom: int | None = None,
+) -> Image.Image:
+    """A table of attributions: a row for each image and a column for each method.
+
+    Args:
+        maps: `{name: values}` with values as in `attribution_map`, for B images; or Attributions, named by their methods.
+        images: floats in [0, 1], `[B, H, W, C]` with 1 or 3 channels.
+        names: B names at the left.
+        shared_scale: the same value has the same colour in all panels, so that a method or image with weak values looks weak.
+            By default each panel has a scale of its own and only places can be compared. For one scale per method make a table
+            for each.
+        notes: for each name of `maps` B texts to write below its panels, such as scores; they may have several lines.
+        original: whether the first column shows the images.
+        title: a line at the top.
+        zoom: see `attribution_map`; by default what makes panels 160 pixels wide or more.
+        view, sign, outliers, scale, cmap, alpha, colorbar: see `attribution_map`.
+
+    Returns: a Pillow image.
+
+    Raises:
+        ValueError: as `attribution_map`, and if there are no maps, or there are more or fewer of anything than images.
+
+    Example:
+        >>> maps = [attribution.saliency(model, images), attribution.integrated_gradients(model, images)]
+        >>> attributions(maps, images, ["dog", "cat"]).save("attributions.png")
+    """
+    look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
+    scale, images = _check_scale(scale), _images(images, "images")
+    if shared_scale and scale is not None:
+        raise ValueError(f"scale={scale} is shared by all panels: leave out shared_scale=True.")
+    named = dict(maps) if isinstance(maps, Mapping) else _named(maps)
+    if not named:
+        raise ValueError("maps is empty: give at least one, such as {'saliency': values}.")
+    if names is not None and len(names) != len(images):
+        raise ValueError(f"names has {len(names)} entries for {len(images)} images.")
+    columns = {name: _maps(values, f"maps[{name!r}]", images) for name, values in named.items()}
+    below = _notes(notes, columns, len(images))
+    if shared_scale:
+        scale = max(look.top(v) for column in columns.values() for v in column) or None
+    zoom = math.ceil(WIDTH / images.shape[2]) if zoom is None else check_int(zoom, "zoom", low=1)
+    rows = []
+    for i, image in enumerate(images):
+        row = [zoomed(to_uint8(image), zoom)] if original else []
+        for name, column in columns.items():
+            panel = look.panel(column[i], image, scale or look.top(column[i]), zoom)
+            row.append(np.concatenate([panel, *lines(below[name][i], panel.shape[1])]))
+        rows.append(row)
+    above = ["image"] * original + list(columns)
+    return grid(rows, [above, *[None] * (len(rows) - 1)], list(names or []), title)
+
+
+def _images(images: Any, name: str, batched: bool = True) -> np.ndarray:
+    """Checked, as floats `[B, H, W, 3]`."""
+    array = np.asarray(check_images(images, name=name, channels=None, batched=batched), np.float64)
+    array = array if batched else array[None]
+    if array.shape[-1] not in (1, 3) or 0 in array.shape:
+        raise ValueError(f"{name} has shape {array.shape}, but [B, H, W, C] with C of 1 or 3 is needed.")
+    return np.broadcast_to(array, (*array.shape[:-1], 3))
+
+
+def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
+    """One map per image, of its size: float64 `[B, H, W]`."""
+    raw = values.values if isinstance(values, Attribution) else values
+    array = np.asarray(raw)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name} has dtype {array.dtype}, but floats are needed.")
+    if not isinstance(values, Attribution):
+        array = array[..., None] if array.ndim == 2 else array
+        array = array[None] if array.ndim == 3 else array
+    if array.ndim != 4 or 0 in array.shape:
+        where = f" It belongs to layer {values.layer!r}, which has no map." if isinstance(values, Attribution) else ""
+        raise ValueError(f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] are needed.{where}")
+    if len(array) != len(images):
+        raise ValueError(f"{name} has maps of {len(array)} image(s), but there are {len(images)}.")
+    array = array.astype(np.float64)
+    if bad := [i for i, each in enumerate(array) if not np.isfinite(each).all()]:
+        raise ValueError(f"{name} has values that are NaN or infinite, in image(s) {', '.join(map(str, bad))}.")
+    array = array.sum(-1, keepdims=True)
+    if array.shape[1:3] == images.shape[1:3]:
+        return array[..., 0]
+    largest = np.abs(array).max(axis=(1, 2, 3), keepdims=True)  # resized in float32
+    unit = np.where(largest > 0, largest, 1)
+    small = jnp.asarray(array / unit, jnp.float32)
+    return (np.asarray(resize(small, images.shape[1:3]), np.float64) * unit)[..., 0]
+
+
+def _named(maps: Sequence[Any]) -> dict[str, Attribution]:
+    """Attributions by method, and by layer too where a method is there twice."""
+    for i, each in enumerate(maps):
+        if not isinstance(each, Attribution):
+            raise TypeError(f"maps[{i}] is of type {type(each).__name__}, which has no name: give {{name: values}}.")
+    methods = [each.method for each in maps]
+    names = [each.method if methods.count(each.method) == 1 else f"{each.method} {each.layer}" for each in maps]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"maps holds {min(twice)!r} more than once: give {{name: values}}.")
+    return dict(zip(names, maps, strict=True))
+
+
+def _notes(notes: Mapping[str, Sequence[str]] | None, columns: Mapping[str, Any], count: int) -> dict[str, Sequence[str]]:
+    below = dict.fromkeys(columns, [""] * count) | dict(notes or {})
+    for name, texts in below.items():
+        if name not in columns:
+            raise ValueError(f"notes[{name!r}] is for none of the maps, which are {', '.join(map(repr, columns))}.")
+        if len(texts) != count:
+            raise ValueError(f"notes[{name!r}] has {len(texts)} entries for {count} images.")
+    return below
+
+
+def _check_scale(scale: float | None) -> float | None:
+    if scale is not None and not 0 < scale < np.inf:
+        raise ValueError(f"scale={scale} must be a number > 0, the value of full colour.")
+    return scale
+
+
+def _aligned(panels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """All as high as the highest: a blank panel has no colour bar."""
+    high = max(len(panel) for panel in panels)
+    return [np.pad(panel, ((0, high - len(panel)), (0, 0), (0, 0)), constant_values=255) for panel in panels]
