@@ -5,10 +5,12 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jaxlens
-from jaxlens import recipes
+from jaxlens import attribution, plot, recipes
+from jaxlens.data import synthetic
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -36,6 +38,26 @@ def test_look_inside_and_known_features():
     assert names["images"].shape == (24, 64, 64, 3)
     tuning = jaxlens.activations(names["model"], names["images"], ["mixed4a"])["mixed4a"].max((1, 2))
     assert f"# tuning curves, {list(tuning.shape)}" in snippet("synthetic.stimuli")
+
+
+def test_every_attribution_shown_can_be_called_so():
+    """Names, arguments and layers; and the ones on maps run."""
+    model, code = jaxlens.modelzoo.load("lensnet"), snippet("attribution.grad_cam")
+    tree = ast.parse(code)
+    called = {"attribution": attribution, "metrics": attribution.metrics, "plot": plot}
+    count = 0
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        if isinstance(call.func.value, ast.Name) and call.func.value.id in called:
+            function = getattr(called[call.func.value.id], call.func.attr)
+            inspect.signature(function).bind(*call.args, **{word.arg: word.value for word in call.keywords})
+            count += 1
+        for word in call.keywords:
+            if word.arg == "layer":
+                assert model.resolve(ast.literal_eval(word.value))
+    assert count > 10
+    photos = np.asarray(synthetic.generate(0, ["bricks"]).images)
+    heat = attribution.grad_cam(model, photos, layer="mixed4a")
+    assert f"# {list(heat.values.shape)}".replace("[1,", "[B,") in code
 
 
 def test_networks_and_imports(tmp_path, monkeypatch):

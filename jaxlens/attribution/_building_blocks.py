@@ -76,8 +76,8 @@ def group_attribution(
     target: Any = None,
     *,
     layer: str,
-    spatial: Float[Array, "b h w g"],
-    channels: Float[Array, "g c"],
+    spatial: Any,
+    channels: Any,
     steps: int | None = None,
     chunk: int | None = None,
     progress: bool = True,
@@ -90,8 +90,8 @@ def group_attribution(
 
     Args:
         layer, steps and others: see `spatial_attribution`.
-        spatial: how much of each group is at each position.
-        channels: how much of each channel is in each group.
+        spatial: `[B, h, w, G]`, how much of each group is at each position.
+        channels: `[G, C]`, how much of each channel is in each group.
     """
     query = _ask_map(model, images, target, layer, "group_attribution")
     spatial, channels = jnp.asarray(spatial), jnp.asarray(channels)
