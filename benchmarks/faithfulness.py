@@ -18,8 +18,7 @@ from PIL import Image
 
 from benchmarks import harness
 from jaxlens import Model, attribution, modelzoo
-from jaxlens.attribution import Attribution, metrics
-from jaxlens.attribution._cam import grad_cam
+from jaxlens.attribution import Attribution, grad_cam, metrics
 from jaxlens.attribution.metrics._randomization import groups_of
 
 SIGNS = {"deletion": -1, "insertion": 1, "road": 1}  # what is good: low or high

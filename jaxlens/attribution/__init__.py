@@ -24,7 +24,7 @@ What the arguments mean, wherever they occur:
   the layer makes of that image, or values of the layer's own shape.
 - key: a seed or `jax.random.key`. What is drawn does not depend on the other images.
 - chunk: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
-  nothing else; by default 16 on a CPU and 128 on an accelerator, where a method makes many of each image.
+  nothing else; by default 8 on a CPU and 128 on an accelerator, where a method makes many of each image.
 
 Methods are functions of arrays: they work inside `jax.jit`.
 """

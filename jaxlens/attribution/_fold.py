@@ -11,7 +11,7 @@ from tqdm import tqdm
 from jaxlens._checks import check_int
 
 # Evaluations at a time, by default. On a CPU more gain nothing; an accelerator needs many to be busy.
-CPU_CHUNK, ACCELERATOR_CHUNK = 16, 128
+CPU_CHUNK, ACCELERATOR_CHUNK = 8, 128
 PATIENCE = 2.0  # seconds before a progress bar shows
 
 Step = Callable[[Any, Any, jax.Array, jax.Array], Any]
