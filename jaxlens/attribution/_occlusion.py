@@ -6,19 +6,23 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
+from tqdm import tqdm
 
 from jaxlens._checks import Images, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._features import Features, as_features
-from jaxlens.attribution._fold import fold
+from jaxlens.attribution._fold import PATIENCE, chunk_size, fold
 from jaxlens.attribution._gradient import check_choice
+from jaxlens.attribution._local import Grid, local_scores, supports
 from jaxlens.attribution._masked import masked_scores, scores_of
 from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model
 
+LOCAL_CHUNK = 32  # windows at a time on a CPU: each chunk runs the unchanged image once too
 WINDOWS = 8  # along an axis that the default window is cut from
 
 Overlap = Literal["mean", "sum"]
@@ -71,7 +75,8 @@ def occlusion(
     """How much the score falls when a window is hidden: `score(x) - score(x with the window at the baseline)`.
 
     Zeiler and Fergus 2014, arXiv:1311.2901. Each value gets the "mean" over the windows that cover it, as in captum, or their
-    "sum", as in xplique. Windows start at multiples of the stride until one reaches the border, where it is cut.
+    "sum", as in xplique. Windows start at multiples of the stride until one reaches the border, where it is cut. In
+    convolutional networks only the part of each map that a window reaches is computed anew; scores are the same.
 
     Args:
         model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
@@ -93,7 +98,30 @@ def occlusion(
 
 def window_scores(query: Query, windows: Windows, *, chunk: int | None, progress: bool) -> Float[Array, "b s"]:
     """The score with each window at the baseline."""
+    grid = _grid(query, windows)
+    if grid is not None and supports(query):
+        return _by_image(query, grid, chunk, progress)
     return masked_scores(query, windows, windows.total, chunk=chunk, progress=progress, label="occlusion")
+
+
+def _grid(query: Query, windows: Windows) -> Grid | None:
+    """The windows as those of a map, all channels together; None for others, and where values are traced."""
+    if query.values.ndim != 4 or not windows.together or any(isinstance(x, Tracer) for x in jax.tree.leaves(query)):
+        return None
+    axes = zip(query.values.shape[1:3], windows.size[:2], windows.stride[:2], windows.counts[:2], strict=True)
+    return Grid(*zip(*(tuple(map(int, axis)) for axis in axes), strict=True))
+
+
+def _by_image(query: Query, grid: Grid, chunk: int | None, progress: bool) -> jax.Array:
+    """The scores of each image's windows, where only what a window reaches is computed anew."""
+    total = grid.counts[0] * grid.counts[1]
+    size = chunk_size(LOCAL_CHUNK if chunk is None and jax.default_backend() == "cpu" else chunk, total)
+    starts = [(image, start) for image in range(query.count) for start in range(0, total, size)]
+    found = []
+    for image, start in tqdm(starts, desc="occlusion", delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
+        numbers = jnp.minimum(start + jnp.arange(size), total - 1)
+        found.append(jax.block_until_ready(local_scores(query.at(jnp.asarray([image])), numbers, grid)))
+    return jnp.concatenate(found).reshape(query.count, -1)[:, :total].astype(jnp.float32)
 
 
 def overlapped(query: Query, windows: Windows, drops: Float[Array, "b s"], overlap: Overlap) -> Float[Array, "b *axes"]:

@@ -19,7 +19,7 @@ from jaxlens.attribution._result import Attribution, IncompleteWarning
 from jaxlens.attribution._samples import Sample, gradient_sums, over
 from jaxlens.model import Model
 
-MOST_POINTS = 32  # times the steps asked for, when looking for how many would do
+MOST_POINTS = 8  # times the steps asked for, when looking for how many would do
 
 
 @pytree
@@ -72,7 +72,7 @@ def integrated_gradients(
         rule: how the integral is made a sum: "gausslegendre" (captum's default), "trapezoid", "middle", "left" or "right".
             Their weights add up to 1, unlike captum's riemann_trapezoid.
         tolerance: share of the difference in score that may be missing before a warning says so, and how many steps would do
-            (which it finds out by trying, up to 32 times as many); None to ask nothing.
+            (which it finds out by trying, up to 8 times as many); None to ask nothing.
         progress: show a bar when it takes longer than two seconds.
 
     Warns:
