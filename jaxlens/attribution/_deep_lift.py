@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlens._checks import Images, check_images
+from jaxlens._checks import Images
 from jaxlens.attribution._fold import chunk_size
 from jaxlens.attribution._gradient import total
-from jaxlens.attribution._query import INPUT, Query, ask
+from jaxlens.attribution._path import check_baselines
+from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
@@ -76,13 +77,7 @@ def deep_lift_shap(
         baselines: `[K, H, W, C]` images in [0, 1], or `[K, ...]` of the layer's shape.
     """
     query = ask(model, images, target, layer=layer)
-    given = jnp.asarray(baselines, query.values.dtype)
-    if given.ndim != query.values.ndim or given.shape[1:] != query.values.shape[1:] or not given.shape[0]:
-        raise ValueError(
-            f"baselines has shape {given.shape}, but [K, {', '.join(map(str, query.values.shape[1:]))}] is needed."
-        )
-    if query.layer == INPUT:
-        check_images(given, name="baselines", channels=model.channels)
+    given = check_baselines(baselines, query)
     many, k = query.count, given.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     pairs = pairs.replace(baseline=jnp.tile(given, (many,) + (1,) * (given.ndim - 1)))
@@ -104,7 +99,11 @@ def _in_chunks(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array, j
 def _rescaled(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Attributions, scores, and scores of the baselines."""
     program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
-    _check(program)
+    check_known(
+        program,
+        _kind,
+        "DeepLift has no rule for {}: what it passes on depends on the values themselves. Use integrated_gradients.",
+    )
     rest = jax.tree.leaves(query)
     start, before = program.walk([query.baseline, *rest], _plain)
     depends = {step for step in program.steps if any(value.depends for value in step.operands)}
@@ -148,15 +147,15 @@ def _kind(step: Step) -> str:
     return "pointwise" if name in NONLINEAR and len(varying) == 1 else ""
 
 
-def _check(program: Program) -> None:
-    unknown = {}
+def check_known(program: Program, kind: Callable[[Step], str], message: str) -> None:
+    """Raises for steps that depend on the image and that `kind` has no name for; they take the place of {} in the message."""
+    unknown: dict[str, str] = {}
     for step in program.steps:
-        if any(value.depends for value in step.operands) and not _kind(step):
+        if any(value.depends for value in step.operands) and not kind(step):
             unknown.setdefault(step.name, step.where)
     if unknown:
-        listing = ", ".join(f"{name}{f' in {where}' if where else ''}" for name, where in unknown.items())
         raise UnsupportedError(
-            f"DeepLift has no rule for {listing}: what it passes on depends on the values themselves. Use integrated_gradients."
+            message.format(", ".join(f"{name}{f' in {where}' if where else ''}" for name, where in unknown.items()))
         )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, suggest
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._deep_lift import UnsupportedError
+from jaxlens.attribution._deep_lift import check_known
 from jaxlens.attribution._fold import chunk_size
 from jaxlens.attribution._gradient import check_choice, total
 from jaxlens.attribution._query import Query, ask
@@ -117,7 +117,12 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
     max-pools, it travels as a gradient does. Only weighted sums, by their rule, and other nonlinearities change it.
     """
     program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
-    _check(program)
+    check_known(
+        program,
+        _kind,
+        "LRP has no rule for {}: a product, or a choice, of values that depend on the image. Use deep_lift or "
+        "integrated_gradients, or transformer_attribution for attention.",
+    )
     biases = _biases(program)
     rest = jax.tree.leaves(query)
     # what does not depend on the image comes first, as a rule needs the bias that is added after the sum
@@ -166,19 +171,6 @@ def _kind(step: Step) -> str:
     if name in LINEAR_IN and varying[0] in LINEAR_IN[name]:
         return "plain"
     return "pointwise" if name in NONLINEAR else ""
-
-
-def _check(program: Program) -> None:
-    unknown: dict[str, str] = {}
-    for step in program.steps:
-        if any(value.depends for value in step.operands) and not _kind(step):
-            unknown.setdefault(step.name, step.where)
-    if unknown:
-        listing = ", ".join(f"{name}{f' in {where}' if where else ''}" for name, where in unknown.items())
-        raise UnsupportedError(
-            f"LRP has no rule for {listing}: a product, or a choice, of values that depend on the image. Use deep_lift or "
-            "integrated_gradients, or transformer_attribution for attention."
-        )
 
 
 def _biases(program: Program) -> dict[Step, tuple[Value, int]]:

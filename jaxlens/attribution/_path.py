@@ -215,13 +215,7 @@ def expected_gradients(
     """
     samples = check_int(samples, "samples", low=1)
     query = ask(model, images, target, layer=layer)
-    given = jnp.asarray(baselines, query.values.dtype)
-    if given.ndim != query.values.ndim or given.shape[1:] != query.values.shape[1:] or not given.shape[0]:
-        raise ValueError(
-            f"baselines has shape {given.shape}, but [K, {', '.join(map(str, query.values.shape[1:]))}] is needed."
-        )
-    if query.layer == INPUT:
-        check_images(given, name="baselines", channels=model.channels)
+    given = check_baselines(baselines, query)
     draws = RandomLine(key=as_key(key), baselines=given, sigma=jnp.asarray(sigma, given.dtype), samples=jnp.asarray(samples))
     values = gradient_sums(query, draws, samples, chunk=chunk, progress=progress, label="expected gradients").first
     scores, _ = ends(query, chunk)
@@ -234,6 +228,14 @@ def expected_gradients(
         method="expected_gradients",
         layer=query.layer,
     )
+
+
+def check_baselines(baselines: Any, query: Query) -> jax.Array:
+    """Several baselines `[K, ...]` at the query's layer, shared by its images."""
+    given, shape = jnp.asarray(baselines, query.values.dtype), query.values.shape[1:]
+    if given.ndim != query.values.ndim or given.shape[1:] != shape or not given.shape[0]:
+        raise ValueError(f"baselines has shape {given.shape}, but [K, {', '.join(map(str, shape))}] is needed.")
+    return check_images(given, name="baselines", channels=query.model.channels) if query.layer == INPUT else given
 
 
 def _mean_score(query: Query, baselines: jax.Array, chunk: int | None) -> jax.Array:
