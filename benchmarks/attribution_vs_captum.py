@@ -87,8 +87,9 @@ def memory(model: Any, images: np.ndarray, chunk: int) -> dict[int, int]:
     state = _samples.Totals(first=jax.numpy.zeros_like(query.values), second=None)
     found = {}
     for samples in (4, 64, 1024):
-        noise = Noisy(key=jax.random.key(0), sigma=jax.numpy.float32(0.1), samples=jax.numpy.asarray(samples), relative=False)
-        context = _samples._Context(query=query, sampler=noise, samples=jax.numpy.asarray(samples), of="gradient")
+        sigma = jax.numpy.float32(0.1)
+        noise = Noisy(key=jax.random.key(0), sigma=sigma, samples=jax.numpy.asarray(samples), relative=False, most=2)
+        context = _samples._Context(query=query, sampler=noise, of="gradient")
         index = jax.numpy.arange(chunk)
         found[samples] = _samples._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
     return found

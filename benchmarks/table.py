@@ -31,9 +31,31 @@ def lensnet() -> None:
     )
 
 
+def attribution() -> None:
+    """What `benchmarks.attribution_vs_captum` recorded."""
+    record = json.loads((RESULTS / "attribution_vs_captum_cpu.json").read_text())
+    ran, needs = record["settings"], record["settings"]["memory"]
+    print(
+        f"Seconds for a batch of {ran['batch']} images of {ran['size']} px, SqueezeNet 1.1, medians of {ran['repeats']} runs; "
+    )
+    print("captum in its fastest setting with tensors as they come (contiguous), and with everything in channels-last.\n")
+    print("| method | captum | captum, channels-last | jaxlens |\n|---|---|---|---|")
+    for row in record["rows"]:
+        times = {way: each["median"] for way, each in row["seconds"].items()}
+        ours = times.pop("jaxlens")
+        best = {
+            layout: min(s for way, s in times.items() if way.startswith(layout)) for layout in ("contiguous", "channels_last")
+        }
+        cells = [f"{s:.1f} ({s / ours:.2f}x)" for s in best.values()]
+        print(f"| {row['method']} | {' | '.join(cells)} | {ours:.1f} |")
+    counts = ", ".join(needs)
+    print(f"\nA step of 16 evaluations needs {max(needs.values()) / 2**20:.0f} MiB whether there are {counts} samples.\n")
+
+
 def main() -> None:
     """Prints the tables as Markdown."""
     lensnet()
+    attribution()
     record = json.loads((RESULTS / "render_vs_lucent_cpu.json").read_text())
     machine, versions, ran = record["machine"], record["versions"], record["settings"]
     print("Milliseconds per neuron and step; Lucent renders one neuron after another.")

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_images, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._fold import chunk_size
 from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._path import as_key
@@ -30,9 +31,11 @@ class Noisy:
     sigma: Float[Array, ""]
     samples: Any
     relative: bool = field(static=True)
+    most: int = field(static=True)  # different samples in a chunk, which are consecutive
 
     def sample(self, query: Query, index: jax.Array) -> Sample:
-        noise = jax.vmap(lambda s: noise_like(query.images[0], self.key, s))(index)
+        drawn = jax.vmap(lambda s: noise_like(query.images[0], self.key, s))(index[0] + jnp.arange(self.most))
+        noise = drawn[index - index[0]]
         noisy = query.images + over(deviation(query.images, self.sigma, self.relative), noise) * noise
         return Sample(images=noisy, weights=jnp.ones(index.shape, noisy.dtype) / self.samples)
 
@@ -124,7 +127,14 @@ def _noisy(
     check_choice(of, "of", OF)
     samples = check_int(samples, "samples", low=1)
     query = ask(model, images, target, layer=layer)
-    noise = Noisy(key=as_key(key), sigma=check_sigma(sigma, query), samples=jnp.asarray(samples), relative=relative)
+    most = -(-chunk_size(chunk, query.count * samples) // query.count) + 1
+    noise = Noisy(
+        key=as_key(key),
+        sigma=check_sigma(sigma, query),
+        samples=jnp.asarray(samples),
+        relative=relative,
+        most=min(most, samples),
+    )
     sums = gradient_sums(query, noise, samples, chunk=chunk, progress=progress, label=method, of=of, second=statistic != "mean")
     values = _statistic(statistic, sums.first, sums.second)
     return Attribution(values=values, scores=scores_of(query, query.values, chunk), method=method, layer=query.layer)

@@ -47,7 +47,6 @@ class Totals:
 class _Context:
     query: Query
     sampler: Any
-    samples: Any
     of: str = field(static=True)
 
 
@@ -65,13 +64,14 @@ def gradient_sums(
     """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `of` is one of `OF` and says what g is."""
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
-    context = _Context(query=query, sampler=sampler, samples=jnp.asarray(samples), of=of)
+    context = _Context(query=query, sampler=sampler, of=of)
     return fold(_add, context, state, query.count * samples, chunk, progress, label)
 
 
 @jax.jit
 def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -> Totals:
-    image, sample = index // context.samples, index % context.samples
+    # All images of a sample before the next sample: what is drawn for a sample is drawn once for many of them.
+    image, sample = index % context.query.count, index // context.query.count
     query = context.query.at(image)
     place = context.sampler.sample(query, sample)
     if place.images is None:
