@@ -323,7 +323,7 @@ def test_sensitivity_takes_a_methods_options_and_keeps_the_target():
         seen.append(np.asarray(target.index))
         return saliency(model, images, target, **options)
 
-    m.sensitivity_max(recorded, NET, x, radius=1.0, samples=4)
+    m.sensitivity_max(recorded, NET, x, radius=1.0, samples=4, chunk=12)
     np.testing.assert_array_equal(seen[1], np.repeat(seen[0], 4))
     with pytest.raises(ValueError, match="radius=0"):
         m.stability(saliency, NET, x, radius=0)
