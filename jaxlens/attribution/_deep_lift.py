@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._path import check_baselines
 from jaxlens.attribution._query import Query, ask
@@ -48,7 +48,7 @@ def deep_lift(
         UnsupportedError: for functions of the network that pick by the values (sorts, loops, `where` of conditions on values).
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    values, scores, start = _in_chunks(query, chunk)
+    values, scores, start = _all_rescaled(query, chunk)
     return Attribution(
         values=values,
         scores=scores,
@@ -81,18 +81,16 @@ def deep_lift_shap(
     many, k = query.count, given.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     pairs = pairs.replace(baseline=jnp.tile(given, (many,) + (1,) * (given.ndim - 1)))
-    values, scores, start = (x.reshape(many, k, *x.shape[1:]).mean(1) for x in _in_chunks(pairs, chunk))
+    values, scores, start = (x.reshape(many, k, *x.shape[1:]).mean(1) for x in _all_rescaled(pairs, chunk))
     delta = total(values) - (scores - start)
     return Attribution(
         values=values, scores=scores, delta=delta, baseline_scores=start, method="deep_lift_shap", layer=query.layer
     )
 
 
-def _in_chunks(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _all_rescaled(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     query = query.replace(model=query.model.with_gradient_rule(None))
-    size = query.count if chunk is None else chunk_size(chunk, query.count)
-    parts = [_rescaled(query.at(slice(start, start + size))) for start in range(0, query.count, size)]
-    return tuple(jnp.concatenate(each) for each in zip(*parts, strict=True))  # type: ignore[return-value]
+    return in_chunks(_rescaled, query, chunk)
 
 
 @jax.jit

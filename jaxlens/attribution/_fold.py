@@ -24,6 +24,15 @@ def chunk_size(chunk: int | None, count: int) -> int:
     return min(check_int(chunk, "chunk", low=1), count)
 
 
+def in_chunks(fn: Callable[..., Any], query: Any, chunk: int | None, *more: Any) -> Any:
+    """`fn(query, *more)`, `chunk` images of the query at a time (None: all); the arrays in `more` are cut with them."""
+    count = query.count
+    size = count if chunk is None else chunk_size(chunk, count)
+    pieces = [slice(start, start + size) for start in range(0, count, size)]
+    parts = [fn(query.at(piece), *(x[piece] if isinstance(x, jax.Array) else x for x in more)) for piece in pieces]
+    return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
+
+
 def fold(step: Step, context: Any, state: Any, count: int, chunk: int | None, progress: bool, label: str) -> Any:
     """`state = step(context, state, index, alive)` until each of `0..count - 1` was in `index` once.
 

@@ -1,5 +1,6 @@
 """FullGrad: input x gradient, and what every bias of the network adds."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
@@ -39,14 +40,15 @@ def full_grad(
     """
     query = ask(model, images, target)
     query = query.replace(model=model.with_gradient_rule(None))
-    size = query.count if chunk is None else chunk_size(chunk, query.count)
-    parts = [_full(query.at(slice(start, start + size)), absolute) for start in range(0, query.count, size)]
-    values, sums, scores = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+    values, sums, scores = in_chunks(functools.partial(_full, absolute=absolute), query, chunk)
     return Attribution(values=values, scores=scores, delta=sums - scores, method="full_grad")
 
 
-def _full(query: Query, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return _full_absolute(query) if absolute else _full_signed(query)
+@functools.partial(jax.jit, static_argnames=("absolute",))
+def _full(query: Query, *, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The map, what all terms add up to, and the scores."""
+    terms, scores = _terms(query)
+    return _map(terms, query.images.shape[1:3], absolute), jnp.stack([total(term) for term in terms]).sum(0), scores
 
 
 def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
@@ -97,15 +99,3 @@ def _map(terms: list[jax.Array], size: Any, absolute: bool) -> jax.Array:
         lost = flat.sum((1, 2, 3), keepdims=True) - large.sum((1, 2, 3), keepdims=True) / (large.size / flat.size)
         whole += large / (large.size / flat.size) + lost / (size[0] * size[1])
     return whole
-
-
-@jax.jit
-def _full_absolute(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
-    terms, scores = _terms(query)
-    return _map(terms, query.images.shape[1:3], True), jnp.stack([total(term) for term in terms]).sum(0), scores
-
-
-@jax.jit
-def _full_signed(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
-    terms, scores = _terms(query)
-    return _map(terms, query.images.shape[1:3], False), jnp.stack([total(term) for term in terms]).sum(0), scores

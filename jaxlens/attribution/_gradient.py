@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model, rules
@@ -105,10 +105,7 @@ def _ruled(
 
 def gradients(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
     """Scores and gradients of the query's own images, `chunk` images at a time."""
-    size = chunk_size(chunk, query.count) if chunk is not None else query.count
-    starts = range(0, query.count, size)
-    parts = [_look(query.at(slice(start, start + size))) for start in starts]
-    return tuple(jnp.concatenate(each) for each in zip(*parts, strict=True))  # type: ignore[return-value]
+    return in_chunks(_look, query, chunk)
 
 
 @jax.jit

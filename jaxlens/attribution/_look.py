@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._query import Query, _score
 from jaxlens.model._model import run
 from jaxlens.model._sites import Site
@@ -44,10 +44,7 @@ class Looked:
 
 def look(query: Query, layers: tuple[str, ...], chunk: int | None, *, gradient: bool = True) -> Looked:
     """Values, scores and gradients at `layers`, which the target may or may not read; `chunk` images at a time."""
-    size = query.count if chunk is None else chunk_size(chunk, query.count)
-    starts = range(0, query.count, size)
-    parts = [_look(query.at(slice(start, start + size)), layers, gradient) for start in starts]
-    return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
+    return in_chunks(_look, query, chunk, layers, gradient)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

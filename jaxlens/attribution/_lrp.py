@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images, suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._deep_lift import check_known
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import check_choice, total
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -96,9 +96,7 @@ def lrp(
     )
     query = ask(model, images, target, layer=layer)
     query = query.replace(model=model.with_gradient_rule(None))
-    size = query.count if chunk is None else chunk_size(chunk, query.count)
-    parts = [_propagated(query.at(slice(start, start + size)), settings) for start in range(0, query.count, size)]
-    values, scores = (jnp.concatenate(each) for each in zip(*parts, strict=True))
+    values, scores = in_chunks(_propagated, query, chunk, settings)
     return Attribution(values=values, scores=scores, delta=total(values) - scores, method="lrp", layer=query.layer)
 
 

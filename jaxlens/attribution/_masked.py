@@ -7,15 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._fold import chunk_size, fold
+from jaxlens.attribution._fold import fold, in_chunks
 from jaxlens.attribution._query import Query
 
 
 def scores_of(query: Query, values: Any, chunk: int | None) -> Float[Array, " b"]:
     """The scores where the layer has `values`, `chunk` images at a time."""
-    size = query.count if chunk is None else chunk_size(chunk, query.count)
-    starts = range(0, query.count, size)
-    return jnp.concatenate([_scores(query.at(slice(start, start + size)), values[start : start + size]) for start in starts])
+    return in_chunks(_scores, query, chunk, values)
 
 
 @jax.jit
