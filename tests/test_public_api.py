@@ -6,7 +6,7 @@ import pytest
 
 import converters
 import jaxlens
-from jaxlens import attribution, data, errors, graph, model, modelzoo, plot, recipes, training
+from jaxlens import attribution, data, errors, graph, microscope, model, modelzoo, plot, recipes, training
 from jaxlens.attribution import metrics
 from jaxlens.data import synthetic
 from jaxlens.optvis import objectives, param, render, transform
@@ -32,9 +32,10 @@ NAMES = {
     "standard_transforms uniform",
     recipes: "accentuate adversarial attribution_caricature both_signs caricature class_visualization compare_methods "
     "deepdream diversity evolution interactions interpolate invert maco style_transfer tileable transparent zoom",
-    render: "Progress RenderResult evaluate render render_vis",
+    render: "Progress RenderResult default_batch evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",
+    microscope: "RenderJob Tile blocks find_layers folder_name read_tile render_layers",
     training: "History evaluate train_model",
     plot: "attribution_map attributions collapse_channels comparison contact_sheet evolution_strip hue_to_rgb "
     "interaction_grid maco_display training_curves",

@@ -1,6 +1,7 @@
 """Activations that JAX has under another name, with another default, or in another form than PyTorch."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxlens.model.rules import plain_gradient
 
@@ -22,5 +23,5 @@ def hardswish(x: jax.Array) -> jax.Array:
 
 @plain_gradient
 def softmax(x: jax.Array) -> jax.Array:
-    """Probabilities along the last axis."""
-    return jax.nn.softmax(x, axis=-1)
+    """Probabilities along the last axis, summed in float32 or better."""
+    return jax.nn.softmax(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=-1).astype(x.dtype)

@@ -18,7 +18,7 @@ def conv(
     groups: int = 1,
 ) -> jax.Array:
     """PyTorch's convolution (a correlation); `pads="SAME"` is TensorFlow's, asymmetric."""
-    axes = kernel.ndim - 2
+    axes, x = kernel.ndim - 2, x.astype(kernel.dtype)
     unpadded = isinstance(pads, str) or all(pad == (0, 0) for pad in pads)
     if all(n == 1 for n in kernel.shape[:axes]) and all(s == 1 for s in stride) and unpadded and groups == 1:
         return conv1x1(x, kernel)

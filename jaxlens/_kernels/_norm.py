@@ -19,10 +19,11 @@ def batch_norm(
     x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, mean: jax.Array, var: jax.Array, *, epsilon: float
 ) -> jax.Array:
     """`(x - mean) / sqrt(var + epsilon) * scale + bias`, with running statistics."""
-    gain = lax.rsqrt(var + epsilon)
-    gain = gain if scale is None else scale * gain
-    y = (x.astype(gain.dtype) - per_channel(mean, x)) * per_channel(gain, x)
-    return y if bias is None else y + per_channel(bias, x)
+    gain = lax.rsqrt(_wide(var) + epsilon)
+    gain = gain if scale is None else _wide(scale) * gain
+    y = (x.astype(gain.dtype) - per_channel(_wide(mean), x)) * per_channel(gain, x)
+    y = y if bias is None else y + per_channel(_wide(bias), x)
+    return y.astype(mean.dtype)
 
 
 @functools.partial(plain_gradient, static_argnames=("epsilon", "axes"))
@@ -45,8 +46,13 @@ def group_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *,
 
 
 def _standardised(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Array:
-    centred = x - x.mean(axes, keepdims=True)
-    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)
+    centred = _wide(x) - _wide(x).mean(axes, keepdims=True)
+    return (centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)).astype(x.dtype)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    """At least float32: half precision is for products, not for statistics."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 @functools.partial(plain_gradient, static_argnames=("radius", "bias", "alpha", "beta"))
@@ -55,8 +61,8 @@ def local_response_norm(x: jax.Array, *, radius: int, bias: float, alpha: float,
 
     PyTorch divides alpha by the window: its `size=2r+1, alpha=a` is `alpha=a/(2r+1)` here.
     """
-    c = np.arange(x.shape[-1])
-    band = jnp.asarray(np.abs(c[:, None] - c) <= radius, x.dtype)
-    energy = jnp.einsum("...c,cd->...d", jnp.square(x), band, precision=lax.Precision.HIGHEST)
+    c, wide = np.arange(x.shape[-1]), _wide(x)
+    band = jnp.asarray(np.abs(c[:, None] - c) <= radius, wide.dtype)
+    energy = jnp.einsum("...c,cd->...d", jnp.square(wide), band, precision=lax.Precision.HIGHEST)
     denominator = bias + alpha * energy
-    return x * (lax.rsqrt(denominator) if beta == 0.5 else denominator**-beta)
+    return (wide * (lax.rsqrt(denominator) if beta == 0.5 else denominator**-beta)).astype(x.dtype)

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from jaxlens import modelzoo
+from jaxlens import microscope, modelzoo
+from jaxlens._files import atomic
 from jaxlens.data import save_image
 from jaxlens.optvis.render import RenderResult
 from jaxlens.optvis.render import render as render_objectives
@@ -16,7 +17,6 @@ from jaxlens.plot import contact_sheet
 
 DEFAULT_MODEL = "lensnet"
 LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
-LAST = 8  # steps whose mean score is shown
 
 
 @click.command()
@@ -29,11 +29,20 @@ LAST = 8  # steps whose mean score is shown
     metavar="W",
     help="DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights.",
 )
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="L[,L...]",
+    help="Render whole layers, as a job that can be interrupted and resumed. Patterns such as 'mixed4*' work.",
+)
+@click.option("--all-channels", is_flag=True, help="Every channel of --layers, or without these of the whole network.")
 @click.option("--size", default=128, show_default=True, help="Side of the images in pixels.")
 @click.option("--steps", default=512, show_default=True, help="Optimization steps.")
 @click.option(
     "--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]"
 )
+@click.option("--memory-limit", type=float, metavar="GB", help="Render fewer neurons together to stay under this.")
+@click.option("--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
 @click.option(
     "--out",
@@ -43,7 +52,18 @@ LAST = 8  # steps whose mean score is shown
     help="Folder for the pictures; made if it is not there.",
 )
 def render(
-    model: str, neurons: tuple[str, ...], weights: str, size: int, steps: int, batch: int | None, seed: int, out: Path
+    model: str,
+    neurons: tuple[str, ...],
+    weights: str,
+    layers: tuple[str, ...],
+    all_channels: bool,
+    size: int,
+    steps: int,
+    batch: int | None,
+    memory_limit: float | None,
+    compute_dtype: str | None,
+    seed: int,
+    out: Path,
 ) -> None:
     """Renders what neurons of MODEL respond to.
 
@@ -54,24 +74,38 @@ def render(
     Writes OUT/LAYER-CHANNEL.png for each neuron, and all of them with their names in OUT/contact-sheet.png. Prints the score
     of each: the mean activation over the last steps, as the network saw the images, moved about by random transforms.
 
+    With --layers or --all-channels this is a job: OUT/LAYER/CHANNEL.png for each neuron, written when it is finished, and
+    OUT/LAYER.png with all of a layer. The same command goes on after any interruption, and may run several
+    times at once, on several machines that share OUT. Without --all-channels, the first 4 channels of each layer are rendered.
+
     \b
     Examples:
       jaxlens render
       jaxlens render squeezenet1_1 features.2:0-7 features.9:0-7
       jaxlens render resnet50 layer3.2:12,40 --size 224 --steps 1024 --out cats
       jaxlens render squeezenet1_1 --weights squeezenet1_1.pth --steps 256
+      jaxlens render inceptionv1 --layers 'mixed4*' --all-channels --out inception
     """
+    if neurons and (layers or all_channels):
+        raise click.UsageError("Name neurons as LAYER:CHANNELS, or whole layers with --layers, not both.")
     check_writable(out)
     network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
+    limits: dict[str, Any] = {
+        "batch": batch,
+        "memory_limit": None if memory_limit is None else round(memory_limit * 1e9),
+        "compute_dtype": compute_dtype,
+    }
+    if layers or all_channels:
+        names = [name.strip() for text in layers for name in text.split(",")] or None
+        return job(network, names, None if all_channels else range(CHANNELS), out, size=size, steps=steps, seed=seed, **limits)
     wanted: Any = list(neurons) or list(modelzoo.info(model).show) or default_neurons(network)
     if weights.lower() == "none":
         click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
-    result = render_objectives(network, wanted, size=size, steps=steps, batch=batch, seed=seed)
+    result = render_objectives(network, wanted, size=size, steps=steps, seed=seed, **limits)
     labels = [label_of(name, network.labels) for name in result.names]
     write(result, labels, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
-    for name, label, row in zip(result.names, labels, result.scores, strict=True):
-        last = row[np.isfinite(row)][-LAST:]  # interrupted tasks have fewer
-        click.echo(f"{name}{f' {label}' if label else ''}\t{last.mean() if len(last) else np.nan:.3f}")
+    for name, label, score in zip(result.names, labels, result.final_scores(), strict=True):
+        click.echo(f"{name}{f' {label}' if label else ''}\t{score:.3f}")
     click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")
     if not result.finished:
         raise click.ClickException("interrupted; the pictures show the neurons as they were.")
@@ -89,15 +123,25 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def job(network: Any, layers: list[str] | None, channels: range | None, out: Path, **settings: Any) -> None:
+    """Whole layers, and a contact sheet of each that is finished."""
+    done = microscope.render_layers(network, layers, out, channels=channels, **settings)
+    for layer in done.layers:
+        tiles = done.tiles(layer)
+        if tiles and len(tiles) == len(done.layers[layer]):
+            images = np.stack([np.asarray(tile.image, np.float32)[None] / 255 for tile in tiles])
+            sheet = contact_sheet(images, [str(tile.channel) for tile in tiles], title=f"{network.name} {layer}")
+            with atomic(out / f"{microscope.folder_name(layer)}.png") as part:
+                sheet.save(part, format="PNG")
+    total = sum(map(len, done.layers.values()))
+    click.echo(f"{done.rendered} of {total} neurons rendered now, in {done.seconds:.1f} s -> {out}")
+    if not done.finished:
+        raise click.ClickException("interrupted; the same command goes on.")
+
+
 def default_neurons(network: Any) -> list[str]:
-    """The first channels of layers spread over the depth: whole blocks with a map, not what is inside them."""
-    skipped = ("Input", "Conv", "BatchNorm", "Sequential", "Dropout")
-    maps = [
-        layer.name
-        for layer in network.layers.values()
-        if layer.kind not in skipped and len(layer.shape) == 3 and min(layer.shape[:2]) > 1 and layer.channels >= CHANNELS
-    ]
-    blocks = [name for name in maps if not any(name.startswith(f"{other}.") for other in maps)]
+    """The first channels of layers spread over the depth."""
+    blocks = [name for name in microscope.blocks(network) if network.layers[name].channels >= CHANNELS]
     chosen = sorted({round(place) for place in np.linspace(0.05, 0.95, LAYERS) * (len(blocks) - 1)})
     return [f"{blocks[i]}:0-{CHANNELS - 1}" for i in chosen]
 

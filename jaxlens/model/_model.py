@@ -18,7 +18,7 @@ from jaxlens.model import _layer
 from jaxlens.model._interceptors import Replace, bind
 from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
-from jaxlens.model._preprocess import IMAGENET
+from jaxlens.model._preprocess import IMAGENET, Rounded
 from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
 from jaxlens.model._sites import Site, intercepting
 
@@ -119,6 +119,18 @@ class Model:
     def replace(self, **changes: Any) -> "Model":
         """A copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
+
+    def astype(self, dtype: Any) -> "Model":
+        """The same model with its floating-point weights, and the images after preprocessing, in another float dtype.
+
+        "bfloat16" halves memory and is what accelerators multiply fastest; statistics (means, variances, softmax) are still
+        taken in float32. Activations come out in that dtype.
+        """
+        dtype = jnp.dtype(dtype)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"dtype={dtype.name!r} must be a floating-point type, such as 'bfloat16'.")
+        floating = functools.partial(jax.tree.map, lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x)
+        return self.replace(params=floating(self.params), preprocess=Rounded(self.preprocess, dtype.name))
 
     @property
     def _architecture(self) -> _layer.Architecture:

@@ -1,6 +1,8 @@
 """From images in [0, 1] to the value range a network was trained on."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -32,6 +34,17 @@ class Preprocess:
         if not low < high:
             raise ValueError(f"low={low} must be below high={high}.")
         return cls((high - low,), (low,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounded:
+    """Any preprocessing, and then another dtype."""
+
+    preprocess: Callable[[Any], Any]
+    dtype: str
+
+    def __call__(self, images: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
+        return self.preprocess(images).astype(self.dtype)
 
 
 # torchvision's ImageNet statistics: the preprocessing of all its classification weights.

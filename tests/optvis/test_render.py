@@ -14,7 +14,7 @@ import pytest
 import jaxlens
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning, UnknownLayerError
 from jaxlens.optvis import objectives, param, render, transform
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _program, _tasks
 from tests.helpers import relative_error, small_model
 
 LAYER = "blocks.0.conv2"
@@ -242,15 +242,15 @@ def test_users_arrays_stay_usable(model):
 
 
 def test_ctrl_c_between_batches_keeps_the_finished_ones(model, monkeypatch):
-    plain, calls = _program.start, []
+    plain, calls = _tasks.run_batch, []
 
-    def start(*args):
+    def run_batch(*args):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return plain(*args)
 
-    monkeypatch.setattr(_program, "start", start)
+    monkeypatch.setattr(_tasks, "run_batch", run_batch)
     result = render.render(model, channels(range(6)), **TWO)
     assert not result.finished and result.names == tuple(f"{LAYER}:{i}" for i in range(4))
 
@@ -315,7 +315,7 @@ def test_several_draws_are_averaged(model):
 
 
 def _keys_of(seed, objective):
-    from jaxlens.optvis.render._render import _task_id
+    from jaxlens.optvis.render._tasks import _task_id
 
     group = objectives.stack([objective.bind(small_model())])
     return jax.random.fold_in(jax.random.key(seed), jnp.uint32(_task_id(group, 0)))

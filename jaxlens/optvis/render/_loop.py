@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxlens.model.rules import redirected
 from jaxlens.optvis.render import _program
+from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.optvis.render._result import RenderResult
 
 # Steps sent ahead of the last one whose scores have arrived. The device never waits for Python,
@@ -63,6 +64,13 @@ def run_batch(
 
     Ctrl-C, or a callback that returns True, ends it early with what there is. Also returns whether it was Ctrl-C.
     """
+    with deferred_interrupt() as pressed:
+        return _run(job, objective, keys, names, tasks, pressed)
+
+
+def _run(
+    job: Job, objective: Any, keys: jax.Array, names: Sequence[str], tasks: Sequence[int], pressed: Callable[[], bool]
+) -> tuple[RenderResult, bool]:
     began, count = time.perf_counter(), len(tasks)
     state = _program.start(job.program, job.param, keys)
     memory = _program.blank_memory(job.program, job.model, job.param, job.transforms, objective, keys)
@@ -85,18 +93,20 @@ def run_batch(
 
     try:
         for number in range(job.steps):
-            rest = (job.param, job.transforms, jnp.uint32(number), objective, keys, state)
-            after, value, dead = _program.step(job.program, job.model, *rest)
+            rest = (job.param, job.transforms, jnp.uint32(number), objective, keys)
+            before = _program.copy(state) if number < job.wake_steps else None
+            state, value, dead = _program.step(job.program, job.model, *rest, state)
             # A second program, compiled when the first dead task is met: the same step with Lucid's redirected gradient.
-            if number < job.wake_steps and np.asarray(dead).any() and job.model.accepts_rule(redirected(), layers):
-                woken, _, _ = _program.step(job.program, job.model.with_gradient_rule(redirected()), *rest)
-                after = _program.choose(dead, woken, after)
-            # One assignment: interrupted anywhere, `state` is a whole state.
-            state = after
+            if before is not None and np.asarray(dead).any() and job.model.accepts_rule(redirected(), layers):
+                woken, _, _ = _program.step(job.program, job.model.with_gradient_rule(redirected()), *rest, before)
+                state = _program.choose(dead, woken, state)
             waiting.append(value)
             if number + 1 in job.thresholds:
                 snapshots[number + 1] = _program.decode(job.param, state.theta)
             stop = False
+            if pressed():
+                finished, interrupted = False, True
+                break
             while len(waiting) > (0 if job.callback else AHEAD):
                 stop |= receive()
             if stop:

@@ -66,11 +66,16 @@ def score(
     def network(layers: tuple[str, ...], interceptors: Any, batch: int, rule: Any) -> dict[str, Array]:
         one = slice(batch, batch + 1)
         found = run(model.replace(rule=rule), seen[one], tuple(n for n in layers if n != "input"), interceptors)
-        return found | {"input": images[one], STEP: number}
+        return _float32(found) | {"input": images[one], STEP: number}
 
-    activations = run(model, seen, layers) if layers else {}
+    activations = _float32(run(model, seen, layers)) if layers else {}
     activations |= {"input": images, STEP: number, NETWORK: network, MEMORY: memory or {}}
     return objective(activations), memories(objective, activations)
+
+
+def _float32(activations: dict[str, Array]) -> dict[str, Array]:
+    """Half-precision activations widened: objectives add up many."""
+    return {name: x.astype(jnp.promote_types(x.dtype, jnp.float32)) for name, x in activations.items()}
 
 
 def _axis(param: Any) -> int | None:
@@ -108,7 +113,8 @@ def start(program: Program, param: Any, keys: Array) -> State:
     """The initial state of every task, each from its own key."""
 
     def one(param: Any, key: Array) -> State:
-        theta = param.init(jax.random.fold_in(key, 0))
+        # copies, because steps take the state's memory: what a parameterization starts at may be the user's own array
+        theta = jax.tree.map(jnp.copy, param.init(jax.random.fold_in(key, 0)))
         return State(
             theta=theta,
             optimizer=program.optimizer.init(theta),
@@ -134,7 +140,7 @@ def blank_memory(program: Program, model: Model, param: Any, transforms: Any, ob
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-@functools.partial(jax.jit, static_argnames=("program",))
+@functools.partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def step(
     program: Program,
     model: Model,
@@ -148,8 +154,8 @@ def step(
     """One ascent step of every task: the new state, the scores before the update, and which tasks had no gradient at all.
 
     A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
+    The old state is gone: the new one is in its memory.
     """
-
     axis = _axis(param)
 
     def every(model: Model, param: Any, transforms: Any, number: Array, objective: Any, keys: Array, state: State) -> Any:
@@ -176,6 +182,28 @@ def step(
 
     per_task = (False, axis == 0, False, False, True, True, True)
     return program.over_tasks(every, per_task)(model, param, transforms, number, objective, keys, state)
+
+
+def memory(program: Program, model: Model, param: Any, transforms: Any, objective: Any, keys: Array) -> int:
+    """Bytes that a step of these tasks needs on each device besides the model's weights, as compiled.
+
+    Nothing runs, and the step that does is not compiled again.
+    """
+    remembered = blank_memory(program, model, param, transforms, objective, keys)
+    state = dataclasses.replace(jax.eval_shape(functools.partial(start, program), param, keys), memory=remembered)
+    compiled = step.lower(program, model, param, transforms, jnp.uint32(0), objective, keys, state).compile()
+    needs = compiled.memory_analysis()
+    if needs is None:  # a backend that does not tell
+        return 0
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(model.params))
+    total = needs.temp_size_in_bytes + needs.argument_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+    return total - weights
+
+
+@jax.jit
+def copy(state: State) -> State:
+    """The same in memory of its own."""
+    return jax.tree.map(jnp.copy, state)
 
 
 @jax.jit

@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-import os
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array
 from tqdm.auto import tqdm
 
@@ -26,8 +23,10 @@ from jaxlens.optvis.objectives._base import task_count
 from jaxlens.optvis.param import image as default_image
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import _program
-from jaxlens.optvis.render._loop import Job, Progress, run_batch
+from jaxlens.optvis.render._batch import default_batch
+from jaxlens.optvis.render._loop import Job, Progress
 from jaxlens.optvis.render._result import RenderResult, concatenate
+from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
 
 LEARNING_RATE = 0.05  # Adam's, in Lucid and Lucent
 REDIRECT_STEPS = 16  # Lucid's
@@ -45,6 +44,8 @@ def render(
     seed: Any = 0,
     ids: Any = None,
     batch: Any = None,
+    memory_limit: Any = None,
+    compute_dtype: Any = None,
     thresholds: Sequence[int] = (),
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
@@ -75,8 +76,13 @@ def render(
         seed: an int or key for all tasks, or one int per task.
         ids: what tells tasks apart for their random draws besides the seed, one int per task, instead of the numbers of their
             objectives: where these are measured, and so differ in their last digits from batch to batch.
-        batch: tasks per compiled batch; by default 64 per accelerator, and one for every two cores on a CPU, whose
-            caches larger batches overflow.
+        batch: the most tasks to render together; by default 64 per accelerator, and one for every two cores on a CPU, whose
+            caches larger batches overflow. Fewer where the compiled step does not fit into the memory, or memory runs out.
+        memory_limit: bytes that each accelerator, or on a CPU this process, may use; what the device has by default. The step,
+            by the compiler's account of it, takes at most three quarters of that, together with what is taken already.
+        compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators with half the memory and up
+            to twice the speed, on CPUs slower. The image, its Fourier transform, the transforms, the objective and the
+            optimizer stay in float32. None leaves the model as it is.
         thresholds: steps after which to keep a snapshot.
         fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
             `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
@@ -94,6 +100,7 @@ def render(
 
     Raises:
         UnknownLayerError, ImageTooSmallError, ValueError, TypeError: before anything is compiled.
+        MemoryError: if a single task does not fit.
         NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which and when.
     """
     began = time.perf_counter()
@@ -112,25 +119,27 @@ def render(
     total = sum(len(places) for _, places in groups)
     names = None if ids is None else _check_ids(ids, total)
 
+    most = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
+    # a CPU's own few tasks fit, and asking costs part of a second
+    check = memory_limit is not None or batch is not None or devices[0].platform != "cpu"
+    if memory_limit is not None:
+        check_int(memory_limit, "memory_limit", low=1)
+    if compute_dtype is not None:
+        model = model.astype(compute_dtype)
+
     parts: list[RenderResult] = []
     order: list[int] = []
     interrupted = False
     with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+        program = _program.Program(optimizer or _adam(), resize_to, None, draws, bool(transparency))
+        advance = functools.partial(_advance, bar)
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
-                mesh, per_batch = _layout(len(places), batch, devices)
-                program = _program.Program(optimizer or _adam(), resize_to, mesh, draws, bool(transparency))
-                job = Job(program, model, param, chain, steps, redirect, thresholds, callback, functools.partial(_advance, bar))
-                for rows in _batches(len(places), per_batch):
-                    tasks = [places[i] for i in dict.fromkeys(rows)]
-                    chosen = jax.tree.map(lambda leaf, rows=rows: leaf[np.asarray(rows)], group)
-                    own_ids = [_task_id(group, i) if names is None else names[places[i]] for i in rows]
-                    task_keys = _fold(keys[np.asarray([places[i] for i in rows])], np.asarray(own_ids, np.uint32))
-                    own = param.take([places[i] for i in rows]) if isinstance(param, Each) else param
-                    batch_job = dataclasses.replace(job, param=own)
-                    part, interrupted = run_batch(batch_job, chosen, task_keys, [group.describe(i) for i in rows], tasks)
+                job = Job(program, model, param, chain, steps, redirect, thresholds, callback, advance)
+                tasks = Tasks(group, places, keys_of(group, places, keys, names), param)
+                for part, finished, interrupted in run_tasks(job, tasks, most, devices, memory_limit, check):
                     parts.append(part)
-                    order += tasks
+                    order += finished
                     if interrupted:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:  # in a batch, or between two: what is finished is not lost
@@ -139,12 +148,6 @@ def render(
             interrupted = True
     result = concatenate(parts, order, time.perf_counter() - began)
     return _report(dataclasses.replace(result, finished=result.finished and not interrupted))
-
-
-def _batches(count: int, size: int) -> list[list[int]]:
-    """Rows of each batch; the last is filled up with its last row, so that it does not compile again."""
-    batches = [list(range(low, min(low + size, count))) for low in range(0, count, size)]
-    return [rows + [rows[-1]] * (size - len(rows)) for rows in batches]
 
 
 def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int | tuple[int, int] | None = None) -> np.ndarray:
@@ -267,33 +270,6 @@ def _check_ids(ids: Any, count: int) -> list[int]:
     if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
         raise ValueError(f"ids={ids!r} must be {count} integers, one per task.")
     return [int(number) % 2**32 for number in numbers]
-
-
-_fold = jax.jit(jax.vmap(jax.random.fold_in))
-
-
-def _task_id(group: Any, task: int) -> int:
-    """A number that depends on a task's own objective alone: its layers and the values of its leaves."""
-    content = "|".join(group.layers).encode()
-    for leaf in jax.tree.leaves(group):
-        content += np.ascontiguousarray(leaf[task]).tobytes()
-    return zlib.crc32(content)
-
-
-def _layout(count: int, batch: int | None, devices: list[Any]) -> tuple[Mesh | None, int]:
-    """The device mesh and the tasks per batch: even batches, a multiple of the devices."""
-    devices = devices[: max(1, min(len(devices), count))]
-    if batch is None:
-        # A CPU's caches hold one or two tasks, and one task keeps two cores busy (benchmarks/batch_size.py).
-        limit = max(1, (os.cpu_count() or 1) // 2) if devices[0].platform == "cpu" else 64 * len(devices)
-        limit = max(limit, len(devices))
-    else:
-        limit = check_int(batch, "batch", low=1)
-    devices = devices[: min(len(devices), limit)]
-    batches = -(-count // limit)
-    per_batch = -(-count // batches)
-    per_batch = -(-per_batch // len(devices)) * len(devices)
-    return (Mesh(np.array(devices), ("tasks",)) if len(devices) > 1 else None), per_batch
 
 
 def _advance(bar: Any, count: int, scores: np.ndarray) -> None:

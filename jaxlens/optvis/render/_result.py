@@ -37,6 +37,12 @@ class RenderResult:
     theta: Any = None
     transparency: np.ndarray | None = None
 
+    def final_scores(self, last: int = 8) -> np.ndarray:
+        """Each task's mean score over its last finite steps, as the network saw the images, moved about: float32 `[N]`."""
+        return np.array(
+            [row[np.isfinite(row)][-last:].mean() if np.isfinite(row).any() else np.nan for row in self.scores], np.float32
+        )
+
     def first(self, images: int) -> "RenderResult":
         """The same with only the first so many images of each task: what was drawn, without what it was compared with."""
         shown = None if self.transparency is None else self.transparency[:, :images]

@@ -1,0 +1,50 @@
+"""Which layers of a network to show."""
+
+import fnmatch
+from collections.abc import Sequence
+
+from jaxlens.model import Model
+
+# What looks like the layer before or after it, or is not a map of features.
+_SKIPPED = frozenset(
+    ("Input", "Conv", "BatchNorm", "Sequential", "Dropout", "Concat", "MaxPool", "AdaptiveAvgPool", "LocalResponseNorm")
+)
+
+
+def blocks(model: Model) -> list[str]:
+    """The layers worth showing: outermost blocks and activations with a map of at least 2x2, in execution order."""
+    maps = [
+        layer.name
+        for layer in model.layers.values()
+        if layer.kind not in _SKIPPED
+        and layer.kind != "AttentionWeights"
+        and len(layer.shape) == 3
+        and min(layer.shape[:2]) > 1
+        and layer.channels > 1
+    ]
+    return [name for name in maps if not any(name.startswith(f"{other}.") for other in maps)]
+
+
+def find_layers(model: Model, wanted: Sequence[str] | None) -> list[str]:
+    """Canonical names of the layers wanted, in the order asked for, each once.
+
+    Args:
+        model: any Model.
+        wanted: names, or patterns such as "mixed4*"; None is `blocks(model)` and "logits".
+
+    Raises:
+        UnknownLayerError: for a name that the model does not have.
+        ValueError: for a pattern that no layer matches.
+    """
+    if wanted is None:
+        return [*blocks(model), "logits"]
+    found: list[str] = []
+    for name in wanted:
+        if any(sign in name for sign in "*?["):
+            matches = [layer for layer in model.layers if layer != "input" and fnmatch.fnmatchcase(layer, name)]
+            if not matches:
+                raise ValueError(f"layers={name!r} matches no layer of {model.name}; `model.layers` lists them all.")
+            found += matches
+        else:
+            found.append(model.resolve(name))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,95 @@
+"""How many tasks go through the compiled step together: what is quick, and what the memory holds."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxlens._checks import check_int
+
+# Of the limit: the rest is for what the compiler's account leaves out (scratch of convolutions, finished images, fragments).
+_USABLE = 0.75
+_PER_ACCELERATOR = 64
+
+
+def default_batch(devices: Sequence[Any]) -> int:
+    """Tasks per batch that are quick: 64 for each accelerator, and on a CPU one for every two cores.
+
+    A CPU's caches hold one or two tasks, and one task keeps two cores busy (`python -m benchmarks.scaling`).
+    """
+    few = max(1, (os.cpu_count() or 1) // 2)
+    return max(few if devices[0].platform == "cpu" else _PER_ACCELERATOR * len(devices), len(devices))
+
+
+def layout(count: int, limit: int, devices: Sequence[Any]) -> tuple[Mesh | None, int]:
+    """The device mesh and the tasks per batch, at most `limit`: even batches, a multiple of the devices."""
+    devices = list(devices)[: max(1, min(len(devices), count, limit))]
+    batches = -(-count // limit)
+    per_batch = -(-count // batches)
+    per_batch = -(-per_batch // len(devices)) * len(devices)
+    return (Mesh(np.array(devices), ("tasks",)) if len(devices) > 1 else None), per_batch
+
+
+def batches(rows: Sequence[int], size: int) -> list[list[int]]:
+    """Rows of each batch; the last is filled up with its last row, so that it does not compile again."""
+    parts = [list(rows[low : low + size]) for low in range(0, len(rows), size)]
+    return [part + [part[-1]] * (size - len(part)) for part in parts]
+
+
+def room(limit: Any, devices: Sequence[Any]) -> float:
+    """Bytes that a step may take on each device: three quarters of the limit, less what is taken already.
+
+    The limit is that of each accelerator, or of this process on a CPU, which its devices share; by default what there is.
+    """
+    device = devices[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if limit is not None:
+        total = check_int(limit, "memory_limit", low=1)
+    elif stats:
+        total = stats["bytes_limit"]
+    else:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
+    taken = stats["bytes_in_use"] if stats else _resident()
+    sharing = len(devices) if device.platform == "cpu" else 1
+    return (_USABLE * total - taken) / sharing
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has now, where the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def largest(wanted: int, least: int, needs: Callable[[int], int], room: float) -> int:
+    """The most tasks up to `wanted`, a multiple of `least`, whose step needs no more than `room` bytes.
+
+    A step's memory grows linearly with its tasks, so that one or two guesses do; every guess is compiled, and the last is used.
+
+    Raises:
+        MemoryError: if the least do not fit.
+    """
+    size = wanted
+    while (need := needs(size)) > room:
+        if size <= least:
+            raise MemoryError(
+                f"One task for each device needs {need / 2**30:.2f} GiB, but memory_limit and what is taken already leave "
+                f"{max(room, 0) / 2**30:.2f} GiB. Smaller images (size, fixed_image_size), fewer draws, an earlier layer or "
+                "more memory would do."
+            )
+        size = max(least, min(size - least, int(size * max(room, 0) / need) // least * least))
+    return size
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, jax.errors.JaxRuntimeError)
+        and any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory"))
+    )
