@@ -7,6 +7,7 @@ import pytest
 
 from jaxlens import _kernels
 from jaxlens.model import Model, rules
+from jaxlens.model._jaxpr import trace
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -157,6 +158,35 @@ def test_conv1x1():
             lambda x: F.conv2d(x, weight),
             images((2, 4, 6, 5)),
         )
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "dilation"),
+    [((3, 3), 1, 1, 1), ((3, 3), 2, 1, 1), ((7, 5), 1, 3, 1), ((3, 3), 1, 2, 2), ((5, 3), 3, 0, 1)],
+)
+def test_depthwise_conv(size, stride, padding, dilation):
+    """Values, and gradients of the image and of the kernel, against PyTorch; and XLA's own where whole operators are wanted."""
+    kernel, x = images((*size, 1, 6), seed=2), images((2, 13, 16, 6))
+    weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))).requires_grad_()
+    options = {"stride": (stride,) * 2, "pads": ((padding,) * 2,) * 2, "dilation": (dilation,) * 2, "groups": 6}
+
+    def ours(x, kernel):
+        return _kernels.conv(x, kernel, **options)
+
+    def theirs(x):
+        return F.conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, groups=6)
+
+    assert_same(lambda x: ours(x, jnp.asarray(kernel)), theirs, x)
+    weight.grad = None
+    theirs(to_torch(x)).square().sum().backward()
+    gradient = jax.grad(lambda kernel: jnp.square(ours(jnp.asarray(x), kernel)).sum())(jnp.asarray(kernel))
+    np.testing.assert_allclose(gradient, weight.grad.numpy().transpose(2, 3, 1, 0), rtol=1e-4, atol=1e-3)
+
+    plain, whole = (
+        jax.make_jaxpr(lambda *args: ours(*args))(x, kernel),
+        trace(lambda *args: ours(*args), (x, kernel), inside=True),
+    )
+    assert "conv_general_dilated" not in str(plain) and [step.name for step in whole.steps].count("conv_general_dilated") == 1
 
 
 def test_gradient_rules_leave_the_kernels_alone():

@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxlens.model.rules import plain_gradient
@@ -61,8 +60,10 @@ def local_response_norm(x: jax.Array, *, radius: int, bias: float, alpha: float,
 
     PyTorch divides alpha by the window: its `size=2r+1, alpha=a` is `alpha=a/(2r+1)` here.
     """
-    c, wide = np.arange(x.shape[-1]), _wide(x)
-    band = jnp.asarray(np.abs(c[:, None] - c) <= radius, wide.dtype)
-    energy = jnp.einsum("...c,cd->...d", jnp.square(wide), band, precision=lax.Precision.HIGHEST)
+    wide = _wide(x)
+    window, pads = (1,) * (x.ndim - 1) + (2 * radius + 1,), ((0, 0),) * (x.ndim - 1) + ((radius, radius),)
+    energy = lax.reduce_window(jnp.square(wide), 0.0, lax.add, window, (1,) * x.ndim, pads)
     denominator = bias + alpha * energy
-    return (wide * (lax.rsqrt(denominator) if beta == 0.5 else denominator**-beta)).astype(x.dtype)
+    root = lax.rsqrt(denominator)
+    factor = {0.5: lambda: root, 0.75: lambda: root * lax.sqrt(root)}.get(beta, lambda: denominator**-beta)()
+    return (wide * factor).astype(x.dtype)

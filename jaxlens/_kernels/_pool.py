@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxlens.model._jaxpr import pools_wanted
+from jaxlens._kernels._conv import shifts
+from jaxlens.model._jaxpr import operators_wanted
 from jaxlens.model.rules import plain_gradient
 
 Pair = tuple[int, int]
@@ -37,18 +38,6 @@ def same_pads(size: Pair, window: Pair, stride: Pair) -> Pads:
     return pads[0], pads[1]
 
 
-def _shifts(x: jax.Array, window: Pair, stride: Pair, dilation: Pair = (1, 1)) -> list[jax.Array]:
-    """The input as each position of the window sees it: one strided view for each."""
-    b, h, w, c = x.shape
-    spans = zip((h, w), window, stride, dilation, strict=True)
-    rows, columns = ((n - d * (k - 1) - 1) // s * s + 1 for n, k, s, d in spans)
-    return [
-        lax.slice(x, (0, i, j, 0), (b, i + rows, j + columns, c), (1, *stride, 1))
-        for i in range(0, window[0] * dilation[0], dilation[0])
-        for j in range(0, window[1] * dilation[1], dilation[1])
-    ]
-
-
 def _padded(x: jax.Array, pads: Pads, value: float) -> jax.Array:
     """Padded, or cropped where a pad is negative (a floor-mode pool ignores the far edge)."""
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
@@ -62,7 +51,7 @@ def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: 
     Reverse mode only, as with every `jax.custom_vjp`: `jax.jvp` refuses it, `jax.jvp` of `jax.grad` does not.
     Gradient rules that change pools see XLA's operator instead.
     """
-    if not pools_wanted():
+    if not operators_wanted():
         return _fast_max_pool(x, window=window, stride=stride, pads=pads, dilation=dilation)
     spread, padded = (1, *dilation, 1), _padded(x, pads, -jnp.inf)
     return lax.reduce_window(padded, -jnp.inf, lax.max, (1, *window, 1), (1, *stride, 1), "VALID", window_dilation=spread)
@@ -72,7 +61,7 @@ def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: 
 def _fast_max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair) -> jax.Array:
     padded = _padded(x, pads, -jnp.inf)
     if dilation != (1, 1):  # rare: the gradient is that of the maximum of the views
-        return functools.reduce(jnp.maximum, _shifts(padded, window, stride, dilation))
+        return functools.reduce(jnp.maximum, shifts(padded, window, stride, dilation))
     return _max_pool(padded, window, stride, padded.shape[1:3])
 
 
@@ -83,7 +72,7 @@ def _max_pool(x: jax.Array, window: Pair, stride: Pair, size: Pair) -> jax.Array
 
 def _max_and_place(x: jax.Array, window: Pair, stride: Pair, size: Pair) -> tuple[jax.Array, jax.Array]:
     """The maxima, and which position of its window each came from."""
-    best, *rest = _shifts(x, window, stride)
+    best, *rest = shifts(x, window, stride)
     place = jnp.zeros(best.shape, jnp.int8 if len(rest) < 128 else jnp.int32)
     for number, view in enumerate(rest, 1):
         take = (view > best) | (view != view)
@@ -136,7 +125,7 @@ def avg_pool(
             total = lax.slice_in_dim(total, 0, window[axis], axis=1 + axis).sum(1 + axis, keepdims=True)
         else:
             line, step = ((n, 1) if axis == 0 else (1, n) for n in (window[axis], stride[axis]))
-            total = functools.reduce(jnp.add, _shifts(total, line, step))
+            total = functools.reduce(jnp.add, shifts(total, line, step))
     if divisor is not None or count is None or count == pads:
         return total / (divisor or window[0] * window[1])
     counted = []

@@ -20,9 +20,9 @@ from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, judge, picks
 
 MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
 
-# Set while a function is traced for a rule that changes max-pools. Hand-written pools (`_kernels/_pool.py`) then use JAX's own
-# operator, whose windows the rule can read; one that a cached inner `jax.jit` hides all the same is refused.
-_POOLS_WANTED: ContextVar[bool] = ContextVar("jaxlens_pools_wanted", default=False)
+# Set while a function is traced for something that reads pools or convolutions as such. Hand-written kernels (`_kernels`) then
+# use JAX's own operators, whose windows can be read; a pool that a cached inner `jax.jit` hides all the same is refused.
+_OPERATORS_WANTED: ContextVar[bool] = ContextVar("jaxlens_operators_wanted", default=False)
 
 _INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint"})
 _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
@@ -145,9 +145,9 @@ class Program:
         return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs]), read
 
 
-def pools_wanted() -> bool:
-    """Whether a rule that changes max-pools is looking at the function that runs."""
-    return _POOLS_WANTED.get()
+def operators_wanted() -> bool:
+    """Whether what traces the function reads JAX's own pools and convolutions in it."""
+    return _OPERATORS_WANTED.get()
 
 
 def trace(
@@ -157,11 +157,11 @@ def trace(
 
     With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included.
     """
-    token = _POOLS_WANTED.set(pools or inside)
+    token = _OPERATORS_WANTED.set(pools or inside)
     try:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     finally:
-        _POOLS_WANTED.reset(token)
+        _OPERATORS_WANTED.reset(token)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
     steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools, inside))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
@@ -17,6 +18,8 @@ from jaxlens.model._model import run
 from jaxlens.optvis.objectives._base import MEMORY, NETWORK, STEP, memories, remembers
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.transform import resize
+
+NEVER = 2**32 - 1  # no step has this number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,17 @@ def _float32(activations: dict[str, Array]) -> dict[str, Array]:
     return {name: x.astype(jnp.promote_types(x.dtype, jnp.float32)) for name, x in activations.items()}
 
 
+def computed_once(x: Float[Array, "*shape"], number: Array) -> Float[Array, "*shape"]:
+    """`x` itself, as an array that is written to memory, on a CPU; `number` is that of a step.
+
+    XLA fuses the transforms into the resize that follows, and so computes each of their pixels a dozen times over; it drops
+    `optimization_barrier` before it fuses. It cannot know that this branch is never taken.
+    """
+    if jax.default_backend() != "cpu":
+        return x
+    return lax.cond(number == jnp.asarray(NEVER, number.dtype), jnp.zeros_like, lambda x: x, x)
+
+
 def _axis(param: Any) -> int | None:
     """Over which axis of a parameterization tasks are mapped; most serve all tasks."""
     return 0 if isinstance(param, Each) else None
@@ -97,7 +111,7 @@ def _task_score(
     transforms = transforms.at(number)
 
     def one(key: Array) -> tuple[Array, Any]:
-        seen = transforms(key, images)
+        seen = computed_once(transforms(key, images), number)
         if program.resize_to is not None:
             seen = resize(*program.resize_to)(key, seen)
         return score(model, objective, images, seen, number, memory)
