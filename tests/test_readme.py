@@ -29,6 +29,16 @@ def test_the_first_screen():
     assert names["result"].images.shape == (2, 1, 128, 128, 3)
 
 
+def test_a_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = snippet("microscope.render_layers")
+    short = code.replace("range(4)", "range(2)").replace("steps=16", "steps=1")
+    assert short != code
+    names = {"model": jaxlens.modelzoo.load("lensnet")}
+    exec(short, names)
+    assert sorted(path.name for path in (tmp_path / "tiles" / "mixed4a").iterdir()) == ["0000.png", "0001.png"]
+
+
 def test_look_inside_and_known_features():
     names = {"modelzoo": jaxlens.modelzoo}
     exec(snippet("interceptors.ablate"), names)

@@ -17,7 +17,7 @@ class Group(click.Group):
         """Runs a command."""
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError, LookupError, ArithmeticError, OSError, ImportError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, OSError, ImportError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
             raise click.ClickException(f"{error}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jax
 import numpy as np
 
 from jaxlens import microscope, modelzoo
@@ -43,6 +44,9 @@ LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
 )
 @click.option("--memory-limit", type=float, metavar="GB", help="Render fewer neurons together to stay under this.")
 @click.option("--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']")
+@click.option(
+    "--distributed", is_flag=True, help="One of several processes, each with its slice: calls jax.distributed.initialize()."
+)
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
 @click.option(
     "--out",
@@ -62,6 +66,7 @@ def render(
     batch: int | None,
     memory_limit: float | None,
     compute_dtype: str | None,
+    distributed: bool,
     seed: int,
     out: Path,
 ) -> None:
@@ -88,6 +93,10 @@ def render(
     """
     if neurons and (layers or all_channels):
         raise click.UsageError("Name neurons as LAYER:CHANNELS, or whole layers with --layers, not both.")
+    if distributed and not (layers or all_channels):
+        raise click.UsageError("--distributed shares a job among processes: name whole layers with --layers or --all-channels.")
+    if distributed:
+        jax.distributed.initialize()  # finds the others on Slurm, Open MPI, Kubernetes and TPU pods
     check_writable(out)
     network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
     limits: dict[str, Any] = {

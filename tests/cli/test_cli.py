@@ -160,3 +160,24 @@ def test_the_program_keeps_compiled_programs(tmp_path):
             code = code.replace("is None", "== '/elsewhere'")
         out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
         assert out.splitlines()[-1] == str(expected)
+
+
+def test_render_layers_is_a_job(tmp_path):
+    """Whole layers by name or pattern, resumed by the same command, refused with another."""
+    options = ("--steps", 1, "--size", 24, "--out", tmp_path)
+    first = run("render", "lensnet", "--layers", "mixed3a_p*_reduce,logits", *options)
+    assert first.exit_code == 0 and "8 of 8 neurons rendered now" in first.output
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    tiles = [f"{layer}/000{channel}.png" for layer in ("logits", "mixed3a_pool_reduce") for channel in range(4)]
+    assert names == sorted([*tiles, "logits.png", "mixed3a_pool_reduce.png"])
+    (tmp_path / "logits" / "0002.png").unlink()
+    assert "1 of 8 neurons rendered now" in run("render", "lensnet", "--layers", "mixed3a_pool_reduce,logits", *options).output
+    for arguments, message in (
+        (("--layers", "logits", "--seed", 1, *options), "holds tiles of other settings (seed: 0 there, 1 now)"),
+        (("--layers", "mixed9*", *options), "layers='mixed9*' matches no layer"),
+        (("logits:1", "--layers", "logits", *options), "not both"),
+        (("--distributed", *options), "--distributed shares a job"),
+        (("--layers", "logits", "--memory-limit", 0.01, *options[:-1], tmp_path / "new"), "One task for each device needs"),
+    ):
+        refused = run("render", "lensnet", *arguments)
+        assert refused.exit_code != 0 and message in refused.output.replace("\n", " ")

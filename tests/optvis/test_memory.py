@@ -57,7 +57,7 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
         found = render(model, wanted, **QUICK, batch=8, memory_limit=int(need[fits] / 0.75) + 2)
         assert sizes == expected
         assert np.abs(found.images - whole.images).max() < 1e-4
-    with pytest.raises(MemoryError, match="One task for each device needs .* GiB, but memory_limit"):
+    with pytest.raises(MemoryError, match="One task for each device needs .* MiB, but memory_limit"):
         render(model, wanted, **QUICK, batch=8, memory_limit=int(need[1] / 0.75) - 2)
     for bad in (0, "1 GB"):
         with pytest.raises((ValueError, TypeError), match="memory_limit="):

@@ -79,8 +79,8 @@ def largest(wanted: int, least: int, needs: Callable[[int], int], room: float) -
     while (need := needs(size)) > room:
         if size <= least:
             raise MemoryError(
-                f"One task for each device needs {need / 2**30:.2f} GiB, but memory_limit and what is taken already leave "
-                f"{max(room, 0) / 2**30:.2f} GiB. Smaller images (size, fixed_image_size), fewer draws, an earlier layer or "
+                f"One task for each device needs {need / 2**20:.0f} MiB, but memory_limit and what is taken already leave "
+                f"{max(room, 0) / 2**20:.0f} MiB. Smaller images (size, fixed_image_size), fewer draws, an earlier layer or "
                 "more memory would do."
             )
         size = max(least, min(size - least, int(size * max(room, 0) / need) // least * least))
