@@ -47,8 +47,9 @@ format: $(VENV)/dev  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev  ## benchmarks against Lucent, records under benchmarks/results
-	$(BIN)/python -m benchmarks.render_vs_lucent
+bench: $(VENV)/dev  ## a CPU's records and benchmarks/README.md, half an hour (WEIGHTS=squeezenet1_1.pth for two more)
+	$(BIN)/python -m benchmarks.suite cpu $(if $(WEIGHTS),--weights $(WEIGHTS)); status=$$?; \
+	$(BIN)/python -m benchmarks.table && exit $$status
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) jaxlens-out .pytest_cache .ruff_cache

@@ -1,37 +1,52 @@
 """One way to measure: warm-up, finished work, medians and spreads, a record that says where and with what.
 
-Things that are compared run alternately in one process, so that a busy machine slows them alike.
+Things that are compared run alternately in one process, so that a busy machine slows them alike. Records go to `results`, or
+to the folder that `JAXLENS_BENCH_RESULTS` names: trial runs must not overwrite what was measured with care.
 """
 
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
-RESULTS = Path(__file__).parent / "results"
+from jaxlens._files import atomic
+
+RESULTS = Path(os.environ.get("JAXLENS_BENCH_RESULTS") or Path(__file__).parent / "results")
+BUSY = 0.3  # cores that others may keep busy while something is measured
+Name = TypeVar("Name", bound=Hashable)
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchvision", "torch-lucent", "kornia")
 
 
-def compare(contestants: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
+def compare(
+    contestants: Mapping[Name, Callable[[], Any]], repeats: int, failed: dict[Name, str] | None = None
+) -> dict[Name, dict[str, float]]:
     """Times functions in turn, `repeats` times each, after one call of each that compiles.
 
     Every function must block until its work is done. Returns, per name, seconds: `first` (with compilation), `median`,
-    `low` and `high` (the quartiles).
+    `low` and `high` (the quartiles). With `failed`, a function whose first call raises is left out, and that says why.
     """
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    first = {name: _timed(run) for name, run in contestants.items()}
+    first: dict[Name, float] = {}
+    for name, run in contestants.items():
+        try:
+            first[name] = _timed(run)
+        except Exception as error:
+            if failed is None:
+                raise
+            failed[name] = f"{type(error).__name__}: {error}"[:500]
+    times: dict[Name, list[float]] = {name: [] for name in first}
     for _ in range(repeats):
-        for name, run in contestants.items():
-            times[name].append(_timed(run))
+        for name in times:
+            times[name].append(_timed(contestants[name]))
     return {name: {"first": first[name]} | spread(values) for name, values in times.items()}
 
 
@@ -42,21 +57,37 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def record(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
-    """Writes `results/NAME.json` with the rows, the settings, the machine, versions and commit."""
+    """Writes `results/NAME.json` with the rows, the settings, the machine, versions and commit.
+
+    Written after each row, so that an interrupted run loses nothing.
+    """
     content = {
         "name": name,
         "argv": sys.argv,
         "settings": settings,
         "machine": machine(),
         "versions": {p: metadata.version(p) for p in PACKAGES if _installed(p)} | {"python": platform.python_version()},
-        "git": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        "git": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "rows": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    with atomic(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+def commit() -> str:
+    """The commit of the working tree; `JAXLENS_COMMIT` where a tree was copied without its history."""
+    given = os.environ.get("JAXLENS_COMMIT")
+    if given or shutil.which("git") is None:
+        return given or ""
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def backend() -> str:
+    """The end of a record's name: "cpu" or "gpu"."""
+    return jax.devices()[0].platform
 
 
 def machine() -> dict[str, Any]:
@@ -70,8 +101,27 @@ def machine() -> dict[str, Any]:
         "cpu": cpu,
         "cores": os.cpu_count(),
         "load": load,
+        "others": busy(),
         "system": platform.platform(),
     }
+
+
+def busy(seconds: float = 0.25) -> float | None:
+    """How many cores work while this process sleeps: what others take from the machine. Says so if that is much."""
+
+    def ticks() -> list[int]:
+        return [int(word) for word in (_lines("/proc/stat") or ["cpu"])[0].split()[1:]]
+
+    before = ticks()
+    time.sleep(seconds)
+    passed = [b - a for a, b in zip(before, ticks(), strict=True)]
+    if len(passed) < 5 or not sum(passed):  # a system that does not tell
+        return None
+    idle = passed[3] + passed[4]
+    cores = (os.cpu_count() or 1) * (1 - idle / sum(passed))
+    if cores > BUSY:
+        print(f"Other work keeps {cores:.1f} cores busy: these times are not worth keeping.", file=sys.stderr)
+    return cores
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -1,8 +1,10 @@
-"""The README's tables, from the records: `python -m benchmarks.table`."""
+"""The tables of the project's README, printed, and benchmarks/README.md, written: `python -m benchmarks.table`."""
 
 import json
+import sys
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.harness import RESULTS
 from jaxlens import modelzoo
 
@@ -53,10 +55,16 @@ def attribution() -> None:
 
 
 def main() -> None:
-    """Prints the tables as Markdown."""
+    """Prints what the project's README shows, and writes the page of all records."""
     lensnet()
     attribution()
-    record = json.loads((RESULTS / "render_vs_lucent_cpu.json").read_text())
+    speed()
+    print(report.write(), file=sys.stderr)
+
+
+def speed() -> None:
+    """What `benchmarks.render_vs_torch`, `activation_vs_lucent` and `first_picture` recorded."""
+    record = json.loads((RESULTS / "render_vs_torch_cpu.json").read_text())
     machine, versions, ran = record["machine"], record["versions"], record["settings"]
     print("Milliseconds per neuron and step; Lucent renders one neuron after another.")
     print(f"{machine['cores']} cores of {machine['cpu']}, jax {versions['jax']}, torch {versions['torch']},")
@@ -64,6 +72,8 @@ def main() -> None:
     print("| network, layer | neurons at once | Lucent | jaxlens | ratio | compilation |")
     print("|---|---|---|---|---|---|")
     for row in record["rows"]:
+        if row.get("dtype", "float32") != "float32" or not row.get("ratio"):
+            continue
         compiled = "the same program" if row["compile_s"] is None else f"{row['compile_s']:.1f} s"
         print(
             f"| {row['network']} {row['layer']} | {row['batch']} | {row['lucent_ms']:.1f} | {row['jaxlens_ms']:.1f} "
