@@ -27,7 +27,7 @@ for name in layers:
     chosen[name] = min(count - sum(chosen.values()), model.layers[name].channels)
 for name in [name for name in chosen if chosen[name]]:
     microscope.render_layers(
-        model, [name], sys.argv[1], channels=range(chosen[name]), size=(24, 32), fixed_image_size=(48, 64), steps=8,
+        model, [name], sys.argv[1], channels=range(chosen[name]), size=(24, 32), fixed_image_size=(48, 64), steps=4,
         progress=False,
     )
 """
@@ -49,20 +49,22 @@ def start(folder: Path, neurons: int, cache: str) -> subprocess.Popen[bytes]:
 
 
 def disturbed(folder: Path, neurons: int, kills: int, together: int, cache: str, chance: random.Random) -> int:
-    """Kills processes at random moments until so many were killed, then lets them finish; how many tiles were written twice."""
-    running, seen, killed = [start(folder, neurons, cache) for _ in range(together)], dict[str, int](), 0
-    while killed < kills:
-        time.sleep(chance.uniform(2, 14) if together == 1 else chance.uniform(0.5, 6))  # one of two always goes on
+    """Kills processes so many times, then lets them finish; how many tiles were written twice.
+
+    Random moments: some time after a random number of tiles is there, or at once, as a process starts, where it is already.
+    """
+    running, seen = [start(folder, neurons, cache) for _ in range(together)], dict[str, int]()
+    for kill, count in enumerate(sorted(chance.randrange(int(0.9 * neurons)) for _ in range(kills)), 1):
         number = chance.randrange(together)
-        if running[number].poll() is not None:
-            if len(tiles(folder)) >= neurons:
-                raise click.ClickException(f"The job was finished after {killed} kills: name more --neurons.")
-            raise click.ClickException("A process ended by itself before the job was done.")
+        while sum(1 for _ in folder.rglob("*.png")) < count:
+            if running[number].poll() is not None:
+                raise click.ClickException("A process ended by itself before the job was done.")
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1))
         running[number].kill()
         running[number].wait()
-        killed += 1
         seen |= {name: then for name, (_, then) in tiles(folder).items() if name not in seen}
-        print(f"  kill {killed}: {len(seen)} tiles", flush=True)
+        print(f"  kill {kill}: {len(seen)} tiles", flush=True)
         running[number] = start(folder, neurons, cache)
     if any(process.wait() for process in running):
         raise click.ClickException("A process failed.")

@@ -1,7 +1,7 @@
 """Memory against batch, steps and limit: `python -m benchmarks.memory [--network squeezenet1_1 --layer features.9]`.
 
 Each measurement is a process of its own: its peak resident memory, what it had before rendering, what the compiler says a
-step needs, and how many tasks went through the step together. With a limit in GB it wants 256 tasks at once and takes as many
+step needs, and how many tasks went through the step together. With a limit in GB it wants 2048 tasks at once and takes as many
 as fit.
 """
 
@@ -26,20 +26,23 @@ network, layer, batch, steps, limit = sys.argv[1], sys.argv[2], *map(float, sys.
 model = modelzoo.load(network, weights=None, progress=False)
 sizes, needs = [], []
 run, memory = _tasks.run_batch, _program.memory
-_tasks.run_batch = lambda *args: (sizes.append(len(args[3])), run(*args))[1]
+def first(*args):
+    if sizes and limit:  # one batch is enough
+        raise KeyboardInterrupt
+    sizes.append(len(args[3]))
+    return run(*args)
+
+_tasks.run_batch = first
 _program.memory = lambda *args: (needs.append(memory(*args)), needs[-1])[1]
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 before = peak()
-count = min(int(batch), model.layers[layer].channels)
-def once(progress):
-    if len(sizes) > 1:
-        raise KeyboardInterrupt
+channels = [number % model.layers[layer].channels for number in range(int(batch))]
 render.render(
-    model, objectives.channel(layer, range(count)), steps=int(steps), batch=int(batch), redirect_steps=0, progress=False,
-    memory_limit=int(limit * 1e9) or None, callback=once if limit else None,
+    model, objectives.channel(layer, channels), steps=int(steps), batch=int(batch), redirect_steps=0, progress=False,
+    memory_limit=int(limit * 1e9) or None,
 )
 print(json.dumps({"tasks": sizes[0], "before": before, "peak": peak(), "step": needs[-1]}))
 """
@@ -75,7 +78,7 @@ def main(network: str, layer: str, batches: str, steps: str, limits: str) -> Non
     for count in map(int, steps.split(",")):
         add("steps", batch=4, steps=count)
     for limit in map(float, limits.split(",")):
-        add("limit", batch=256, steps=2, limit=limit)
+        add("limit", batch=2048, steps=1, limit=limit)
         print(f"  {float(rows[-1]['peak']) / limit:.0%} of the limit")
     many = [(float(row["tasks"]), float(row["step"]), float(row["peak"])) for row in rows if row["kind"] == "batch"]
     tasks, step, peak = np.array(many).T

@@ -54,11 +54,11 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
     for fits, expected in ((8, [8]), (4, [3, 3, 3]), (3, [2] * 4), (1, [1] * 8)):
         render(model, wanted, **QUICK, batch=fits)  # tells what a batch of this size needs
         sizes.clear()
-        found = render(model, wanted, **QUICK, batch=8, memory_limit=int(need[fits] / 0.75) + 2)
+        found = render(model, wanted, **QUICK, batch=8, memory_limit=int(need[fits] * 1.25 / 0.78) + 3)
         assert sizes == expected
         assert np.abs(found.images - whole.images).max() < 1e-4
     with pytest.raises(MemoryError, match="One task for each device needs .* MiB, but memory_limit"):
-        render(model, wanted, **QUICK, batch=8, memory_limit=int(need[1] / 0.75) - 2)
+        render(model, wanted, **QUICK, batch=8, memory_limit=int(need[1] * 1.25 / 0.78) - 3)
     for bad in (0, "1 GB"):
         with pytest.raises((ValueError, TypeError), match="memory_limit="):
             render(model, wanted, **QUICK, memory_limit=bad)
@@ -67,8 +67,8 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
 def test_what_is_taken_already_counts(monkeypatch):
     devices = jax.devices()[:1]
     monkeypatch.setattr(_batch, "_resident", lambda: 300)
-    assert _batch.room(1000, devices) == 450
-    assert _batch.room(1000, devices * 2) == 225  # devices of one process share its memory
+    assert _batch.room(1000, devices) == pytest.approx(480 / 1.25)
+    assert _batch.room(1000, devices * 2) == pytest.approx(240 / 1.25)  # devices of one process share its memory
 
     class Card:
         platform = "gpu"
@@ -76,7 +76,8 @@ def test_what_is_taken_already_counts(monkeypatch):
         def memory_stats(self):
             return {"bytes_limit": 2000, "bytes_in_use": 100}
 
-    assert _batch.room(None, [Card(), Card()]) == 1400 and _batch.room(1000, [Card()]) == 650
+    assert _batch.room(None, [Card(), Card()]) == pytest.approx(1460 / 1.25)
+    assert _batch.room(1000, [Card()]) == pytest.approx(680 / 1.25)
 
 
 def test_out_of_memory_halves_the_batch(model, monkeypatch):

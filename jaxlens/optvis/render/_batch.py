@@ -12,8 +12,10 @@ from jax.sharding import Mesh
 
 from jaxlens._checks import check_int
 
-# Of the limit: the rest is for what the compiler's account leaves out (scratch of convolutions, finished images, fragments).
-_USABLE = 0.75
+_USABLE = 0.78  # of the limit
+# What a step takes in truth, over the compiler's account of it: scratch of convolutions, finished images, fragments
+# (`python -m benchmarks.memory` finds 1.2 on a CPU).
+_TRUE = 1.25
 _PER_ACCELERATOR = 64
 
 
@@ -42,7 +44,8 @@ def batches(rows: Sequence[int], size: int) -> list[list[int]]:
 
 
 def room(limit: Any, devices: Sequence[Any]) -> float:
-    """Bytes that a step may take on each device: three quarters of the limit, less what is taken already.
+    """Bytes by the compiler's account that a step may take on each device: so much that with what is taken already it stays
+    under 78 % of the limit.
 
     The limit is that of each accelerator, or of this process on a CPU, which its devices share; by default what there is.
     """
@@ -56,7 +59,7 @@ def room(limit: Any, devices: Sequence[Any]) -> float:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
     taken = stats["bytes_in_use"] if stats else _resident()
     sharing = len(devices) if device.platform == "cpu" else 1
-    return (_USABLE * total - taken) / sharing
+    return (_USABLE * total - taken) / sharing / _TRUE
 
 
 def _resident() -> int:
@@ -67,23 +70,24 @@ def _resident() -> int:
         return 0
 
 
-def largest(wanted: int, least: int, needs: Callable[[int], int], room: float) -> int:
+def largest(wanted: int, least: int, needs: Callable[[int], int], room: Callable[[], float]) -> int:
     """The most tasks up to `wanted`, a multiple of `least`, whose step needs no more than `room` bytes.
 
     A step's memory grows linearly with its tasks, so that one or two guesses do; every guess is compiled, and the last is used.
+    Compiling takes memory itself, so each guess leaves a tenth of the room.
 
     Raises:
         MemoryError: if the least do not fit.
     """
     size = wanted
-    while (need := needs(size)) > room:
+    while (need := needs(size)) > (left := max(room(), 0)):
         if size <= least:
             raise MemoryError(
                 f"One task for each device needs {need / 2**20:.0f} MiB, but memory_limit and what is taken already leave "
-                f"{max(room, 0) / 2**20:.0f} MiB. Smaller images (size, fixed_image_size), fewer draws, an earlier layer or "
+                f"{left / 2**20:.0f} MiB. Smaller images (size, fixed_image_size), fewer draws, an earlier layer or "
                 "more memory would do."
             )
-        size = max(least, min(size - least, int(size * max(room, 0) / need) // least * least))
+        size = max(least, min(size - least, int(0.9 * size * left / need) // least * least))
     return size
 
 

@@ -78,8 +78,8 @@ def render(
             objectives: where these are measured, and so differ in their last digits from batch to batch.
         batch: the most tasks to render together; by default 64 per accelerator, and one for every two cores on a CPU, whose
             caches larger batches overflow. Fewer where the compiled step does not fit into the memory, or memory runs out.
-        memory_limit: bytes that each accelerator, or on a CPU this process, may use; what the device has by default. The step,
-            by the compiler's account of it, takes at most three quarters of that, together with what is taken already.
+        memory_limit: bytes that each accelerator, or on a CPU this process, may use; what the device has by default. The step
+            takes so much that with what is taken already it stays under 80 % of that.
         compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators with half the memory and up
             to twice the speed, on CPUs slower. The image, its Fourier transform, the transforms, the objective and the
             optimizer stay in float32. None leaves the model as it is.

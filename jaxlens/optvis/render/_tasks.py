@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -69,7 +70,8 @@ def run_tasks(
         least = 1 if mesh is None else mesh.size
         job = dataclasses.replace(job, program=dataclasses.replace(job.program, mesh=mesh))
         if check:
-            size = largest(size, least, lambda n: _needs(job, tasks, batches(left, n)[0]), room(limit, devices[:least]))  # noqa: B023
+            needs = partial(_needs, job, tasks, left)
+            size = largest(size, least, needs, partial(room, limit, devices[:least]))
         for rows in batches(left, size):
             done = list(dict.fromkeys(rows))
             try:
@@ -86,6 +88,7 @@ def run_tasks(
             left = left[len(done) :]
 
 
-def _needs(job: Job, tasks: Tasks, rows: list[int]) -> int:
-    param, objective, keys = tasks.take(rows)
+def _needs(job: Job, tasks: Tasks, left: list[int], size: int) -> int:
+    """Bytes that a step of so many of the tasks left needs."""
+    param, objective, keys = tasks.take(batches(left, size)[0])
     return _program.memory(job.program, job.model, param, job.transforms, objective, keys)
