@@ -53,15 +53,23 @@ class RenderJob:
 @dataclasses.dataclass(frozen=True)
 class _Chunk:
     """Neurons of one layer that are claimed and rendered together, always the same ones: so a tile that is
-    rendered after an interruption is, to the last bit, the one that would have been rendered without."""
+    rendered after an interruption is, to the last bit, the one that would have been rendered without.
+
+    Attributes:
+        layer: whose.
+        channels: which of them this call wants.
+        number: channels number * n to number * n + n - 1 belong to it, n being the folder's, whoever wants which of them.
+        size: how many are rendered, counting repetitions; the same for all chunks, so that one program serves them.
+    """
 
     layer: str
     channels: tuple[int, ...]
+    number: int
     size: int
 
     @property
     def name(self) -> str:
-        return f"{folder_name(self.layer)}-{self.channels[0]}-{self.channels[-1]}"
+        return f"{folder_name(self.layer)}-{self.number}"
 
 
 def render_layers(
@@ -114,13 +122,16 @@ def render_layers(
     settings = {
         "model": model.name,
         "weights": _manifest.weights_hash(model),
+        "preprocess": _manifest.told(model.preprocess),
+        "gradient_rule": None if model.rule is None else _manifest.fingerprint(model.rule, "model.rule"),
+        "input_size": list(model.input_size),
         "steps": check_int(steps, "steps", low=0),
         "seed": seed,
-        "size": list(size) if isinstance(size, tuple | list) else size,
+        "size": np.asarray(size).tolist(),
         "param": None if param is None else _manifest.fingerprint(param, "param"),
         "transforms": None if transforms is None else _manifest.fingerprint(list(transforms), "transforms"),
-        "fixed_image_size": list(fixed_image_size) if isinstance(fixed_image_size, tuple | list) else fixed_image_size,
-        "redirect_steps": redirect_steps,
+        "fixed_image_size": None if fixed_image_size is None else np.asarray(fixed_image_size).tolist(),
+        "redirect_steps": None if redirect_steps is None else check_int(redirect_steps, "redirect_steps", low=0),
         "compute_dtype": None if compute_dtype is None else jax.numpy.dtype(compute_dtype).name,
     }
     wanted = {name: _channels(model, name, channels) for name in names}
@@ -147,8 +158,8 @@ def render_layers(
     }
     total = sum(len(part.channels) for part in chunks)
     rendered, finished = 0, True
-    waiting = [part for part in chunks if _missing(folder, part, manifest.hash)]
-    left = sum(len(_missing(folder, part, manifest.hash)) for part in waiting)
+    absent = {part: len(_missing(folder, part, manifest.hash)) for part in chunks}
+    waiting, left = [part for part in chunks if absent[part]], sum(absent.values())
     with tqdm(total=total, initial=total - left, unit="neuron", disable=not progress, dynamic_ncols=True) as bar:
         try:
             while waiting:
@@ -162,7 +173,7 @@ def render_layers(
                         if missing:
                             bar.set_postfix_str(part.layer, refresh=True)
                             rendered += _render(model, folder, part, missing, manifest.hash, options)
-                    bar.update(len(part.channels))
+                    bar.update(absent[part])
                 if len(busy) == len(waiting):
                     time.sleep(_PAUSE)
                 waiting = busy
@@ -187,12 +198,12 @@ def _refuse_same_folders(layers: dict[str, list[int]]) -> None:
             raise ValueError(f"layers {other!r} and {layer!r} would share a folder; render them into different ones.")
 
 
-def _split(layer: str, channels: list[int], most: int) -> Iterator[_Chunk]:
-    """Even chunks of at most so many; all have one size, so that one program serves them."""
-    count = -(-len(channels) // most)
-    size = -(-len(channels) // count) if count else 0
-    for start in range(0, len(channels), size or 1):
-        yield _Chunk(layer, tuple(channels[start : start + size]), size)
+def _split(layer: str, channels: list[int], most: int) -> list[_Chunk]:
+    cells: dict[int, list[int]] = {}
+    for channel in channels:
+        cells.setdefault(channel // most, []).append(channel)
+    size = max(map(len, cells.values()), default=0)
+    return [_Chunk(layer, tuple(members), number, size) for number, members in cells.items()]
 
 
 def _missing(folder: Path, chunk: _Chunk, settings: str) -> list[int]:

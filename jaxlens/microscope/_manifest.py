@@ -90,6 +90,12 @@ def weights_hash(model: Model) -> str:
     return fingerprint(jax.tree.leaves(model.params), "params")
 
 
+def told(function: Any) -> str:
+    """A function by its repr, or by its name where that would differ from process to process."""
+    text = repr(function)
+    return getattr(function, "__qualname__", type(function).__name__) if " at 0x" in text else text
+
+
 def _is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 

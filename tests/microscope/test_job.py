@@ -15,7 +15,7 @@ import pytest
 
 from jaxlens import microscope
 from jaxlens.microscope import _job, _tile
-from jaxlens.model import Model
+from jaxlens.model import Model, rules
 from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import render
 from tests.helpers import small_model
@@ -105,6 +105,8 @@ def test_other_settings_are_refused(model, undisturbed, tmp_path, changes, messa
     before = pixels(tmp_path)
     with pytest.raises(ValueError, match=f"holds tiles of other settings.*{message}"):
         run(model, tmp_path, **changes)
+    with pytest.raises(ValueError, match="gradient_rule: None there"):
+        run(model.with_gradient_rule(rules.guided()), tmp_path)
     with pytest.raises(ValueError, match="weights: .* there"):
         microscope.render_layers(small_model(1, input_size=(24, 28)), [LAYER], tmp_path, **QUICK)
     assert pixels(tmp_path) == before
@@ -127,7 +129,7 @@ def test_layers_may_be_added(model, tmp_path):
 def test_what_another_process_holds_is_left_to_it_until_it_lets_go(model, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(_job, "_PAUSE", 0.05)
     (tmp_path / ".claims").mkdir()
-    with filelock.FileLock(tmp_path / ".claims" / f"{LAYER}-2-3.lock"):
+    with filelock.FileLock(tmp_path / ".claims" / f"{LAYER}-1.lock"):
         worker = threading.Thread(target=run, args=(model, tmp_path))
         worker.start()
         deadline = time.monotonic() + 60
