@@ -49,6 +49,7 @@ CPU = (
     Job("devices", "", 900, "--devices 1,2 --processes '' --tasks 4 --size 48 --steps 2 --repeats 2"),
     Job("first_picture", "--neuron mixed3b:60 --steps 64", 300, "--neuron mixed3a:0 --steps 2 --repeats 1"),
     Job("kernels", "", 300, None),
+    Job("transforms_share", "", 300, None),
     Job("memory", "", 600, "--help"),
 )
 # The most important first, because a loan of a GPU ends, and what needs no compiler of PyTorch before what does. Later runs on
