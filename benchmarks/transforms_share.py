@@ -3,6 +3,8 @@
 Renders with them and without, alternately; the share is what a step is longer with them.
 """
 
+from typing import Any
+
 import click
 import jax
 
@@ -25,10 +27,10 @@ def main(batches: str, steps: int, repeats: int) -> None:
         model = modelzoo.load(name, weights=None)
         for batch in map(int, batches.split(",")):
 
-            def run(transforms: list | None, model: object = model, layer: str = layer, batch: int = batch) -> None:
+            def run(transforms: list | None, model: Any = model, layer: str = layer, batch: int = batch) -> None:
                 wanted = objectives.channel(layer, range(batch))
-                options = {"steps": steps, "batch": batch, "redirect_steps": 0, "progress": False}
-                render(model, wanted, transforms=transforms, **options)  # type: ignore[arg-type]
+                options: dict[str, Any] = {"steps": steps, "batch": batch, "redirect_steps": 0, "progress": False}
+                render(model, wanted, transforms=transforms, **options)
 
             times = harness.compare({"with": lambda run=run: run(None), "without": lambda run=run: run([])}, repeats)
             ms = {kind: 1e3 * times[kind]["median"] / steps / batch for kind in times}

@@ -78,7 +78,7 @@ def read_tile(path: str | Path, *, image: bool = True) -> Tile:
                 return Tile(**about, image=np.asarray(opened.convert("RGB")))
             opened.verify()
             return Tile(**about)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     # Pillow raises SyntaxError for damaged chunks, and ValueError, OSError or struct's own for others.
     except Exception as error:
