@@ -1,7 +1,9 @@
 """Checks of what users pass in, made before anything is compiled."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,20 +17,15 @@ Images = Any
 
 
 def check_images(images: Any, *, name: str = "images", channels: int | None = 3, batched: bool = True) -> jax.Array:
-    """Float images `[B, H, W, 3]` (or `[H, W, 3]` where `batched` is false) in [0, 1], or an error.
+    """Float32 images `[B, H, W, C]` (or `[H, W, C]` where `batched` is false) in [0, 1], or an error.
 
-    The range is checked where the values are known, that is not under `jit`.
+    Half-precision images are widened, so that preprocessing does not round them. The range is checked where the values are
+    known, that is not under `jit`.
     """
     if not isinstance(images, jax.Array | np.ndarray):
         raise TypeError(f"{name} must be an array, but got {type(images).__name__}. Use jaxlens.data.load_image for files.")
     shape, axes = tuple(images.shape), "[B, H, W, C]" if batched else "[H, W, C]"
-    if len(shape) != 3 + batched:
-        hint = f" Add the batch axis: {name}[None]." if batched and len(shape) == 3 else ""
-        raise ValueError(f"{name} has shape {shape}, but {axes} is needed.{hint}")
-    if channels is not None and shape[-1] != channels:
-        first = shape[-3]
-        hint = f" It looks channels-first: use np.moveaxis({name}, -3, -1)." if first == channels else ""
-        raise ValueError(f"{name} has shape {shape}, but {axes} with C={channels} is needed.{hint}")
+    _check_layout(shape, name, axes, channels, batched)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"{name} has dtype {images.dtype}, but floats in [0, 1] are needed. Convert: {name}.astype('float32') / 255."
@@ -36,24 +33,99 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
     if not isinstance(images, Tracer):
         with jax.ensure_compile_time_eval():  # an array that is known stays known inside `jit`
             low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
-        if not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding; NaN fails too
-            hint = " Divide by 255." if high > 2 else " A Model does its own normalisation: pass the plain image."
-            raise ValueError(f"{name} has values in [{low:.4g}, {high:.4g}], but [0, 1] is needed.{hint}")
-    return jnp.asarray(images)
+        if np.isnan(low) or np.isnan(high):
+            raise ValueError(f"{name} holds NaN, but values in [0, 1] are needed.")
+        if images.size and not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding
+            raise ValueError(f"{name} has values in [{low:.4g}, {high:.4g}], but [0, 1] is needed.{_range_hint(low, high)}")
+    images = jnp.asarray(images)
+    return images.astype(jnp.float32) if jnp.finfo(images.dtype).bits < 32 else images
 
 
-def suggest(value: str, legal: Iterable[str], n: int = 3) -> list[str]:
+def _check_layout(shape: tuple[int, ...], name: str, axes: str, channels: int | None, batched: bool) -> None:
+    rank = 3 + batched
+    if len(shape) != rank:
+        image = len(shape) == 3 and batched and (channels is None or shape[-1] == channels)
+        planes = len(shape) == 2 + batched and channels == 1
+        hint = (
+            f" Add the batch axis: {name}[None]." if image else f" Add the channel axis: {name}[..., None]." if planes else ""
+        )
+        raise ValueError(f"{name} has shape {shape}, but {axes} is needed.{hint}")
+    if channels is not None and shape[-1] != channels:
+        first = shape[-3]
+        hint = f" It looks channels-first: use np.moveaxis({name}, -3, -1)." if first == channels else ""
+        raise ValueError(f"{name} has shape {shape}, but {axes} with C={channels} is needed.{hint}")
+
+
+def _range_hint(low: float, high: float) -> str:
+    """What probably was done to images that are not in [0, 1]."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return " Infinite values are not pixels."
+    if low < -1e-3:
+        return " They look normalized already: a Model does its own normalization, so pass the plain image."
+    return f" Divide by {65535 if high > 255 else 255}." if high > 2 else " Clip them, or divide by their maximum."
+
+
+def suggest(value: Any, legal: Iterable[str], n: int = 3) -> list[str]:
     """The names in `legal` nearest to a misspelt one, else the first few."""
     legal = list(legal)
+    if not isinstance(value, str):
+        return legal[:n]
     inside = [name for name in legal if value and value in name]
-    return (get_close_matches(value, legal, n=n, cutoff=0.5) or inside or legal)[:n]
+    near = get_close_matches(value, legal, n=n, cutoff=0.5)
+    return (near or inside or legal)[:n]
 
 
 def check_int(value: Any, name: str, *, low: int, high: int | None = None) -> int:
     """An integer in `low..high` (inclusive), or an error that says so."""
     legal = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}={value!r} must be {legal}.")
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name}={value} must be {legal}.")
     return int(value)
+
+
+def check_number(value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, above: float = -np.inf) -> float:
+    """A finite real number with `low <= value <= high` and `value > above`, as a float, or an error that says so."""
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", low), (">", above), ("<=", high)) if np.isfinite(bound)]
+    legal = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if isinstance(value, np.ndarray | jax.Array) and value.shape == () and not isinstance(value, Tracer):
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name}={value!r} must be {legal}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not (np.isfinite(number) and low <= number <= high and number > above):
+        raise ValueError(f"{name}={value!r} must be {legal}.")
+    return number
+
+
+def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:
+    """Raises unless `value` is one of the names in `legal`."""
+    legal = tuple(legal)
+    if not isinstance(value, str) or value not in legal:
+        raise ValueError(f"{name}={value!r} must be one of {', '.join(legal)}.")
+
+
+def check_path(value: Any, name: str) -> Path:
+    """A path, with `~` for the home folder."""
+    if not isinstance(value, str | os.PathLike) or isinstance(value, bytes) or not os.fspath(value):
+        raise TypeError(f"{name}={value!r} must be a path, such as 'photo.jpg'.")
+    path = os.fspath(value)
+    if not isinstance(path, str) or "\0" in path:
+        raise ValueError(f"{name}={value!r} is not a path.")
+    return Path(path).expanduser()
+
+
+SEEDS = 2**32  # JAX's keys are made of 32 bits: larger numbers would be other seeds without a word
+
+
+def as_key(value: Any, name: str = "key") -> Any:
+    """A typed JAX key from a seed or a key."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if value.shape != ():
+            raise ValueError(f"{name} has shape {value.shape}, but one key is needed.")
+        return value
+    return jax.random.key(check_int(value, name, low=0, high=SEEDS - 1))

@@ -13,13 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images
-from jaxlens.attribution._gradient import check_choice
+from jaxlens._checks import Images, as_key, check_choice
 from jaxlens.attribution._gradient import gradients as gradients_of
 from jaxlens.attribution._grid import cam_layer
 from jaxlens.attribution._look import image_size, look
 from jaxlens.attribution._maps import relu, resize
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import INPUT, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model, rules

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._grid import cam_layer
 from jaxlens.attribution._look import image_size, look
 from jaxlens.attribution._maps import normalize, resize

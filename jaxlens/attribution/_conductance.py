@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import pytree
 from jaxlens.attribution._fold import fold
-from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._gradient import total
 from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._path import start_image
 from jaxlens.attribution._query import INPUT, Query, ask

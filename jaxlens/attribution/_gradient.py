@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxlens._checks import Images
+from jaxlens._checks import Images, check_choice
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -116,9 +116,3 @@ def _look(query: Query) -> tuple[jax.Array, jax.Array]:
 def total(values: jax.Array) -> jax.Array:
     """What each image's values add up to, with the rounding error of a tree and not of a loop."""
     return values.reshape(values.shape[0], -1).sum(-1)
-
-
-def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:
-    """Raises unless `value` is one of the names in `legal`."""
-    if value not in tuple(legal):
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(legal)}.")

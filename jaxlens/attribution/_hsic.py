@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_int
 from jaxlens.attribution._features import cells_of, grid_features, map_size
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._surrogate import half_masks

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, suggest
+from jaxlens._checks import Images, check_choice, suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._deep_lift import check_known
 from jaxlens.attribution._fold import in_chunks
-from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._gradient import total
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model

@@ -8,12 +8,10 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_images, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_images, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._fold import chunk_size
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._masked import scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._samples import OF, Sample, gradient_sums, over

@@ -10,14 +10,12 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._features import Features, as_features
 from jaxlens.attribution._fold import PATIENCE, chunk_size, fold
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._local import Grid, local_scores, supports
 from jaxlens.attribution._masked import masked_scores, scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model

@@ -9,9 +9,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_images, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_images, check_int
 from jaxlens._pytree import pytree
-from jaxlens.attribution._gradient import check_choice, total
+from jaxlens.attribution._gradient import total
 from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._quadrature import RULES, Rule, nodes
 from jaxlens.attribution._query import INPUT, Query, ask
@@ -243,12 +243,3 @@ def _mean_score(query: Query, baselines: jax.Array, chunk: int | None) -> jax.Ar
     many, k = query.count, baselines.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     return scores_of(pairs, jnp.tile(baselines, (many,) + (1,) * (baselines.ndim - 1)), chunk).reshape(many, k).mean(1)
-
-
-def as_key(key: Any) -> Any:
-    """A typed key from a seed or a key."""
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.shape != ():
-            raise ValueError(f"key has shape {key.shape}, but one key is needed.")
-        return key
-    return jax.random.key(check_int(key, "key", low=0))

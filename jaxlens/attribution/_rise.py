@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._features import map_size
 from jaxlens.attribution._fold import fold
 from jaxlens.attribution._masked import blend, scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._samples import over

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import pytree
 from jaxlens.attribution._features import Features, as_features
 from jaxlens.attribution._masked import FeatureMasks, masked_scores
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._surrogate import all_masks

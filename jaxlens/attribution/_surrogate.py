@@ -10,11 +10,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_int
 from jaxlens.attribution._features import as_features
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model

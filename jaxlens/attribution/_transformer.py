@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_images, suggest
-from jaxlens.attribution._gradient import check_choice
+from jaxlens._checks import Images, check_choice, check_images, suggest
 from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
 from jaxlens.attribution._look import image_size, look
 from jaxlens.attribution._maps import relu

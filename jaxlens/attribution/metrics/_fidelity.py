@@ -9,11 +9,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._fold import fold
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._question import check_values, map_of, question, ratio, size_of
 from jaxlens.attribution.metrics._similarity import spearman

@@ -9,9 +9,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images
+from jaxlens._checks import Images, check_choice
 from jaxlens._pytree import pytree
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution

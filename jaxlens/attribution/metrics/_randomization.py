@@ -10,12 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from jaxlens._checks import Images, suggest
+from jaxlens._checks import Images, as_key, check_choice, suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._fold import PATIENCE
-from jaxlens.attribution._gradient import check_choice
 from jaxlens.attribution._maps import normalize
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT

@@ -9,11 +9,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_images
+from jaxlens._checks import Images, as_key, check_choice, check_images
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._fold import fold
-from jaxlens.attribution._gradient import check_choice
-from jaxlens.attribution._path import as_key
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
 from jaxlens.model import Model
