@@ -75,6 +75,12 @@ def suggest(value: Any, legal: Iterable[str], n: int = 3) -> list[str]:
     return (near or inside or legal)[:n]
 
 
+def brief(text: object, limit: int = 300) -> str:
+    """What a stranger's file or server says, or a parser says of it, as one short line that can be printed."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1].strip())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
 def check_int(value: Any, name: str, *, low: int, high: int | None = None) -> int:
     """An integer in `low..high` (inclusive), or an error that says so."""
     legal = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"

@@ -1,22 +1,29 @@
 """The cache folder, and files that are either whole or not there."""
 
 import contextlib
+import glob
 import os
+import platform
+import re
 import shutil
+import stat
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 
 _STALE_SECONDS = 24 * 3600
+_OWNER = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{32}\.part")  # of a temporary file: machine and process
 
 
 def cache_dir() -> Path:
     """The folder for converted weights and datasets: `JAXLENS_CACHE` if that is set, else the user's cache folder.
 
-    Deleting it, or any file in it, is safe: what is needed is fetched again.
+    Deleting it, or any file in it, is safe: what is needed is fetched again. Share it only with people whom you trust: besides
+    data it holds the command line's compiled programs, which are code that runs when they are loaded.
     """
     chosen = os.environ.get("JAXLENS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("jaxlens", appauthor=False)
@@ -26,30 +33,85 @@ def cache_dir() -> Path:
 def temporary(path: Path) -> Iterator[Path]:
     """The name of a hidden file or folder beside `path`, which is gone after the `with` block.
 
+    The folder around it is made if it is not there; where the block fails, folders that were made and are empty go again.
     A process that is killed leaves its file behind; a later one removes it a day later.
+
+    Raises:
+        OSError: of the fitting kind, if the folder cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.part"):
+    made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    name = path.name[:50]  # so that the longest legal name has a temporary one
+    for stale in path.parent.glob(f".{glob.escape(name)}.*.part"):
         with contextlib.suppress(OSError):  # another process may have finished with it just now
-            if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - stale.stat().st_mtime > _STALE_SECONDS and not _in_use(stale):
                 _remove(stale)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex}.part")
     try:
         yield part
-    finally:
         _remove(part)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    except BaseException:
+        _remove(part)
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty, or gone
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` if the `with` block succeeds: the file is whole or not there."""
+    """A temporary file that takes the place of `path` if the `with` block succeeds: the file is whole or not there.
+
+    It has the permissions that the umask gives to new files. A link at `path` is replaced, not followed.
+
+    Raises:
+        OSError: of the fitting kind, if `path` is a folder or a device, or cannot be written.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(f"{path} is a folder, so no file can take its place. Name another one.")
+    if path.exists() and not (path.is_file() or path.is_symlink()):
+        raise FileExistsError(f"{path} is a device or pipe, so no file can take its place. Name another one.")
     with temporary(path) as part:
+        try:
+            part.touch(exist_ok=False)
+            mode = stat.S_IMODE(part.stat().st_mode)
+        except OSError as error:
+            raise _refusal(path, error) from error
         yield part
-        os.replace(part, path)
+        part.chmod(mode)  # some writers make a file of their own, which only its owner may read
+        try:
+            os.replace(part, path)
+        except OSError as error:
+            raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> OSError:
+    return type(error)(f"{path} cannot be written: {error.strerror or error}. Name a file in a folder that you may write to.")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _in_use(part: Path) -> bool:
+    """Whether the process that made a temporary file still runs. Its age alone says little: clocks jump, and differ."""
+    owner = _OWNER.search(part.name)
+    if owner is None or owner[1] != _machine() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(owner[2]), 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

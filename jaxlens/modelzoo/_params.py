@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from jaxlens._checks import brief
 from jaxlens._files import atomic
 from jaxlens.errors import ConversionError, WeightsError
 
@@ -59,12 +60,6 @@ def _listed(items: list[str], room: int) -> str:
     lines = [brief(item, 100) for item in items[:room]]
     more = [f"... and {len(items) - room} more"] if len(items) > room else []
     return "".join(f"\n    {line}" for line in (*lines, *more))
-
-
-def brief(text: object, limit: int = 300) -> str:
-    """What a stranger's file says, or a parser says of it, as one short line that can be printed."""
-    line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1].strip())
-    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> Any:
