@@ -34,7 +34,7 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
         with jax.ensure_compile_time_eval():  # an array that is known stays known inside `jit`
             low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
         if np.isnan(low) or np.isnan(high):
-            raise ValueError(f"{name} holds NaN, but values in [0, 1] are needed.")
+            raise ValueError(f"{name} holds NaN, but [0, 1] is needed.")
         if images.size and not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding
             raise ValueError(f"{name} has values in [{low:.4g}, {high:.4g}], but [0, 1] is needed.{_range_hint(low, high)}")
     images = jnp.asarray(images)
@@ -61,7 +61,7 @@ def _range_hint(low: float, high: float) -> str:
     if not (np.isfinite(low) and np.isfinite(high)):
         return " Infinite values are not pixels."
     if low < -1e-3:
-        return " They look normalized already: a Model does its own normalization, so pass the plain image."
+        return " They look normalized already: a Model does its own normalisation, so pass the plain image."
     return f" Divide by {65535 if high > 255 else 255}." if high > 2 else " Clip them, or divide by their maximum."
 
 

@@ -5,6 +5,14 @@ class UnknownLayerError(LookupError):
     """A layer name that the model does not have."""
 
 
+class UnknownLabelError(LookupError):
+    """A label that no output of the model has, or that several have."""
+
+
+class AssumedWarning(UserWarning):
+    """Something that changes numbers was not said and had to be assumed: preprocessing, or the size of the images."""
+
+
 class ImageTooSmallError(ValueError):
     """An image that some layer on the way reduces to nothing."""
 

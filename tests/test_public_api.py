@@ -13,8 +13,8 @@ from jaxlens.optvis import objectives, param, render, transform
 
 NAMES = {
     jaxlens: "Layer Model activations site",
-    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations from_function from_linen from_models "
-    "from_nnx site",
+    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations check_model from_function from_linen "
+    "from_models from_nnx site",
     modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
     graph: "Graph GraphForward Tensor",
     converters: "convert from_torch read_state_dict",
@@ -50,8 +50,8 @@ NAMES = {
     metrics: "Curve Randomization average_drop average_gain blurred complexity deletion energy_pointing_game "
     "increase_in_confidence infidelity insertion model_randomization mu_fidelity noisy_linear_imputation pointing_game "
     "random_logit road sensitivity_max sparseness spearman ssim stability",
-    errors: "ConversionError DatasetError DownloadError ImageTooSmallError NonFiniteError NonFiniteWarning UnknownLayerError "
-    "WeightsError",
+    errors: "AssumedWarning ConversionError DatasetError DownloadError ImageTooSmallError NonFiniteError NonFiniteWarning "
+    "UnknownLabelError UnknownLayerError WeightsError",
 }
 
 

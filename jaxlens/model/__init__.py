@@ -8,6 +8,7 @@ from jaxlens.model._adapters import from_nnx as from_nnx
 from jaxlens.model._layer import Layer as Layer
 from jaxlens.model._model import Model as Model
 from jaxlens.model._model import activations as activations
+from jaxlens.model._model import check_model as check_model
 from jaxlens.model._preprocess import IMAGENET as IMAGENET
 from jaxlens.model._preprocess import INCEPTION as INCEPTION
 from jaxlens.model._preprocess import Preprocess as Preprocess

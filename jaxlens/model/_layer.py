@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import suggest
-from jaxlens.errors import ImageTooSmallError, UnknownLayerError
-from jaxlens.model._sites import Site, intercepting, site
+from jaxlens.errors import ImageTooSmallError, UnknownLabelError, UnknownLayerError
+from jaxlens.model._sites import Site, end, intercepting
 
 Size = tuple[int, ...]  # of an image: height and width
 Avals = tuple[tuple[tuple[int, ...], Any], ...]
@@ -20,13 +20,14 @@ Avals = tuple[tuple[tuple[int, ...], Any], ...]
 class Layer:
     """One layer of a model.
 
-    `name` is PyTorch's dotted path; `kind` the class of the module; `shape` the output for one
-    image of the model's input size, `(H, W, C)` for maps and `(C,)` for vectors.
+    `name` is PyTorch's dotted path (of a module that runs several times, `path@0`, `path@1`, ...); `kind` the class of the
+    module; `shape` the output for one image of the model's input size, `(H, W, C)` for maps and `(C,)` for vectors.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
+    path: str = ""  # of the module; its calls share it
 
     @property
     def channels(self) -> int:
@@ -84,18 +85,30 @@ def trace(architecture: Architecture, size: Size) -> tuple[tuple[str, int, str, 
 
 def forward(network: Callable[..., Any], preprocess: Callable[..., Any], params: Any, images: jax.Array) -> jax.Array:
     """Images in [0, 1] to logits; the two ends are sites too."""
-    images = site("input", _identity, kind="Input")(images)
+    count = images.shape[0]
+    images = end("input", kind="Input")(images)
     logits = network(params, preprocess(images))
     if not isinstance(logits, jax.Array):
         raise TypeError(
-            f"The network returned {type(logits).__name__} where one array of logits is needed. "
+            f"The network returned {_described(logits)} where one array of logits is needed. "
             "Pass `output=` to the adapter, for instance output=lambda out: out['logits']."
         )
-    return site("logits", _identity, kind="Output")(logits)
+    if logits.shape[:1] != (count,):
+        raise ValueError(
+            f"The network returned shape {logits.shape} for {count} image(s); the first axis must be that of images."
+        )
+    if logits.ndim == 1:  # one number per image is one output
+        logits = logits[:, None]
+    return end("logits", kind="Output")(logits)
 
 
-def _identity(x: jax.Array) -> jax.Array:
-    return x
+def _described(output: Any) -> str:
+    """What a network returned, with the names of its parts."""
+    if isinstance(output, Mapping):
+        return f"dict with {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list):
+        return f"{type(output).__name__} of {len(output)} parts"
+    return type(output).__name__
 
 
 def call_totals(architecture: Architecture, size: Size) -> dict[str, int]:
@@ -112,23 +125,33 @@ def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
     layers = {}
     for path, number, kind, shape in trace(architecture, size):
         name = path if totals[path] == 1 else f"{path}@{number}"
-        layers[name] = Layer(name, kind, shape)
+        layers[name] = Layer(name, kind, shape, path)
     return layers
 
 
 def resolve(layers: Mapping[str, Layer], name: str, model: str) -> str:
     """The canonical name of a layer: see `Model.resolve`."""
+    if isinstance(name, Layer):
+        raise TypeError(f"layer={name!r} must be a name: layer.name, which is {name.name!r}.")
+    if not isinstance(name, str):
+        raise TypeError(f"layer={name!r} must be the name of a layer of {model}, such as {suggest('', layers)[-1]!r}.")
     if name in layers:
         return name
     if name == "labels":  # Lucid's and Lucent's word for the output
         return "logits"
-    calls = [known for known in layers if known.partition("@")[0] == name]
-    if calls:
-        return calls[-1]
-    underscored = {known.replace(".", "_"): known for known in layers if "@" not in known}
-    underscored |= {known.partition("@")[0].replace(".", "_"): known for known in layers if "@" in known}
-    if name in underscored:
+    calls = {layer.path: known for known, layer in layers.items()}  # the last call of each module
+    if name in calls:
+        return calls[name]
+    underscored: dict[str, str] = {}
+    for path, known in calls.items():
+        spelling = path.replace(".", "_")
+        # two modules may have one spelling ("a.b" and "a_b"): it is an error only for whoever uses it
+        underscored[spelling] = known if underscored.get(spelling, known) == known else ""
+    if underscored.get(name):
         return underscored[name]
+    if name in underscored:
+        meant = [path for path in calls if path.replace(".", "_") == name]
+        raise UnknownLayerError(f"layer={name!r} may be any of {meant} of {model}. Write it with dots.")
     raise UnknownLayerError(
         f"layer={name!r} is not a layer of {model}. Closest: {suggest(name, layers)}. "
         f"`model.layers` (or `jaxlens layers {model}`) lists all {len(layers)}."
@@ -145,3 +168,16 @@ def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer
         f"size={size[0]}x{size[1]} is too small for layer {layer!r} of {model}: nothing is left of the image there. "
         f"It takes {high}x{high} or more."
     )
+
+
+def label_index(labels: tuple[str, ...] | None, label: str, model: str) -> int:
+    """See `Model.label_index`."""
+    if labels is None:
+        raise ValueError(f"label={label!r}: {model} has no labels; give the number of the class.")
+    numbers = [i for i, known in enumerate(labels) if known == label]
+    if len(numbers) == 1:
+        return numbers[0]
+    if numbers:
+        which = ", ".join(map(str, numbers))
+        raise UnknownLabelError(f"label={label!r} names {len(numbers)} outputs of {model}: {which}. Give the number you mean.")
+    raise UnknownLabelError(f"label={label!r} is not a label of {model}. Closest: {suggest(label, dict.fromkeys(labels))}.")

@@ -57,8 +57,12 @@ class Model:
         count = sum(math.prod(leaf.shape) for leaf in leaves)
         return f"Model({self.name!r}, {count:,} parameters, input_size={self.input_size}{rule})"
 
-    def __call__(self, images: Images) -> Float[Array, "b n"]:
-        """Logits of images `[B, H, W, 3]`, floats in [0, 1]."""
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was found out about them is found out again in a copy or another process."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+
+    def __call__(self, images: Images) -> Float[Array, "b *n"]:
+        """Logits of images `[B, H, W, C]`, floats in [0, 1]; a network of one number per image gives `[B, 1]`."""
         return activations(self, images, ["logits"])["logits"]
 
     @functools.cached_property
@@ -68,6 +72,23 @@ class Model:
         "input" is the image in [0, 1] and "logits" the output. Found by `jax.eval_shape`: nothing is computed.
         """
         return MappingProxyType(_layer.layers_at(self._architecture, self.input_size))
+
+    @functools.cached_property
+    def fixed_size(self) -> bool:
+        """Whether the network runs at `input_size` and at no other: its images must be shown to it at that size."""
+        height, width = self.input_size
+        return all(
+            _runs(self._architecture, self.input_size) and not _runs(self._architecture, size)
+            for size in ((2 * height, 2 * width), (height + height // 2, width + width // 2))
+        )
+
+    def label_index(self, label: str) -> int:
+        """The number of the output that `label` names.
+
+        Raises:
+            UnknownLabelError: for a label that no output has (with the nearest ones) or that several have (with their numbers).
+        """
+        return _layer.label_index(self.labels, label, self.name)
 
     def resolve(self, layer: str) -> str:
         """The canonical name of `layer`.
@@ -165,6 +186,27 @@ class Model:
         return from_function(fn, params, **options)
 
 
+def check_model(model: Any, name: str = "model") -> Model:
+    """A Model, or an error that says how to make one of what was given."""
+    if isinstance(model, Model):
+        return model
+    kinds = {str(cls.__module__).partition(".")[0] for cls in type(model).__mro__}
+    text = repr(model)
+    text = f"{text[:57]}..." if len(text) > 60 else text
+    if isinstance(model, str):
+        hint = f"Load it: jaxlens.modelzoo.load({model!r})."
+    elif "torch" in kinds:
+        hint = "Import the torch module: jaxlens.Model.from_torch(module, input_size=(224, 224))."
+    elif "flax" in kinds:
+        made = any(cls.__module__.startswith("flax.linen") for cls in type(model).__mro__)
+        hint = f"Make one: jaxlens.Model.{'from_linen(module, variables)' if made else 'from_nnx(module)'}."
+    elif callable(model):
+        hint = "Make one: jaxlens.Model.from_function(fn, params), or another of Model.from_nnx, from_linen, from_torch."
+    else:
+        hint = "See jaxlens.modelzoo.load and Model.from_nnx, from_linen, from_function, from_torch."
+    raise TypeError(f"{name}={text} must be a jaxlens.Model. {hint}")
+
+
 def activations(model: Model, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
     """What `layers` output for `images`; only what they need is computed.
 
@@ -183,7 +225,7 @@ def activations(model: Model, images: Images, layers: Sequence[str], interceptor
     """
     if isinstance(layers, str):
         raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
-    images = check_images(images, channels=model.channels)
+    images = check_images(images, channels=check_model(model).channels)
     names = {layer: model.resolve(layer) for layer in layers}
     model.shapes(images.shape[1:3], list(layers))
     values = _run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))
@@ -295,6 +337,16 @@ def _abstract_run(
 
     images = jax.ShapeDtypeStruct((1, *size, architecture.channels), jnp.float32)
     return jax.make_jaxpr(call, return_shape=True)(architecture.params(), images, rule)
+
+
+@functools.lru_cache(maxsize=256)
+def _runs(architecture: _layer.Architecture, size: _layer.Size) -> bool:
+    """Whether the network takes images of a size, whole."""
+    try:
+        _layer.trace(architecture, size)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False
+    return True
 
 
 class _Done(BaseException):

@@ -56,6 +56,11 @@ class _Prefixed:
         return self.scope.run(f"{self.prefix}.{name}", *rest)
 
 
+# The ends of every forward pass, and Lucid's word for the last one. A layer of such a name gets an underscore, and so does one
+# that has underscores already, so that no two names become one.
+RESERVED = frozenset({"input", "logits", "labels"})
+
+
 def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: interceptor(where, call, *args, **kwargs)
 
@@ -74,13 +79,25 @@ def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., 
 
     Args:
         name: the layer's name. A name used more than once in a forward pass gives `name@0`,
-            `name@1`, ...; the bare name then means the last one, as a PyTorch hook would see it.
+            `name@1`, ...; the bare name then means the last one, as a PyTorch hook would see it. "input", "logits" and
+            "labels" are the ends of every Model: a module or function of such a name is the layer `input_`.
         fn: any function. It must run in the same trace as the model: inside the body of
             `lax.scan` or of an inner `jax.jit` its values cannot leave.
         kind: shown in `Model.layers`; the function's name by default.
     """
-    kind = kind or getattr(fn, "__name__", type(fn).__name__)
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name={name!r} must be the layer's name, such as 'relu1'.")
+    if name.rstrip("_") in RESERVED:
+        name += "_"
+    return _site(name, fn, kind or getattr(fn, "__name__", type(fn).__name__))
 
+
+def end(name: str, *, kind: str) -> Callable[[jax.Array], jax.Array]:
+    """One of the two ends of a forward pass, whose names no other site can have."""
+    return _site(name, lambda x: x, kind)
+
+
+def _site(name: str, fn: Callable[..., Any], kind: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         scope = _SCOPE.get()
         return fn(*args, **kwargs) if scope is None else scope.run(name, kind, fn, args, kwargs)
