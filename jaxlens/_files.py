@@ -33,17 +33,13 @@ def cache_dir() -> Path:
 def temporary(path: Path) -> Iterator[Path]:
     """The name of a hidden file or folder beside `path`, which is gone after the `with` block.
 
-    The folder around it is made if it is not there; where the block fails, folders that were made and are empty go again.
-    A process that is killed leaves its file behind; a later one removes it a day later.
+    The folder around it is made if it is not there. A process that is killed leaves its file behind; a later one removes it a day later.
 
     Raises:
         OSError: of the fitting kind, if the folder cannot be made.
     """
-    made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
-    try:
+    with _in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refusal(path, error) from error
     name = path.name[:50]  # so that the longest legal name has a temporary one
     for stale in path.parent.glob(f".{glob.escape(name)}.*.part"):
         with contextlib.suppress(OSError):  # another process may have finished with it just now
@@ -52,20 +48,16 @@ def temporary(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex}.part")
     try:
         yield part
+    finally:
         _remove(part)
-    except BaseException:
-        _remove(part)
-        for folder in made:
-            with contextlib.suppress(OSError):  # not empty, or gone
-                folder.rmdir()
-        raise
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of `path` if the `with` block succeeds: the file is whole or not there.
 
-    It has the permissions that the umask gives to new files. A link at `path` is replaced, not followed.
+    It has the permissions that the umask gives to new files. A link at `path` is replaced, not followed. Where the block
+    fails, no folder that was made for the file stays.
 
     Raises:
         OSError: of the fitting kind, if `path` is a folder or a device, or cannot be written.
@@ -74,22 +66,30 @@ def atomic(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(f"{path} is a folder, so no file can take its place. Name another one.")
     if path.exists() and not (path.is_file() or path.is_symlink()):
         raise FileExistsError(f"{path} is a device or pipe, so no file can take its place. Name another one.")
-    with temporary(path) as part:
-        try:
-            part.touch(exist_ok=False)
-            mode = stat.S_IMODE(part.stat().st_mode)
-        except OSError as error:
-            raise _refusal(path, error) from error
-        yield part
-        part.chmod(mode)  # some writers make a file of their own, which only its owner may read
-        try:
-            os.replace(part, path)
-        except OSError as error:
-            raise _refusal(path, error) from error
+    made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
+    try:
+        with temporary(path) as part:
+            with _in_words(path):
+                part.touch(exist_ok=False)
+                mode = stat.S_IMODE(part.stat().st_mode)
+            yield part
+            with _in_words(path):
+                part.chmod(mode)  # some writers make a file of their own, which only its owner may read
+                os.replace(part, path)
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty, or gone
+                folder.rmdir()
+        raise
 
 
-def _refusal(path: Path, error: OSError) -> OSError:
-    return type(error)(f"{path} cannot be written: {error.strerror or error}. Name a file in a folder that you may write to.")
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise type(error)(f"{path} cannot be written: {reason}. Name a file in a folder that you may write to.") from error
 
 
 def _machine() -> str:
