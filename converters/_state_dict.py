@@ -9,6 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from jaxlens._package import optional
 from jaxlens.errors import WeightsError
 from jaxlens.modelzoo import _params
 from jaxlens.modelzoo._params import brief
@@ -55,10 +56,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _hdf5(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs h5py: pip install 'jaxlens[hdf5]'.") from error
+    h5py = optional("h5py", f"Reading {path} needs h5py", "hdf5")
     with _parsing(path, "HDF5 file"), h5py.File(path, "r") as file:
         datasets = _datasets(path, file)
         _require_room(path, sum(dataset.nbytes for _, dataset in datasets))
@@ -101,10 +99,7 @@ def _dotted(path: Path, entries: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs torch: pip install 'jaxlens[torch]'.") from error
+    torch = optional("torch", f"Reading {path} needs torch", "torch")
     try:
         if zipfile.is_zipfile(path):
             _require_room(path, _unzipped(path))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxlens._checks import check_images
 from jaxlens._files import atomic
+from jaxlens._package import optional
 from jaxlens.data._image import to_uint8
 
 # Pillow's name of each format, the milliseconds in which it counts, and the shortest time that viewers keep to.
@@ -28,8 +29,8 @@ def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = 
             ".gif": 256 colours per frame, at most 50 frames per second, shown by everything.
             ".webp": small, with losses that are hard to see.
             ".png": an animated PNG, without losses.
-            ".mp4": H.264, smallest, half the resolution in colour; needs `pip install 'jaxlens[video]'`. An odd height or
-                width is made even, which H.264 demands, by repeating the last row or column.
+            ".mp4": H.264, smallest, half the resolution in colour; needs `pip install 'jaxlens-vision[video]'`. An odd height
+                or width is made even, which H.264 demands, by repeating the last row or column.
         frames: floats in [0, 1], `[N, H, W, 3]`, or an iterable of `[H, W, 3]`, of which ".mp4" holds one at a time.
         fps: frames per second. Times are rounded to what a format counts in (10 ms for GIF, 1 ms for WebP and PNG), so that
             the sum is right. Equal frames in a row may become one that stays longer.
@@ -128,8 +129,4 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
 
 def _ffmpeg() -> str:
     """The program that comes with imageio-ffmpeg."""
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ImportError("Writing .mp4 files needs imageio-ffmpeg: pip install 'jaxlens[video]'.") from error
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    return optional("imageio_ffmpeg", "Writing .mp4 files needs imageio-ffmpeg", "video").get_ffmpeg_exe()

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from jaxlens._checks import check_int
+from jaxlens._package import optional
 from jaxlens.errors import DatasetError
 
 # Before a random crop the shorter side is this much longer: 160 for crops of 128, as in the ImageNette tutorial.
@@ -61,10 +62,7 @@ class Loader:
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of one epoch: each epoch has its own order, crops and flips."""
-        try:
-            import grain
-        except ImportError as error:
-            raise ImportError("Reading batches of files needs grain: pip install 'jaxlens[train]'.") from error
+        grain = optional("grain", "Reading batches of files needs grain", "train")
         data: Any = grain.MapDataset.source(range(len(self.files)))
         if self.train:
             data = data.seed((self.seed * 1_000_003 + number) % 2**31).shuffle().random_map(self._augmented)

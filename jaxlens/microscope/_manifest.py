@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxlens._files import atomic
+from jaxlens._package import VERSION
 from jaxlens.model import Model
 
 _FORMAT = 1
@@ -63,7 +64,7 @@ def join(folder: Path, mine: Manifest) -> Manifest:
 
 def versions() -> dict[str, str]:
     """Of what decides how a picture is rounded."""
-    return {name: metadata.version(name) for name in ("jaxlens", "jax", "jaxlib")}
+    return {"jaxlens": VERSION, **{name: metadata.version(name) for name in ("jax", "jaxlib")}}
 
 
 def fingerprint(tree: Any, name: str) -> str:

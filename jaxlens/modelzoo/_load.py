@@ -15,6 +15,7 @@ from flax import nnx
 from jaxlens import _download
 from jaxlens._checks import check_int
 from jaxlens._files import cache_dir
+from jaxlens._package import DISTRIBUTION, install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import Model
 from jaxlens.modelzoo import _imported, _params
@@ -29,8 +30,8 @@ def load(
     """A network of the zoo, with its weights, as a `Model`.
 
     "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
-    against their hash, converted (this needs `pip install jaxlens[torch]`) and kept in the cache (see `cache_dir`); from
-    then on neither network nor torch is needed.
+    against their hash, converted (this needs `pip install 'jaxlens-vision[torch]'`) and kept in the cache (see `cache_dir`);
+    from then on neither network nor torch is needed.
 
     Args:
         name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid and Lucent, or
@@ -212,13 +213,18 @@ def _from_file(template: Model, path: Path) -> Any:
         _require_torch(f"{path} is a PyTorch file")
     import converters  # the only place: what is converted once needs neither converters nor torch
 
+    if not hasattr(converters, "read_state_dict"):
+        raise ImportError(
+            f"{converters.__file__} is the package `converters` of another distribution, not the one of {DISTRIBUTION}. "
+            f"Run: pip uninstall converters; pip install --force-reinstall --no-deps {DISTRIBUTION}."
+        )
     return converters.convert(converters.read_state_dict(path), template, source=str(path))
 
 
 def _require_torch(reason: str) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ImportError(
-            f"{reason}, and reading it needs torch: pip install 'jaxlens[torch]'. Where torch cannot be, convert it elsewhere "
+            f"{reason}, and reading it needs torch: {install_hint('torch')}. Where torch cannot be, convert it elsewhere "
             "(python -m converters NAME --weights FILE --out FILE.safetensors) and pass weights='FILE.safetensors'."
         )
 

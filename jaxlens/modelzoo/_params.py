@@ -1,7 +1,6 @@
 """Parameters by name: into and out of files, drawn at random, checked one by one."""
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import safetensors.numpy
 
 from jaxlens._checks import brief
 from jaxlens._files import atomic
+from jaxlens._package import VERSION
 from jaxlens.errors import ConversionError, WeightsError
 
 # Of random parameters that are not kernels, by the last part of their names: 1 where they scale, else 0.
@@ -107,7 +107,7 @@ def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
     """The parameters as a safetensors file in Flax's layout; the file is whole or not there."""
     # safetensors writes the bytes of an array as they lie in memory: they must lie in order
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params)}
-    metadata = {**FORMAT, **metadata, "jaxlens": _version()}
+    metadata = {**FORMAT, **metadata, "jaxlens": VERSION}
     metadata["checksum"] = _checksum(arrays, metadata)
     with atomic(path) as part:
         safetensors.numpy.save_file(arrays, part, metadata)
@@ -147,10 +147,3 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("jaxlens")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        return "unknown"

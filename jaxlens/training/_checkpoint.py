@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from jaxlens._package import optional
 from jaxlens.training._history import History
 
 
@@ -53,8 +54,4 @@ class Checkpoints:
 
 def _orbax() -> Any:
     """Orbax, which takes a second to import, when a checkpoint is wanted."""
-    try:
-        import orbax.checkpoint
-    except ImportError as error:
-        raise ImportError("Checkpoints need orbax: pip install 'jaxlens[train]'.") from error
-    return orbax.checkpoint
+    return optional("orbax.checkpoint", "Checkpoints need orbax", "train")

@@ -91,7 +91,7 @@ def test_groups_are_dotted_names(tmp_path, name):
 def test_hdf5_needs_h5py(tmp_path, monkeypatch):
     path = write(tmp_path / "net.h5", {"conv.weight": np.ones(3)})
     monkeypatch.setitem(sys.modules, "h5py", None)  # importing it fails
-    with pytest.raises(ImportError, match=r"net\.h5 needs h5py: pip install 'jaxlens\[hdf5\]'"):
+    with pytest.raises(ImportError, match=r"net\.h5 needs h5py: pip install 'jaxlens-vision\[hdf5\]'"):
         read_state_dict(path)
 
 

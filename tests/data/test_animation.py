@@ -91,7 +91,7 @@ def test_video_has_the_right_colors(tmp_path):
 
 def test_video_without_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ImportError, match=r"Writing .mp4 files needs imageio-ffmpeg: pip install 'jaxlens\[video\]'"):
+    with pytest.raises(ImportError, match=r"Writing .mp4 files needs imageio-ffmpeg: pip install 'jaxlens-vision\[video\]'"):
         save_animation(tmp_path / "one.mp4", FRAMES)
     save_animation(tmp_path / "one.gif", FRAMES)
     assert [each.name for each in tmp_path.iterdir()] == ["one.gif"]
@@ -125,7 +125,7 @@ def test_a_video_that_cannot_be_written(tmp_path, monkeypatch, reads):
         (FRAMES[..., :1], ValueError, r"frames\[0\] has shape \(33, 51, 1\)"),
         ([FRAMES[0], FRAMES[1, 1:]], ValueError, r"frames\[1\] has shape \(32, 51, 3\), but frames\[0\] has \(33, 51, 3\)"),
         ([FRAMES[0], FRAMES[1] * 255], ValueError, r"frames\[1\] has values in \[0, 255\], but \[0, 1\] is needed"),
-        ([FRAMES[0] * np.nan], ValueError, r"frames\[0\] has values in"),
+        ([FRAMES[0] * np.nan], ValueError, r"frames\[0\] holds NaN"),
         ((FRAMES * 255).astype(np.uint8), TypeError, r"frames\[0\] has dtype uint8"),
     ],
     ids=["none", "no rows", "one picture", "five axes", "grey", "sizes", "range", "NaN", "integers"],

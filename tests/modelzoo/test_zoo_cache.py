@@ -121,7 +121,7 @@ def test_without_torch_what_is_converted_loads_and_what_is_not_says_so(published
     assert float(result.stdout) == pytest.approx(want, rel=1e-4)
 
     result = run(WITHOUT_TORCH.format(name="squeezenet1_1", weights=str(tmp_path / "source.pth")))
-    assert "ImportError" in result.stderr and "pip install 'jaxlens[torch]'" in result.stderr
+    assert "ImportError" in result.stderr and "pip install 'jaxlens-vision[torch]'" in result.stderr
     assert "python -m converters NAME" in result.stderr
 
 
