@@ -4,22 +4,24 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
 import jax
 import numpy as np
 from tqdm.auto import tqdm
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, check_path
 from jaxlens.errors import NonFiniteError, NonFiniteWarning
 from jaxlens.microscope import _manifest
+from jaxlens.microscope._chunk import Chunk, claim, missing, split, tidy
 from jaxlens.microscope._layers import find_layers
-from jaxlens.microscope._tile import Tile, folder_name, read_tile, tile_path, write_tile
+from jaxlens.microscope._settings import settings_of
+from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
 from jaxlens.model import Model
 from jaxlens.optvis.render import RenderResult, default_batch, render
+from jaxlens.optvis.render._interrupt import deferred_interrupt
 
 _PAUSE = 1.0  # seconds between looks at chunks that other processes are rendering
 
@@ -32,7 +34,7 @@ class RenderJob:
         folder: where the tiles are, as `LAYER/CHANNEL.png`.
         layers: by layer, the channels of this job.
         rendered: how many tiles this call wrote.
-        finished: whether every tile of this call's part is there; False after Ctrl-C.
+        finished: whether every tile of this call's part is there; False after Ctrl-C, or if the folder was removed meanwhile.
         seconds: that this call took.
     """
 
@@ -50,39 +52,17 @@ class RenderJob:
         return [read_tile(path) for path in paths if path.exists()]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Chunk:
-    """Neurons of one layer that are claimed and rendered together, always the same ones: so a tile that is
-    rendered after an interruption is, to the last bit, the one that would have been rendered without.
-
-    Attributes:
-        layer: whose.
-        channels: which of them this call wants.
-        number: channels number * n to number * n + n - 1 belong to it, n being the folder's, whoever wants which of them.
-        size: how many are rendered, counting repetitions; the same for all chunks, so that one program serves them.
-    """
-
-    layer: str
-    channels: tuple[int, ...]
-    number: int
-    size: int
-
-    @property
-    def name(self) -> str:
-        return f"{folder_name(self.layer)}-{self.number}"
-
-
 def render_layers(
     model: Model,
-    layers: Sequence[str] | None,
+    layers: Any,
     out: str | Path,
     *,
-    channels: Sequence[int] | None = None,
+    channels: Any = None,
     size: Any = 128,
     steps: Any = 512,
     seed: Any = 0,
     param: Any = None,
-    transforms: Sequence[Any] | None = None,
+    transforms: Any = None,
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
     compute_dtype: Any = None,
@@ -99,7 +79,9 @@ def render_layers(
     neurons at a time with a file lock, which the system frees when a process dies. Under `jax.distributed` each process
     renders its own slice of the list, so that the folder need not be shared. Later calls may add layers.
 
-    `OUT/manifest.json` holds the settings. Each tile (see `Tile`) carries their hash; other settings are refused.
+    `OUT/manifest.json`, written with the first finished tiles, holds the settings: hashes of what is computed (the network with
+    its options and its preprocessing, the weights, `param`) and the numbers. Each tile (see `Tile`) carries their hash; other
+    settings are refused.
 
     Args:
         model: any Model.
@@ -107,7 +89,7 @@ def render_layers(
         out: the folder; made if it is not there.
         channels: which of each layer, all by default; a layer that has fewer shows those it has.
         size, steps, seed, param, transforms, fixed_image_size, redirect_steps, compute_dtype: as in `render`; together with
-            the weights they are the settings. `seed` is an int.
+            the weights they are the settings. `seed` is an int, and `param` one for all neurons.
         batch: neurons that are claimed and rendered together; as in `render` by default. The folder keeps the first one.
         memory_limit, devices: as in `render`.
         progress: show a progress bar over all tiles, with the time left.
@@ -117,32 +99,8 @@ def render_layers(
         OSError: if the folder cannot be written to, or the disk is full. Finished tiles stay; the same call goes on.
     """
     began = time.perf_counter()
-    names, folder = find_layers(model, layers), Path(out)
-    seed = check_int(seed, "seed", low=0)
-    settings = {
-        "model": model.name,
-        "weights": _manifest.weights_hash(model),
-        "preprocess": _manifest.told(model.preprocess),
-        "gradient_rule": None if model.rule is None else _manifest.fingerprint(model.rule, "model.rule"),
-        "input_size": list(model.input_size),
-        "steps": check_int(steps, "steps", low=0),
-        "seed": seed,
-        "size": np.asarray(size).tolist(),
-        "param": None if param is None else _manifest.fingerprint(param, "param"),
-        "transforms": None if transforms is None else _manifest.fingerprint(list(transforms), "transforms"),
-        "fixed_image_size": None if fixed_image_size is None else np.asarray(fixed_image_size).tolist(),
-        "redirect_steps": None if redirect_steps is None else check_int(redirect_steps, "redirect_steps", low=0),
-        "compute_dtype": None if compute_dtype is None else jax.numpy.dtype(compute_dtype).name,
-    }
-    wanted = {name: _channels(model, name, channels) for name in names}
-    _refuse_same_folders(wanted)
-    devices = list(devices or jax.local_devices())
-    chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
-    with _explained(folder, []):
-        manifest = _manifest.join(folder, _manifest.Manifest(settings, wanted, chunk, _manifest.versions()))
-    chunks = [part for name in names for part in _split(name, wanted[name], manifest.chunk)]
-    chunks = chunks[jax.process_index() :: jax.process_count()]
-    options = {
+    names, folder = find_layers(model, layers), check_path(out, "out")
+    own = {
         "size": size,
         "steps": steps,
         "seed": seed,
@@ -151,41 +109,141 @@ def render_layers(
         "fixed_image_size": fixed_image_size,
         "redirect_steps": redirect_steps,
         "compute_dtype": compute_dtype,
-        "batch": batch,
-        "memory_limit": memory_limit,
-        "devices": devices,
-        "progress": False,
     }
-    total = sum(len(part.channels) for part in chunks)
-    rendered, finished = 0, True
-    absent = {part: len(_missing(folder, part, manifest.hash)) for part in chunks}
-    waiting, left = [part for part in chunks if absent[part]], sum(absent.values())
-    with tqdm(total=total, initial=total - left, unit="neuron", disable=not progress, dynamic_ncols=True) as bar:
-        try:
-            while waiting:
-                busy: list[_Chunk] = []
+    wanted = {name: _channels(model, name, channels) for name in names}
+    _refuse_same_folders(wanted)
+    devices = list(devices or jax.local_devices())
+    chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
+    if memory_limit is not None:
+        check_int(memory_limit, "memory_limit", low=1)
+    mine = _manifest.Manifest(settings_of(model, **own), wanted, chunk, _manifest.record(model.name))
+    with _explained(folder, []):
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        shared = _manifest.find(folder, mine)
+    options = own | {"batch": batch, "memory_limit": memory_limit, "devices": devices, "progress": False}
+    work = _Work(model, folder, mine, shared, options, bool(progress))
+    try:
+        with deferred_interrupt() as pressed:
+            finished = work.run(pressed)
+    except KeyboardInterrupt:
+        finished = False
+    finally:
+        tidy(folder, made)
+    return RenderJob(folder, wanted, work.rendered, finished, time.perf_counter() - began)
+
+
+class _OtherChunks(Exception):
+    """Another process began the folder meanwhile, with chunks of another size."""
+
+
+@dataclasses.dataclass
+class _Work:
+    """What is to be rendered into a folder by one call, and how much of it is."""
+
+    model: Model
+    folder: Path
+    mine: _manifest.Manifest
+    shared: _manifest.Manifest
+    options: dict[str, Any]
+    progress: bool
+    rendered: int = 0
+
+    @property
+    def chunks(self) -> list[Chunk]:
+        """This process' own."""
+        parts = [part for name, wanted in self.mine.layers.items() for part in split(name, wanted, self.shared.chunk)]
+        return parts[jax.process_index() :: jax.process_count()]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the tiles' pictures."""
+        param, sides = self.options["param"], self.mine.settings["size"]
+        images = (1, *sides, self.model.channels) if param is None else param.shape
+        return picture(np.empty(images, np.uint8), self.model.channels).shape
+
+    def run(self, pressed: Callable[[], bool]) -> bool:
+        """Renders what is missing; whether all of it is there."""
+        while True:
+            try:
+                return self.once(pressed)
+            except _OtherChunks:
+                continue
+
+    def once(self, pressed: Callable[[], bool]) -> bool:
+        chunks = self.chunks
+        absent = {part: len(self.missing(part)) for part in chunks}
+        total, left = sum(len(part.channels) for part in chunks), sum(absent.values())
+        waiting = [part for part in chunks if absent[part]]
+        with tqdm(total=total, initial=total - left, unit="neuron", disable=not self.progress, dynamic_ncols=True) as bar:
+            while waiting and not pressed():
+                busy: list[Chunk] = []
                 for part in waiting:
-                    with _explained(folder, chunks), _claim(folder, part) as ours:
+                    if pressed():
+                        return False
+                    with _explained(self.folder, chunks), claim(self.folder, part) as ours:
                         if not ours:
                             busy.append(part)
                             continue
-                        missing = _missing(folder, part, manifest.hash)
-                        if missing:
+                        if wanting := self.missing(part):
                             bar.set_postfix_str(part.layer, refresh=True)
-                            rendered += _render(model, folder, part, missing, manifest.hash, options)
+                            tiles = self.render(part, wanting)
+                            if tiles is None:
+                                return False
+                            self.write(tiles)
                     bar.update(absent[part])
                 if len(busy) == len(waiting):
                     time.sleep(_PAUSE)
                 waiting = busy
-        except KeyboardInterrupt:
-            finished = False
-    return RenderJob(folder, wanted, rendered, finished, time.perf_counter() - began)
+        if chunks:
+            with _explained(self.folder, chunks):
+                if _manifest.read(self.folder) is None or set(self.mine.layers) - set(self.shared.layers):
+                    _manifest.join(self.folder, self.mine)
+        return not any(self.missing(part) for part in chunks)
+
+    def missing(self, part: Chunk) -> list[int]:
+        return missing(self.folder, part, self.shared.hash, self.shape)
+
+    def render(self, part: Chunk, wanting: list[int]) -> list[Tile] | None:
+        """Renders a chunk whole and gives the tiles that are missing; None after Ctrl-C."""
+        for channel in wanting:  # of a process that was killed while it wrote: the chunk is ours alone
+            path = tile_path(self.folder, part.layer, channel)
+            for half in path.parent.glob(f".{path.name}.*.part"):
+                half.unlink(missing_ok=True)
+        filled = [*part.channels, *[part.channels[-1]] * (part.size - len(part.channels))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NonFiniteWarning)  # the tile tells
+            try:
+                result = render(self.model, [f"{part.layer}:{channel}" for channel in filled], **self.options)
+            except NonFiniteError as error:
+                result = cast(RenderResult, error.result)
+        if not result.finished:
+            return None
+        scores, tiles = result.final_scores(), []
+        for place, channel in enumerate(part.channels):
+            if channel in wanting:
+                image, failed = picture(result.images[place], self.model.channels), int(result.failed_at[place])
+                seed, settings = self.mine.settings["seed"], self.shared.hash
+                tiles.append(Tile(part.layer, channel, float(scores[place]), seed, settings, failed, image=image))
+        return tiles
+
+    def write(self, tiles: list[Tile]) -> None:
+        """Writes tiles, and with the first of them the manifest."""
+        if not self.rendered:
+            joined = _manifest.join(self.folder, self.mine)
+            other, self.shared = joined.chunk != self.shared.chunk, joined
+            if other:
+                raise _OtherChunks
+        for tile in tiles:
+            write_tile(tile_path(self.folder, tile.layer, tile.channel), tile)
+            self.rendered += 1
 
 
-def _channels(model: Model, layer: str, wanted: Sequence[int] | None) -> list[int]:
+def _channels(model: Model, layer: str, wanted: Any) -> list[int]:
     count = model.layers[layer].channels
     if wanted is None:
         return list(range(count))
+    if isinstance(wanted, str | bytes) or not hasattr(wanted, "__iter__") or not len(wanted):
+        raise TypeError(f"channels={wanted!r} must be a list of numbers, such as range(4), or None for all.")
     numbers = sorted({check_int(number, "channels", low=0) for number in wanted})
     return [number for number in numbers if number < count]
 
@@ -198,74 +256,8 @@ def _refuse_same_folders(layers: dict[str, list[int]]) -> None:
             raise ValueError(f"layers {other!r} and {layer!r} would share a folder; render them into different ones.")
 
 
-def _split(layer: str, channels: list[int], most: int) -> list[_Chunk]:
-    cells: dict[int, list[int]] = {}
-    for channel in channels:
-        cells.setdefault(channel // most, []).append(channel)
-    size = max(map(len, cells.values()), default=0)
-    return [_Chunk(layer, tuple(members), number, size) for number, members in cells.items()]
-
-
-def _missing(folder: Path, chunk: _Chunk, settings: str) -> list[int]:
-    """Channels without a whole tile."""
-    missing = []
-    for channel in chunk.channels:
-        path = tile_path(folder, chunk.layer, channel)
-        try:
-            tile = read_tile(path, image=False)
-        except (FileNotFoundError, ValueError):  # a damaged one is rendered again
-            missing.append(channel)
-            continue
-        if tile.settings != settings:
-            raise ValueError(f"{path} was rendered with other settings than {path.parents[1]}. Move it elsewhere.")
-    return missing
-
-
 @contextlib.contextmanager
-def _claim(folder: Path, chunk: _Chunk) -> Iterator[bool]:
-    """Whether this process alone may render a chunk, for as long as the `with` block lasts."""
-    path = folder / ".claims" / f"{chunk.name}.lock"
-    path.parent.mkdir(exist_ok=True)
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
-        # Whoever opened this file before, or makes it again, finds the tiles there.
-        path.unlink(missing_ok=True)
-    finally:
-        lock.release()
-
-
-def _render(model: Model, folder: Path, chunk: _Chunk, missing: list[int], settings: str, options: dict[str, Any]) -> int:
-    """Renders a chunk whole and writes the tiles that are missing; how many."""
-    for channel in missing:  # of a process that was killed while it wrote: the chunk is ours alone
-        path = tile_path(folder, chunk.layer, channel)
-        for part in path.parent.glob(f".{path.name}.*.part"):
-            part.unlink(missing_ok=True)
-    filled = [*chunk.channels, *[chunk.channels[-1]] * (chunk.size - len(chunk.channels))]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NonFiniteWarning)  # the tile tells
-        try:
-            result = render(model, [f"{chunk.layer}:{channel}" for channel in filled], **options)
-        except NonFiniteError as error:
-            result = cast(RenderResult, error.result)
-    if not result.finished:
-        raise KeyboardInterrupt
-    scores = result.final_scores()
-    for place, channel in enumerate(chunk.channels):
-        if channel in missing:
-            image = np.concatenate(list(result.images[place]), axis=1)
-            failed = int(result.failed_at[place])
-            write_tile(folder, Tile(chunk.layer, channel, float(scores[place]), options["seed"], settings, failed, image))
-    return len(missing)
-
-
-@contextlib.contextmanager
-def _explained(folder: Path, chunks: list[_Chunk]) -> Iterator[None]:
+def _explained(folder: Path, chunks: list[Chunk]) -> Iterator[None]:
     """A full disk or a read-only folder, as a message that says what is kept and what to do."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 import fnmatch
 from collections.abc import Sequence
+from typing import Any
 
 from jaxlens.model import Model
 
@@ -25,7 +26,7 @@ def blocks(model: Model) -> list[str]:
     return [name for name in maps if not any(name.startswith(f"{other}.") for other in maps)]
 
 
-def find_layers(model: Model, wanted: Sequence[str] | None) -> list[str]:
+def find_layers(model: Model, wanted: Any) -> list[str]:
     """Canonical names of the layers wanted, in the order asked for, each once.
 
     Args:
@@ -38,13 +39,18 @@ def find_layers(model: Model, wanted: Sequence[str] | None) -> list[str]:
     """
     if wanted is None:
         return [*blocks(model), "logits"]
+    if isinstance(wanted, str) or not isinstance(wanted, Sequence) or not wanted:
+        hint = f": [{wanted!r}]" if isinstance(wanted, str) else ", such as ['mixed4a'], or None for the whole network"
+        raise TypeError(f"layers={wanted!r} must be a list of names{hint}.")
     found: list[str] = []
     for name in wanted:
-        if any(sign in name for sign in "*?["):
+        if isinstance(name, str) and any(sign in name for sign in "*?["):
             matches = [layer for layer in model.layers if layer != "input" and fnmatch.fnmatchcase(layer, name)]
             if not matches:
                 raise ValueError(f"layers={name!r} matches no layer of {model.name}; `model.layers` lists them all.")
             found += matches
-        else:
+        elif isinstance(name, str):
             found.append(model.resolve(name))
+        else:
+            raise TypeError(f"layers={wanted!r} must be names, but {name!r} is none.")
     return list(dict.fromkeys(found))

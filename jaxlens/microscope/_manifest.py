@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import jax
-import numpy as np
 
 from jaxlens._files import atomic
 from jaxlens._package import VERSION
-from jaxlens.model import Model
 
-_FORMAT = 1
+_FORMAT = 2
 NAME = "manifest.json"
 
 
@@ -28,95 +25,90 @@ class Manifest:
         settings: everything that a tile's pixels depend on besides its neuron; JSON values.
         layers: by layer, its channels, in order.
         chunk: how many neurons are claimed and rendered together.
-        versions: of the packages that the folder was begun with; for the record only.
+        record: the model's name and the versions of the packages that the folder was begun with.
     """
 
     settings: Mapping[str, Any]
     layers: Mapping[str, list[int]]
     chunk: int
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    record: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         """Of the settings."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
+        return hash_of(self.settings)
+
+
+def hash_of(settings: Mapping[str, Any]) -> str:
+    """A short name of settings, which every tile carries."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find(folder: Path, mine: Manifest) -> Manifest:
+    """The folder's manifest with my layers added, or mine if it has none; nothing is written.
+
+    Raises:
+        ValueError: if the folder was begun with other settings, or its manifest is none.
+    """
+    theirs = read(folder)
+    if theirs is None:
+        return mine
+    _same_settings(folder, theirs, mine)
+    layers = {name: list(channels) for name, channels in theirs.layers.items()}
+    for name, channels in mine.layers.items():
+        layers[name] = sorted({*layers.get(name, []), *channels})
+    return dataclasses.replace(theirs, layers=layers)
 
 
 def join(folder: Path, mine: Manifest) -> Manifest:
-    """The folder's manifest with my layers added; made if there is none.
-
-    Raises:
-        ValueError: if the folder was begun with other settings.
-    """
-    path = folder / NAME
+    """Writes what `find` gives into the folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".manifest.lock"):
-        theirs = _read(path)
-        if theirs is None:
-            return _write(path, mine)
-        _same_settings(folder, theirs, mine)
-        layers = {name: list(channels) for name, channels in theirs.layers.items()}
-        for name, channels in mine.layers.items():
-            layers[name] = sorted({*layers.get(name, []), *channels})
-        whole = dataclasses.replace(theirs, layers=layers)
-        return whole if layers == theirs.layers else _write(path, whole)
+        whole = find(folder, mine)
+        if whole != read(folder):
+            with atomic(folder / NAME) as part:
+                part.write_text(json.dumps({"format": _FORMAT} | dataclasses.asdict(whole), indent=1) + "\n")
+    return whole
 
 
-def versions() -> dict[str, str]:
-    """Of what decides how a picture is rounded."""
-    return {"jaxlens": VERSION, **{name: metadata.version(name) for name in ("jax", "jaxlib")}}
-
-
-def fingerprint(tree: Any, name: str) -> str:
-    """A hash of a pytree's structure and values, the same in every process.
-
-    Raises:
-        ValueError: if it holds functions or objects that cannot be told apart from one process to another.
-    """
-    leaves, structure = jax.tree.flatten(tree)
-    digest = hashlib.sha256(str(structure).encode())
-    if " at 0x" in str(structure) or any(callable(leaf) for leaf in leaves):
-        raise ValueError(
-            f"{name}={tree!r} holds a function or object without a name of its own, so a folder cannot remember it. "
-            "Use jaxlens' own, or dataclasses with a repr that tells their values."
-        )
-    for leaf in leaves:
-        array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def weights_hash(model: Model) -> str:
-    """A hash of all weights."""
-    return fingerprint(jax.tree.leaves(model.params), "params")
-
-
-def told(function: Any) -> str:
-    """A function by its repr, or by its name where that would differ from process to process."""
-    text = repr(function)
-    return getattr(function, "__qualname__", type(function).__name__) if " at 0x" in text else text
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _read(path: Path) -> Manifest | None:
+def read(folder: Path) -> Manifest | None:
+    """The folder's manifest, or None if there is none."""
+    path = folder / NAME
     try:
         content = json.loads(path.read_text())
-        if content.pop("format") == _FORMAT:
-            return Manifest(**content)
-    except FileNotFoundError:
+        found = content.pop("format")
+        if found == _FORMAT:
+            manifest = Manifest(**content)
+            _check(manifest)
+            return manifest
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not a manifest of jaxlens ({error}). Name another folder, or delete it.") from error
-    raise ValueError(f"{path} was written by another version of jaxlens. Name another folder.")
+    except OSError:
+        raise
+    except Exception as error:  # a file of anybody's: nothing, numbers, depths without end
+        raise ValueError(
+            f"{str(path)!r} is not a manifest of jaxlens ({type(error).__name__}: {str(error)[:200]}). "
+            "Name another folder, or delete it."
+        ) from error
+    raise ValueError(f"{str(path)!r} has format {str(found)[:20]}, this jaxlens writes {_FORMAT}. Name another folder.")
 
 
-def _write(path: Path, manifest: Manifest) -> Manifest:
-    with atomic(path) as part:
-        part.write_text(json.dumps({"format": _FORMAT} | dataclasses.asdict(manifest), indent=1) + "\n")
-    return manifest
+def _check(manifest: Manifest) -> None:
+    """Raises unless every part is of the kind that it should be."""
+    if not isinstance(manifest.settings, dict) or not isinstance(manifest.record, dict):
+        raise TypeError("settings and record must be objects")
+    if type(manifest.chunk) is not int or manifest.chunk < 1:
+        raise ValueError(f"chunk is {manifest.chunk!r}, a whole number from 1 is needed")
+    if not isinstance(manifest.layers, dict):
+        raise TypeError("layers must be an object")
+    for layer, channels in manifest.layers.items():
+        if not isinstance(channels, list) or not all(type(channel) is int and channel >= 0 for channel in channels):
+            raise TypeError(f"the channels of {layer!r} must be a list of whole numbers")
+
+
+def record(model: str) -> dict[str, str]:
+    """The model's name, and the versions of what decides how a picture is rounded."""
+    return {"model": model, "jaxlens": VERSION, **{name: metadata.version(name) for name in ("jax", "jaxlib")}}
 
 
 def _same_settings(folder: Path, theirs: Manifest, mine: Manifest) -> None:
