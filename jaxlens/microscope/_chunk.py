@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
-import numpy as np
 
 from jaxlens.microscope._tile import folder_name, read_tile, tile_path
 
@@ -56,7 +55,7 @@ def missing(folder: Path, chunk: Chunk, settings: str, shape: tuple[int, ...]) -
             continue
         if tile.settings != settings:
             raise ValueError(f"{path} was rendered with other settings than {path.parents[1]}. Move it elsewhere.")
-        whole = tile.finished and np.shape(tile.image)[:2] == shape[:2]
+        whole = tile.finished and tile.image is not None and tile.image.shape[:2] == shape[:2]
         if not whole or (tile.layer, tile.channel) != (chunk.layer, channel):
             absent.append(channel)
     return absent
