@@ -33,7 +33,8 @@ def cache_dir() -> Path:
 def temporary(path: Path) -> Iterator[Path]:
     """The name of a hidden file or folder beside `path`, which is gone after the `with` block.
 
-    The folder around it is made if it is not there. A process that is killed leaves its file behind; a later one removes it a day later.
+    The folder around it is made if it is not there. A process that is killed leaves its file behind; a later one removes it a
+    day later.
 
     Raises:
         OSError: of the fitting kind, if the folder cannot be made.

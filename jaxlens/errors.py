@@ -25,6 +25,10 @@ class DownloadError(WeightsError):
     """A file that could not be had, was cut short, or is not the published one."""
 
 
+class ImageFileError(OSError, ValueError):
+    """An image file that is damaged, too large, of another format, or of numbers whose range is unknown."""
+
+
 class DatasetError(ValueError):
     """A folder of images that is empty or not laid out as one folder per class."""
 

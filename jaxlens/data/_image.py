@@ -1,50 +1,80 @@
 """Image files, through Pillow."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
+from jaxlens._checks import brief, check_images, check_int, check_path
 from jaxlens._files import atomic
+from jaxlens.data._decode import open_picture, pixels
+
+_SIDE = 1 << 16  # of a picture; formats allow no more
+# Pillow's names of what keeps an opacity of 256 levels.
+_OPACITY = ("PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "SGI", "ICO", "IM", "DDS", "QOI")
 
 
-def load_image(path: str | Path, size: int | tuple[int, int] | None = None) -> np.ndarray:
+def load_image(path: str | Path, size: Any = None) -> np.ndarray:
     """An image file as float32 `[H, W, 3]` in [0, 1].
 
+    Black is 0 and white is 1 whatever the file's bits: grey of 16 bits is divided by 65535 and not rounded to 8. Of floats
+    the file's own values are taken, if all are in [0, 1]. Grey becomes three equal colours. Of pictures with transparency
+    the stored colours are taken, whatever the opacity, as torchvision does.
+
     Args:
-        path: any format Pillow reads; turned upright by its EXIF tag, transparency dropped.
-        size: (height, width) to resize to; an int makes the shorter side that long and crops the centre square.
+        path: PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, GIF (its first frame), BMP or PPM, told by their contents and not by the
+            ending; turned upright by its EXIF tag. At most `PIL.Image.MAX_IMAGE_PIXELS` pixels, 89 million by default.
+        size: (height, width) to resize to; an integer makes the shorter side that long and crops the centre square.
+
+    Raises:
+        OSError: of the fitting kind, if there is no such file or it may not be read.
+        ImageFileError: (an OSError and ValueError) if it is damaged, cut short, too large, or of another format; or if it
+            holds 32-bit integers or floats beyond [0, 1], as nothing says which of them is white.
+        TypeError, ValueError: for a size that is none.
     """
-    with Image.open(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGB")
-    if isinstance(size, int):
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    elif size is not None:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(picture, np.float32) / 255
+    sides = None if size is None else _sides(size)
+    picture = open_picture(path)
+    if sides is not None and isinstance(size, int | np.integer):
+        picture = ImageOps.fit(picture, sides, Image.Resampling.BICUBIC)
+    elif sides is not None:
+        picture = picture.resize(sides[::-1], Image.Resampling.BICUBIC)
+    return pixels(picture)
 
 
-def save_image(path: str | Path, image: np.ndarray) -> Path:
+def save_image(path: str | Path, image: Any, metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a picture to a file, in the format its ending names. The file is whole or not there.
 
     Args:
-        path: any ending Pillow knows; its folder is made if it is not there.
+        path: any ending Pillow writes; its folder is made if it is not there.
         image: floats in [0, 1], `[H, W, C]` with 3 colours, 1 for grey, or 4 with opacity, which .png, .webp and .tiff keep.
+        metadata: texts by name to keep in the file; only .png files take them.
 
     Returns: the path.
 
     Raises:
-        ValueError: for another shape or an unknown ending, or opacity in a file that cannot keep it.
+        ValueError: for another shape, values beyond [0, 1], an unknown ending, or opacity or texts in a file that keeps none.
         TypeError: for an image that is not of floats.
+        OSError: of the fitting kind, if the file cannot be written.
     """
-    path, pixels = Path(path), to_uint8(image)
-    if pixels.ndim != 3:
-        raise ValueError(f"image has shape {pixels.shape}, but one picture [H, W, C] is needed.")
-    kind = picture_format(path, pixels.shape[-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, array = check_path(path, "path"), _floats(image)
+    if array.ndim != 3:
+        raise ValueError(f"image has shape {array.shape}, but one picture [H, W, C] is needed.")
+    written = to_uint8(array)
+    check_images(array, name="image", channels=None, batched=False)
+    kind = picture_format(path, array.shape[-1])
+    options: dict[str, Any] = {} if metadata is None else {"pnginfo": _texts(path, kind, metadata)}
     with atomic(path) as part:
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(part, format=kind)
+        try:
+            Image.fromarray(written.squeeze(-1) if written.shape[-1] == 1 else written).save(part, format=kind, **options)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                raise type(error)(f"{path} cannot be written: {error.strerror}.") from error
+            shape = " x ".join(map(str, array.shape))
+            raise ValueError(f"path={str(path)!r}: {kind} cannot hold a picture of {shape} ({brief(error)}).") from error
     return path
 
 
@@ -53,27 +83,64 @@ def picture_format(path: Path, channels: int = 3) -> str:
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}, which Pillow does not write; .png and .jpg are common.")
-    if channels == 4 and kind == "JPEG":
+    if channels == 4 and kind not in _OPACITY:
         raise ValueError(f"path={str(path)!r} cannot keep the opacity of image, which has 4 channels: use .png or .webp.")
     return kind
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Floats in [0, 1] as 0..255, rounded to nearest; values outside are clipped."""
-    array = np.asarray(image)
-    if array.ndim < 3 or array.shape[-1] not in (1, 3, 4):
+def to_uint8(image: Any) -> np.ndarray:
+    """Floats in [0, 1], `[..., H, W, C]`, as 0..255, rounded to nearest; finite values outside are clipped."""
+    array = _floats(image)
+    if array.ndim < 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape[-3:]:
         raise ValueError(f"image has shape {array.shape}, but [..., H, W, C] with 1, 3 or 4 channels is needed.")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(f"image has dtype {array.dtype}, but floats in [0, 1] are needed.")
+    if not np.isfinite(array).all():
+        raise ValueError("image holds NaN or infinite values, but floats in [0, 1] are needed.")
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 
 
-def show_image(image: np.ndarray) -> None:
-    """Shows floats `[H, W, 3]`: inline in a notebook, else in the system's viewer where there is one."""
-    picture = Image.fromarray(to_uint8(image))
+def show_image(image: Any) -> None:
+    """Shows floats `[H, W, C]` in [0, 1]: inline in a notebook, else in the system's viewer where there is one."""
+    array = _floats(image)
+    if array.ndim != 3:
+        raise ValueError(f"image has shape {array.shape}, but one picture [H, W, C] is needed.")
+    written = to_uint8(array)
+    picture = Image.fromarray(written.squeeze(-1) if written.shape[-1] == 1 else written)
     if "ipykernel" in sys.modules:
         from IPython.display import display
 
         display(picture)
     else:
         picture.show()
+
+
+def _floats(image: Any) -> np.ndarray:
+    """An array of floats; those of half precision are widened, since 1/255 is less than their step."""
+    try:
+        array = np.asarray(image)
+    except Exception as error:  # ragged lists, objects, what is traced
+        raise TypeError(f"image must be an array of floats in [0, 1], but got {type(image).__name__}.") from error
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"image has dtype {array.dtype}, but floats in [0, 1] are needed.")
+    return array.astype(np.float32) if array.dtype.itemsize < 4 else array
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """Height and width."""
+    pair = size if isinstance(size, tuple | list) or np.ndim(size) == 1 else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"size={size!r} must be an integer or (height, width).")
+    height, width = (check_int(side, "size", low=1, high=_SIDE) for side in pair)
+    if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"size={size!r} asks for {height * width} pixels, more than {Image.MAX_IMAGE_PIXELS}.")
+    return height, width
+
+
+def _texts(path: Path, kind: str, metadata: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    if kind != "PNG":
+        raise ValueError(f"path={str(path)!r} cannot keep metadata: use .png.")
+    if not (isinstance(metadata, Mapping) and all(isinstance(text, str) for pair in metadata.items() for text in pair)):
+        raise TypeError(f"metadata={brief(repr(metadata))} must be texts by name.")
+    info = PngImagePlugin.PngInfo()
+    for name, text in metadata.items():
+        info.add_itxt(name, text)
+    return info

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SEEDS, check_int, check_path
 from jaxlens._package import optional
+from jaxlens.data._decode import open_picture, pixels, readable
 from jaxlens.errors import DatasetError
 
 # Before a random crop the shorter side is this much longer: 160 for crops of 128, as in the ImageNette tutorial.
@@ -46,9 +47,14 @@ class Loader:
     threads: int = 4
 
     def __post_init__(self) -> None:
-        check_int(self.size, "size", low=1)
-        check_int(self.batch_size, "batch_size", low=1)
-        check_int(self.seed, "seed", low=0)
+        check_int(self.size, "size", low=1, high=1 << 14)
+        check_int(self.batch_size, "batch_size", low=1, high=1 << 20)
+        check_int(self.seed, "seed", low=0, high=SEEDS - 1)
+        check_int(self.threads, "threads", low=0, high=1024)
+        if len(self.labels) != len(self.files):
+            raise ValueError(f"labels has {len(self.labels)} entries for {len(self.files)} files.")
+        for label in set(self.labels):
+            check_int(label, "labels", low=0, high=len(self.classes) - 1)
         if self.train and self.batch_size > len(self.files):
             raise ValueError(f"batch_size={self.batch_size} is more than the {len(self.files)} images there are.")
 
@@ -62,6 +68,7 @@ class Loader:
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of one epoch: each epoch has its own order, crops and flips."""
+        check_int(number, "number", low=0, high=SEEDS - 1)
         grain = optional("grain", "Reading batches of files needs grain", "train")
         data: Any = grain.MapDataset.source(range(len(self.files)))
         if self.train:
@@ -74,7 +81,7 @@ class Loader:
 
     def _plain(self, index: int) -> tuple[np.ndarray, np.int32]:
         picture = _open(self.files[index])
-        return _array(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)), np.int32(self.labels[index])
+        return pixels(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)), np.int32(self.labels[index])
 
     def _augmented(self, index: int, random: Any) -> tuple[np.ndarray, np.int32]:
         """Random crop and flip; `random` is grain's generator for this image in this epoch."""
@@ -82,18 +89,18 @@ class Loader:
         scale = round(self.size * MARGIN) / min(picture.size)
         picture = picture.resize([max(self.size, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR)
         left, top = (int(random.integers(0, side - self.size + 1)) for side in picture.size)
-        array = _array(picture.crop((left, top, left + self.size, top + self.size)))
+        array = pixels(picture.crop((left, top, left + self.size, top + self.size)))
         return (array[:, ::-1] if random.random() < 0.5 else array), np.int32(self.labels[index])
 
 
 def load_folder(
-    path: str | Path, size: int = 128, batch_size: int = 32, *, train: bool = False, seed: int = 0, threads: int = 4
+    path: str | Path, size: Any = 128, batch_size: Any = 32, *, train: bool = False, seed: Any = 0, threads: Any = 4
 ) -> Loader:
     """Batches from a folder that holds one folder of images per class.
 
     Args:
         path: its subfolders, in alphabetical order, are the classes; images may lie at any depth in them. Hidden files
-            and files that Pillow has no format for are passed over.
+            and files whose ending is not that of an image are passed over.
         size, batch_size, train, seed, threads: see `Loader`.
 
     Raises:
@@ -103,7 +110,7 @@ def load_folder(
         >>> train = load_folder("flowers/train", 96, train=True)
         >>> for images, labels in train: ...
     """
-    root = Path(path).expanduser()
+    root = check_path(path, "path")
     layout = "It must hold one folder of images per class: path/<class>/<image>."
     if not root.is_dir():
         raise DatasetError(f"path={str(path)!r} is not a folder. {layout}")
@@ -117,7 +124,7 @@ def load_folder(
     if empty:
         kinds = " ".join(sorted(_extensions() & {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"}))
         raise DatasetError(
-            f"path={str(path)!r}: no images in the folders {empty}. Legal are all that Pillow reads ({kinds} ...)."
+            f"path={str(path)!r}: no images in the folders {empty}. Legal are those that load_image reads ({kinds} ...)."
         )
     files = tuple(file for several in images.values() for file in several)
     labels = tuple(label for label, several in enumerate(images.values()) for _ in several)
@@ -126,8 +133,8 @@ def load_folder(
 
 @functools.cache
 def _extensions() -> frozenset[str]:
-    Image.init()
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    kinds = readable()
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds)
 
 
 def _is_image(file: Path) -> bool:
@@ -136,11 +143,6 @@ def _is_image(file: Path) -> bool:
 
 def _open(file: Path) -> Image.Image:
     try:
-        with Image.open(file) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+        return open_picture(file)
     except OSError as error:
-        raise DatasetError(f"{file} is not a readable image ({error}). Remove or replace it.") from error
-
-
-def _array(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture, np.float32) / 255
+        raise DatasetError(f"{error} Remove or replace it.") from error
