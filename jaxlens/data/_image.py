@@ -41,7 +41,7 @@ def load_image(path: str | Path, size: Any = None) -> np.ndarray:
     if sides is not None and isinstance(size, int | np.integer):
         picture = ImageOps.fit(picture, sides, Image.Resampling.BICUBIC)
     elif sides is not None:
-        picture = picture.resize(sides[::-1], Image.Resampling.BICUBIC)
+        picture = picture.resize((sides[1], sides[0]), Image.Resampling.BICUBIC)
     return pixels(picture)
 
 
@@ -129,7 +129,7 @@ def _sides(size: Any) -> tuple[int, int]:
     pair = size if isinstance(size, tuple | list) or np.ndim(size) == 1 else (size, size)
     if len(pair) != 2:
         raise ValueError(f"size={size!r} must be an integer or (height, width).")
-    height, width = (check_int(side, "size", low=1, high=_SIDE) for side in pair)
+    height, width = check_int(pair[0], "size", low=1, high=_SIDE), check_int(pair[1], "size", low=1, high=_SIDE)
     if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"size={size!r} asks for {height * width} pixels, more than {Image.MAX_IMAGE_PIXELS}.")
     return height, width

@@ -77,7 +77,7 @@ def test_deep_files_are_not_rounded_to_8_bits_when_resized_and_do_not_overshoot(
     np.testing.assert_allclose(load_image(tmp_path / "a.png", 6)[0, :2, 0], [20000 / 65535, 20100 / 65535], rtol=1e-6)
     image = load_image(tmp_path / "a.png", (12, 24))
     assert image.min() >= 0 and image.max() <= 1 and image.shape == (12, 24, 3)
-    assert len(np.unique(image)) > 20
+    assert np.abs(image * 255 - np.rint(image * 255)).max() > 0.3
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P with one", "P with levels", "RGB with a key", "1"])
@@ -137,7 +137,6 @@ def test_every_orientation_is_turned_upright(tmp_path, orientation, deep, suffix
             "e.tiff holds signed numbers",
         ),
         ("f.pfm", lambda p: p.write_bytes(pfm(-RAMP)), r"f.pfm holds floats in \[-1, -0\]"),
-        ("g.tiff", lambda p: Image.new("LAB", (4, 4)).save(p), "g.tiff is in mode LAB, which cannot be made RGB"),
     ],
 )
 def test_numbers_of_unknown_range_are_refused(tmp_path, name, make, message):
