@@ -20,11 +20,11 @@ def _set(names: str) -> frozenset[str]:
 
 # Operators that return the tensor they were given, and those whose result shares its memory, always or at times.
 ALIASES = _set(
-    "detach alias dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout stochastic_depth"
+    "alias dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout stochastic_depth"
 )
 VIEWS = _set("""
-    view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t movedim moveaxis squeeze unsqueeze
-    expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr diagonal
+    detach view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t movedim moveaxis squeeze
+    unsqueeze expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr diagonal
     unfold contiguous to type type_as float double half bfloat16 long int bool numpy_T real ravel meshgrid channel_shuffle
     unsafe_chunk unsafe_split
 """)

@@ -21,7 +21,9 @@ from jaxlens._kernels._norm import layer_norm as layer_norm
 from jaxlens._kernels._norm import local_response_norm as local_response_norm
 from jaxlens._kernels._norm import per_channel as per_channel
 from jaxlens._kernels._pool import adaptive_avg_pool as adaptive_avg_pool
+from jaxlens._kernels._pool import adaptive_max_pool as adaptive_max_pool
 from jaxlens._kernels._pool import avg_pool as avg_pool
+from jaxlens._kernels._pool import max_over as max_over
 from jaxlens._kernels._pool import max_pool as max_pool
 from jaxlens._kernels._pool import pooled_pads as pooled_pads
 from jaxlens._kernels._pool import same_pads as same_pads

@@ -60,8 +60,9 @@ def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: 
 @functools.partial(plain_gradient, static_argnames=("window", "stride", "pads", "dilation"))
 def _fast_max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair) -> jax.Array:
     padded = _padded(x, pads, -jnp.inf)
-    if dilation != (1, 1):  # rare: the gradient is that of the maximum of the views
-        return functools.reduce(jnp.maximum, shifts(padded, window, stride, dilation))
+    if dilation != (1, 1):  # rare: the gradient is that of the view which is taken
+        larger = lambda best, view: jnp.where((view > best) | (view != view), view, best)  # noqa: E731
+        return functools.reduce(larger, shifts(padded, window, stride, dilation))
     return _max_pool(padded, window, stride, padded.shape[1:3])
 
 
@@ -103,6 +104,34 @@ def _max_pool_gradient(window: Pair, stride: Pair, size: Pair, place: jax.Array,
 
 
 _max_pool.defvjp(_max_and_place, _max_pool_gradient)
+
+
+def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
+    """Maxima over PyTorch's adaptive bins of each axis of space, `floor(i n / m) .. ceil((i + 1) n / m)`.
+
+    The last axis goes first, so that the first of equal maxima, in PyTorch's order, takes the gradient.
+    """
+    for axis, m in reversed([*enumerate(size, 1)]):
+        n = x.shape[axis]
+        low, high = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+        if n % m == 0:
+            bins = x.reshape(*x.shape[:axis], m, n // m, *x.shape[axis + 1 :])
+        else:  # the shorter bins have their last pixel twice
+            places = np.minimum(low[:, None] + np.arange((high - low).max()), high[:, None] - 1)
+            bins = jnp.take(x, places, axis)
+        x = max_over(bins, axis + 1)
+    return x
+
+
+def max_over(x: jax.Array, axis: int) -> jax.Array:
+    """The maximum over an axis; the first of equal ones takes the gradient, as in PyTorch. That of `jnp.max` is shared."""
+    return jnp.max(x, axis) if operators_wanted() else _max_pool_over(x, axis=axis)
+
+
+@functools.partial(plain_gradient, static_argnames=("axis",))
+def _max_pool_over(x: jax.Array, *, axis: int) -> jax.Array:
+    first = lax.broadcasted_iota(jnp.int32, x.shape, axis) == jnp.argmax(x, axis, keepdims=True)
+    return jnp.where(first, x, 0).sum(axis)
 
 
 def avg_pool(

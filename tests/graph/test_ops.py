@@ -66,8 +66,8 @@ def _leaves(tree):
     return [] if tree is None else [tree]
 
 
-def compare(target, args, kwargs, smooth):
-    """One case, in all orders of storage: one program for values and gradients, as compiling is what takes time."""
+def compare(target, args, kwargs, smooth, orders=None):
+    """One case, in all orders of storage or in these: one program for values and gradients, as compiling is what takes time."""
     rng = np.random.default_rng(7)
     made = []
 
@@ -123,7 +123,7 @@ def compare(target, args, kwargs, smooth):
         return out, gradients
 
     arrays = [jnp.asarray(x.detach().numpy()) for x in floats]
-    results = jax.jit(lambda arrays: [both(arrays, order) for order in ORDERS])(arrays)
+    results = jax.jit(lambda arrays: [both(arrays, order) for order in orders or ORDERS])(arrays)
     gradients = ()
     if weights:
         floating = [x for x, moves in zip(want, moving, strict=True) if moves]

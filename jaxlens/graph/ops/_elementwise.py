@@ -21,12 +21,13 @@ def _unary(function: Callable[..., Any], *names: str) -> None:
     op(*names)(apply)
 
 
-for _name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil", "sign", "expm1", "log1p", "log2", "log10"):
+for _name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil", "expm1", "log1p", "log2", "log10"):
     _unary(getattr(jnp, _name), _name)
 for _name in ("atan", "asin", "acos", "sinh", "cosh", "square", "reciprocal", "isnan", "isinf", "isfinite", "logical_not"):
     _unary(getattr(jnp, {"atan": "arctan", "asin": "arcsin", "acos": "arccos"}.get(_name, _name)), _name)
 _unary(operator.neg, "neg", "negative")
 _unary(lambda x: absolute(x) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.abs(x), "abs", "absolute")
+_unary(lambda x: jnp.where(x != x, 0, jnp.sign(x)), "sign")  # of NaN 0, as in PyTorch
 _unary(jnp.trunc, "trunc", "fix")
 _unary(lambda x: x - jnp.trunc(x), "frac")
 _unary(jnp.invert, "bitwise_not", "invert")
@@ -43,7 +44,6 @@ _unary(jax.nn.selu, "selu")
 _unary(_kernels.hardswish, "hardswish")
 _unary(_kernels.hardsigmoid, "hardsigmoid")
 _unary(lambda x: x - jnp.tanh(x), "tanhshrink")
-_unary(lax.stop_gradient, "detach")
 
 
 def _binary(function: Callable[..., Any], *names: str) -> None:
@@ -51,7 +51,7 @@ def _binary(function: Callable[..., Any], *names: str) -> None:
 
 
 _binary(operator.mul, "mul", "multiply")
-_binary(operator.pow, "pow")
+_binary(lambda x, n: _power(x, n), "pow")
 _binary(operator.floordiv, "floordiv", "floor_divide")
 _binary(operator.mod, "mod", "remainder")
 _binary(operator.eq, "eq")
@@ -66,9 +66,24 @@ _binary(jnp.logical_and, "logical_and")
 _binary(jnp.logical_or, "logical_or")
 _binary(jnp.maximum, "maximum")
 _binary(jnp.minimum, "minimum")
-_binary(jnp.arctan2, "atan2")
+_binary(lambda y, x: _angle(y, x), "atan2")
 _binary(jnp.fmod, "fmod")
 _binary(jnp.logical_xor, "logical_xor")
+
+
+def _power(x: Any, n: Any) -> Any:
+    """A gradient of 0 where the power is 0, also at 0, as in PyTorch."""
+    if not isinstance(n, jax.Array):
+        return jnp.ones_like(x) if isinstance(x, jax.Array) and n == 0 else x**n
+    return x**n if not isinstance(x, jax.Array) else jnp.where(n == 0, lax.stop_gradient(x), x) ** n
+
+
+def _angle(y: Any, x: Any) -> jax.Array:
+    """The angle of a point, with a gradient of 0 at the origin, as in PyTorch."""
+    origin = (x == 0) & (y == 0)
+    return jnp.where(
+        origin, lax.stop_gradient(jnp.arctan2(y, x)), jnp.arctan2(jnp.where(origin, 0, y), jnp.where(origin, 1, x))
+    )
 
 
 @op("add")
@@ -117,14 +132,24 @@ def _lerp(input: Any, end: Any, weight: Any) -> Any:
 @op("clamp", "clip")
 def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     low, high = min, max
+    if not isinstance(input, Tensor) or not jnp.issubdtype(input.dtype, jnp.inexact):  # sizes, integers
+        input = input if low is None else elementwise(jnp.maximum, input, low)
+        return input if high is None else elementwise(jnp.minimum, input, high)
     # relu6 and relu by their own names, so that gradient rules see them
-    if (low, high) == (0, 6) and jnp.issubdtype(input.dtype, jnp.inexact):
-        return elementwise(jax.nn.relu6, input)
-    if low == 0 and high is None:
-        return elementwise(jax.nn.relu, input)
-    if low is not None:
-        input = elementwise(jnp.maximum, input, low)
-    return input if high is None else elementwise(jnp.minimum, input, high)
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor):
+        if low == 0 and high in (None, 6):
+            return elementwise(jax.nn.relu if high is None else jax.nn.relu6, input)
+        low, high = (-jnp.inf if low is None else low), (jnp.inf if high is None else high)
+        return elementwise(lambda x: lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype)), input)
+    if low is None or high is None:
+        return elementwise(jnp.minimum if low is None else jnp.maximum, input, high if low is None else low)
+    return elementwise(_clamped, input, low, high)
+
+
+def _clamped(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Between two tensors: at a bound PyTorch shares the gradient, unless both are one number."""
+    one = jnp.where(x < low, low, jnp.where(x > high, high, x))
+    return jnp.where(low == high, one, jnp.minimum(jnp.maximum(x, low), high))
 
 
 @op("hardtanh")
@@ -181,17 +206,17 @@ def _softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tens
 
 @op("threshold")
 def _threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    return elementwise(lambda x: jax.nn.relu(x) if threshold == value == 0 else jnp.where(x > threshold, x, value), input)
+    return elementwise(lambda x: jax.nn.relu(x) if threshold == value == 0 else jnp.where(x <= threshold, value, x), input)
 
 
 @op("hardshrink")
 def _hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    return elementwise(lambda x: jnp.where(jnp.abs(x) > lambd, x, 0), input)
+    return elementwise(lambda x: jnp.where(jnp.abs(x) <= lambd, 0, x), input)
 
 
 @op("softshrink")
 def _softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    return elementwise(lambda x: jnp.sign(x) * jnp.maximum(jnp.abs(x) - lambd, 0), input)
+    return elementwise(lambda x: jnp.where(jnp.abs(x) <= lambd, 0, x - lambd * jnp.sign(x)), input)
 
 
 @op("prelu")
@@ -230,6 +255,17 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
 @op("stochastic_depth")  # torchvision.ops
 def _stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
     return _dropout(input, p, training)
+
+
+@op("detach")
+def _detach(input: Any) -> Any:
+    """Of whatever an operator gives: what runs under `torch.no_grad` is detached."""
+    if isinstance(input, Tensor):
+        return input.with_data(lax.stop_gradient(input.data))
+    if not isinstance(input, tuple):
+        return input
+    parts = map(_detach, input)
+    return type(input)(*parts) if hasattr(input, "_fields") else tuple(parts)  # type: ignore[call-arg]
 
 
 @op("contiguous", "clone", "alias", "lift_fresh_copy")

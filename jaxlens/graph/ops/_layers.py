@@ -1,5 +1,6 @@
 """Convolutions, linear maps, normalisations and pools."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxlens import _kernels
+from jaxlens._numerics import absolute
 from jaxlens.graph._tensor import Tensor, last, maps, tensor
-from jaxlens.graph.ops._table import elementwise, op, pair, refuse
+from jaxlens.graph.ops._table import OPS, elementwise, op, pair, refuse
 
 
 @op("conv1d", "conv2d", "conv3d")
@@ -303,12 +305,24 @@ def _max_pool2d_with_indices(*args: Any, **kwargs: Any) -> tuple[Tensor]:
     return (_max_pool(2)(*args, **kwargs),)
 
 
-@op("lp_pool2d")
-def _lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    powers = input.with_data(input.data**norm_type)
-    y = _avg_pool(2)(powers, kernel_size, stride, 0, ceil_mode)
-    window = pair(kernel_size)
-    return elementwise(lambda x: (x * window[0] * window[1]) ** (1 / norm_type), y)
+def _lp_pool(axes: int) -> Any:
+    def pool(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+        if norm_type == math.inf:
+            return OPS[f"max_pool{axes}d"](elementwise(absolute, input), kernel_size, stride, 0, 1, ceil_mode)
+        mean = OPS[f"avg_pool{axes}d"](elementwise(lambda x: x**norm_type, input), kernel_size, stride, 0, ceil_mode)
+        count = math.prod(pair(kernel_size, axes))
+
+        def root(x: jax.Array) -> jax.Array:
+            """With a gradient of 0 at 0, as in PyTorch."""
+            return jnp.where(x == 0, 0, (jnp.where(x == 0, 1, x) * count) ** (1 / norm_type))
+
+        return elementwise(root, mean)
+
+    return pool
+
+
+for _axes in (1, 2, 3):
+    op(f"lp_pool{_axes}d")(_lp_pool(_axes))
 
 
 @op("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
@@ -324,23 +338,31 @@ def _adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return maps(_kernels.adaptive_avg_pool(x, (1, pair(output_size, 1)[0]))[:, 0])
 
 
-def _adaptive_pool(axes: int, function: Callable[..., jax.Array]) -> Any:
+def _adaptive_max_pool(axes: int) -> Any:
     def pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
         refuse(return_indices, "adaptive_max_pool with return_indices")
-        refuse(input.ndim != axes + 2, f"a pool over {axes} axes of one example without a batch axis")
-        x = input.channels_last
-        for axis, want in enumerate(pair_or_none(output_size, axes), 1):
-            n, m = x.shape[axis], x.shape[axis] if want is None else want
-            bins = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-            x = jnp.stack([function(lax.slice_in_dim(x, low, high, axis=axis), axis) for low, high in bins], axis)
-        return maps(x)
+        return maps(_kernels.adaptive_max_pool(input.channels_last, _adaptive_sizes(input, output_size, axes)))
 
     return pool
 
 
 for _axes in (1, 2, 3):
-    op(f"adaptive_max_pool{_axes}d")(_adaptive_pool(_axes, jnp.max))
-op("adaptive_avg_pool3d", "_adaptive_avg_pool3d")(_adaptive_pool(3, jnp.mean))
+    op(f"adaptive_max_pool{_axes}d")(_adaptive_max_pool(_axes))
+
+
+@op("adaptive_avg_pool3d", "_adaptive_avg_pool3d")
+def _adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    x = input.channels_last
+    for axis, m in enumerate(_adaptive_sizes(input, output_size, 3), 1):
+        n = x.shape[axis]
+        bins = [lax.slice_in_dim(x, i * n // m, -(-(i + 1) * n // m), axis=axis).mean(axis) for i in range(m)]
+        x = jnp.stack(bins, axis)
+    return maps(x)
+
+
+def _adaptive_sizes(input: Tensor, output_size: Any, axes: int) -> list[int]:
+    refuse(input.ndim != axes + 2, f"a pool over {axes} axes of one example without a batch axis")
+    return [n if want is None else want for n, want in zip(input.shape[2:], pair_or_none(output_size, axes), strict=True)]
 
 
 def pair_or_none(value: Any, axes: int = 2) -> tuple[Any, ...]:

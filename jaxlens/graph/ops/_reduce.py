@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens import _kernels
+from jaxlens._numerics import absolute
 from jaxlens.graph._tensor import Tensor, last, tensor
 from jaxlens.graph.ops._table import UnsupportedError, elementwise, float_dtype, op, refuse
 
@@ -44,9 +45,10 @@ def _extremum(whole: Callable[..., Any], arg: Callable[..., Any], pairwise: Call
         if dim is None or isinstance(dim, Tensor):
             return tensor(whole(input.data))
         axes = input.axes(dim)
-        places = arg(input.data, axis=axes[0], keepdims=True)
-        values = jnp.take_along_axis(input.data, places, axes[0])  # the gradient goes to the place, as in PyTorch
-        parts = (x if keepdim else x.squeeze(axes[0]) for x in (values, places))
+        sign = 1 if name == "max" else -1  # the gradient goes to the first of equal ones, as in PyTorch
+        floats = jnp.issubdtype(input.dtype, jnp.floating)
+        values = sign * _kernels.max_over(sign * input.data, axes[0]) if floats else whole(input.data, axes[0])
+        parts = jnp.expand_dims(values, axes[0]) if keepdim else values, arg(input.data, axis=axes[0], keepdims=keepdim)
         return Extremum(*(input.without(part, axes, keepdim) for part in parts))
 
     op(name)(reduce)
@@ -111,7 +113,7 @@ def _std_mean(*args: Any, **kwargs: Any) -> Any:
 def _norm(input: Tensor, p: Any = 2, dim: Axes = None, keepdim: bool = False, *, ord: Any = None, dtype: Any = None) -> Tensor:
     p = {"fro": 2, None: 2}.get(p, p) if ord is None else ord
     axes = input.axes(dim)
-    x = jnp.abs(input.data.astype(float_dtype(input.data)))
+    x = absolute(input.data.astype(float_dtype(input.data)))
     if p == jnp.inf:
         total = jnp.max(x, axis=axes, keepdims=keepdim)
     elif p == 1:
