@@ -26,6 +26,7 @@ def published() -> dict[str, Any]:
 def _entry(weights: Any) -> dict[str, Any]:
     transforms, (mean, std) = weights.transforms(), _IMAGENET
     entry: dict[str, Any] = {"file": weights.url.removeprefix("https://download.pytorch.org/models/")}
+    entry["mebibytes"] = weights.meta["_file_size"]
     if transforms.crop_size != [224]:
         entry["input_size"] = transforms.crop_size[0]
     if (list(transforms.mean), list(transforms.std)) != (mean, std):

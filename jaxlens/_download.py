@@ -3,28 +3,34 @@
 import contextlib
 import hashlib
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from jaxlens._checks import brief
 from jaxlens._files import temporary
 from jaxlens.errors import DownloadError
 
 _CHUNK = 1 << 20
+_SLOWEST = 1024  # bytes per second: less is a stalled connection
 
 
 @runtime_checkable
 class Remote(Protocol):
-    """A published file: its address and its digest, "sha256:", "md5:" or "gitblob:" and the first digits."""
+    """A published file: its address, its digest ("sha256:", "md5:" or "gitblob:" and the first digits), and how many bytes it
+    has at least and at most: digests of few digits are easily met by a file that may be of any size."""
 
     @property
     def url(self) -> str: ...
     @property
     def digest(self) -> str: ...
+    @property
+    def sizes(self) -> tuple[int, int]: ...
 
 
 @contextlib.contextmanager
@@ -38,10 +44,10 @@ def fetched(
         beside: the file goes into the folder of this one, and is removed at the end, whatever happens.
         advice: what the error message says can be done instead.
         progress: show a progress bar on standard error.
-        timeout: seconds without an answer before giving up.
+        timeout: seconds without an answer before giving up, or with less than 1024 bytes each.
 
     Raises:
-        DownloadError: if it cannot be had, is cut short, or is not the file it claims to be.
+        DownloadError: if it cannot be had, is cut short, or is not the file it claims to be; nothing beyond its size is read.
     """
 
     def failed(reason: str) -> DownloadError:
@@ -50,11 +56,13 @@ def fetched(
     with temporary(beside) as part:
         try:
             expected, received = _stream(source, part, progress, timeout)
+        except _Refused as error:
+            raise failed(str(error)) from error
         except urllib.error.HTTPError as error:
             error.close()  # it holds the connection
-            raise failed(f"the server answered {error.code} {error.reason}") from error
+            raise failed(f"the server answered {error.code} {brief(error.reason)}") from error
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise failed(f"no connection, or it broke ({error})") from error
+            raise failed(f"no connection, or it broke ({brief(error)})") from error
         if expected not in (None, received):
             raise failed(f"it was cut short: expected {expected} bytes, got {received}")
         digest = digest_of(part, source.digest.partition(":")[0])
@@ -63,16 +71,63 @@ def fetched(
         yield part, digest
 
 
+class _Refused(Exception):
+    """The server answers, but not with what was asked for."""
+
+
 def _stream(source: Remote, path: Path, progress: bool, timeout: float) -> tuple[int | None, int]:
     """Promised and received bytes."""
-    request = urllib.request.Request(source.url, headers={"User-Agent": "jaxlens"})
-    with urllib.request.urlopen(request, timeout=timeout) as response, path.open("wb") as file:
-        total = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+    with _opened(source, timeout) as response, path.open("wb") as file:
+        if (total := _promised(response.headers["Content-Length"])) is not None:
+            _check_size(source, total)
+        began, got = time.monotonic(), 0  # of the last few seconds
         with tqdm(total=total, unit="B", unit_scale=True, desc=source.url.rpartition("/")[2], disable=not progress) as bar:
-            while chunk := response.read(_CHUNK):
+            while chunk := _read(response):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if file.tell() > source.sizes[1]:
+                    _check_size(source, file.tell())
+                got += len(chunk)
+                if (seconds := time.monotonic() - began) > timeout:
+                    if got < _SLOWEST * seconds:
+                        raise TimeoutError(f"timed out: {got} bytes in {seconds:.0f} s")
+                    began, got = time.monotonic(), 0
+        if total is None:
+            _check_size(source, file.tell())
         return total, file.tell()
+
+
+def _opened(source: Remote, timeout: float) -> Any:
+    request = urllib.request.Request(source.url, headers={"User-Agent": "jaxlens"})
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except ValueError as error:  # an address to which it redirects is none
+        raise urllib.error.URLError(error) from error
+    if source.url.startswith("https:") and not response.url.startswith("https:"):
+        response.close()
+        raise _Refused(f"the server redirects to {brief(response.url)}, which anybody on the way could change")
+    return response
+
+
+def _read(response: Any) -> bytes:
+    """What has arrived, so that a connection that trickles is noticed."""
+    try:
+        return response.read1(_CHUNK)
+    except OSError as error:  # as opposed to those of the file that is written
+        raise urllib.error.URLError(error) from error
+
+
+def _promised(length: str | None) -> int | None:
+    if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 20):
+        raise _Refused(f"the server says that it has {brief(repr(length), 50)} bytes")
+    return None if length is None else int(length)
+
+
+def _check_size(source: Remote, size: int) -> None:
+    least, most = source.sizes
+    if not least <= size <= most:
+        legal = f"{least} to {most}" if least else f"at most {most}"
+        raise _Refused(f"the file is not the published one: expected {legal} bytes, got {size} or more")
 
 
 def digest_of(path: Path, kind: str) -> str:

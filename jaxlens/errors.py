@@ -46,4 +46,4 @@ class NonFiniteError(FloatingPointError):
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """Some tasks of a render became NaN or infinite; the others went on."""
+    """Some tasks of a render became NaN or infinite, and the others went on; or weights that were loaded are."""

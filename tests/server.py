@@ -13,12 +13,19 @@ from jaxlens.modelzoo import _registry
 
 @dataclasses.dataclass
 class Answer:
-    """What the server says for a path: `promised` bytes announced, `body` sent; then it hangs up, or `stall`s."""
+    """What the server says for a path: `promised` bytes announced, `body` sent; then it hangs up, or `stall`s.
+
+    `promised` may be any text, or "" for no announcement; the body is sent `times` over, with `pause` seconds between.
+    """
 
     body: bytes = b""
     status: int = 200
-    promised: int | None = None
+    promised: int | str | None = None
     stall: bool = False
+    reason: str | None = None
+    times: int = 1
+    pause: float = 0
+    location: str | None = None
 
 
 class Server:
@@ -38,12 +45,18 @@ def server():
         def do_GET(self):
             answer = served.answers.get(self.path, Answer(status=404))
             served.requests.append(self.path)
-            self.send_response(answer.status)
-            self.send_header("Content-Length", str(len(answer.body) if answer.promised is None else answer.promised))
+            self.send_response(answer.status, answer.reason)
+            if answer.promised != "":
+                self.send_header("Content-Length", str(len(answer.body) if answer.promised is None else answer.promised))
+            if answer.location is not None:
+                self.send_header("Location", answer.location)
             self.end_headers()
             with contextlib.suppress(ConnectionError):
-                self.wfile.write(answer.body)
-                self.wfile.flush()
+                for _ in range(answer.times):
+                    self.wfile.write(answer.body)
+                    self.wfile.flush()
+                    if answer.pause and served.done.wait(answer.pause):
+                        break
                 if answer.stall:
                     served.done.wait(60)
 

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -46,6 +47,67 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing(server, tmp_path, 
         fetch(source, tmp_path, timeout=0.5)
     assert source.url in str(caught.value)
     assert "Or use a letter." in str(caught.value)
+    assert_clean(tmp_path)
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1e3", "9" * 5000, " "])
+def test_a_size_that_is_no_number(server, tmp_path, length):
+    source = server.put("net.pth", BODY, promised=length)
+    with pytest.raises(DownloadError, match=r"the server says that it has '|the file is not the published one"):
+        fetch(source, tmp_path)
+    assert_clean(tmp_path)
+
+
+def test_more_than_the_published_size_is_not_read(server, tmp_path):
+    source = server.put("net.pth", bytes(1 << 20), promised="", times=1 << 20)  # 1 TiB, unannounced
+    for known, most in ((None, 1 << 28), (3.5, round(3.501 * 2**20))):
+        with pytest.raises(DownloadError, match=rf"expected .*{most} bytes, got \d+ or more"):
+            fetch(dataclasses.replace(source, mebibytes=known), tmp_path)
+    server.put("net.pth", b"", promised=1 << 50)
+    with pytest.raises(DownloadError, match=f"expected at most {1 << 28} bytes, got {1 << 50}"):
+        fetch(source, tmp_path)
+    assert_clean(tmp_path)
+
+
+def test_a_file_of_another_size_is_refused_before_its_digest(server, tmp_path):
+    source = server.put("net.pth", BODY)
+    right = round(len(BODY) / 2**20, 3)
+    assert fetch(dataclasses.replace(source, mebibytes=right), tmp_path)[0] == BODY
+    for announced in (None, ""):
+        server.put("net.pth", BODY, promised=announced)
+        with pytest.raises(DownloadError, match=f"not the published one: expected 1.* bytes, got {len(BODY)}"):
+            fetch(dataclasses.replace(source, mebibytes=right + 0.01), tmp_path)
+    assert_clean(tmp_path)
+
+
+def test_a_connection_that_trickles_ends(server, tmp_path):
+    source = server.put("net.pth", b"x", promised=10**6, times=10**6, pause=0.02)
+    with pytest.raises(DownloadError, match=r"timed out: \d+ bytes in"):
+        fetch(source, tmp_path, timeout=0.5)
+    assert_clean(tmp_path)
+
+
+def test_what_a_server_says_is_cleaned(server, tmp_path):
+    source = server.put("net.pth", status=404, reason="gone\x1b]0;owned\x07 away")
+    with pytest.raises(DownloadError, match=r"answered 404 gone \]0;owned  away\. Try again") as caught:
+        fetch(source, tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("location", ["ftp://localhost/net.pth", "file:///etc/passwd", "http://[::1", "gopher:"])
+def test_a_redirect_to_another_protocol(server, tmp_path, location):
+    source = server.put("net.pth", status=302, location=location)
+    with pytest.raises(DownloadError, match=r"Could not download .*net.pth"):
+        fetch(source, tmp_path, timeout=1)
+    assert_clean(tmp_path)
+
+
+def test_https_that_redirects_to_http_is_refused(server, tmp_path, monkeypatch):
+    plain, opened = server.put("net.pth", BODY), urllib.request.urlopen
+    source = dataclasses.replace(plain, url="https://example.invalid/net.pth")
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **options: opened(plain.url, **options))
+    with pytest.raises(DownloadError, match="redirects to http://127.0.0.1:.*, which anybody on the way could"):
+        fetch(source, tmp_path)
     assert_clean(tmp_path)
 
 

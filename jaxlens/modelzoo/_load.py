@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Mapping
 from importlib import resources
@@ -13,7 +14,7 @@ from typing import Any
 from flax import nnx
 
 from jaxlens import _download
-from jaxlens._checks import check_int
+from jaxlens._checks import brief, check_int, check_path
 from jaxlens._files import cache_dir
 from jaxlens._package import DISTRIBUTION, install_hint
 from jaxlens.errors import WeightsError
@@ -21,12 +22,12 @@ from jaxlens.model import Model
 from jaxlens.modelzoo import _imported, _params
 from jaxlens.modelzoo._registry import Network, Weights, find, names
 
+_CACHE_ADVICE = "Set JAXLENS_CACHE to another folder."
+_MOST = 1 << 20  # classes, or pixels of a side: larger networks do not fit into memory
 _WITHOUT_TORCH = (".safetensors", ".npz", ".h5", ".hdf5")
 
 
-def load(
-    name: str | Path, weights: str | Path | None = "DEFAULT", *, seed: int = 0, progress: bool = True, **options: Any
-) -> Model:
+def load(name: Any, weights: Any = "DEFAULT", *, seed: Any = 0, progress: bool = True, **options: Any) -> Model:
     """A network of the zoo, with its weights, as a `Model`.
 
     "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
@@ -51,18 +52,21 @@ def load(
 
     Raises:
         LookupError: for an unknown name or set of weights, with the nearest and all the legal ones.
-        TypeError: for an option that the network does not have.
+        TypeError: for a name or weights that are neither a text nor a path, or an option that the network does not have.
         WeightsError: if a file cannot be had, is damaged, is not the published one, or (`ConversionError`) does not
             fit the network; the message lists every missing, unexpected and misshapen tensor.
+        OSError: of the fitting kind, if a file may not be read, or the cache may not be read or written.
         ImportError: if torch is needed and absent.
+
+    Warns: `NonFiniteWarning`, with their names, of weights that are NaN or infinite.
 
     Example:
         >>> model = modelzoo.load("squeezenet1_1", weights=None)
         >>> model(jnp.zeros((1, 224, 224, 3))).shape
         (1, 1000)
     """
-    if isinstance(name, Path) or name.endswith(".safetensors"):
-        return _saved(Path(name).expanduser(), weights, options)
+    if isinstance(name, os.PathLike) or (isinstance(name, str) and name.endswith(".safetensors")):
+        return _saved(check_path(name, "name"), weights, options)
     network = find(name)
     source = network.find(weights)
     # a file downloaded by hand keeps the value range of the weights it holds
@@ -129,7 +133,7 @@ class Info:
     show: tuple[str, ...] = ()
 
 
-def info(name: str) -> Info:
+def info(name: Any) -> Info:
     """Size, weights, source and licence of a network, and which of its weights are in the cache."""
     network = find(name)
     cached = tuple(w.name for w in network.weights if w.bundled or _entries(name, w))
@@ -137,21 +141,28 @@ def info(name: str) -> Info:
     return Info(name, network.parameters, network.outputs, size, weights, cached, network.source, network.show)
 
 
-def architecture(name: str, **options: Any) -> nnx.Module:
+def architecture(name: Any, **options: Any) -> nnx.Module:
     """A network of the zoo as an abstract NNX module: shapes where its weights will be. Options as in `load`."""
-    return _build(find(name), options)
+    network = find(name)
+    return network.build(**_checked(network, options))
 
 
-def _build(network: Network, options: Mapping[str, Any]) -> nnx.Module:
-    legal = network.options
-    if unknown := sorted(options.keys() - legal):
-        raise TypeError(f"{network.name} has no option {', '.join(unknown)}. It takes: {', '.join(sorted(legal)) or 'none'}.")
-    return network.build(**options)
+def _checked(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network, each of the kind of its default."""
+    known, checked = network.options, dict(options)
+    if unknown := sorted(options.keys() - known):
+        raise TypeError(f"{network.name} has no option {', '.join(unknown)}. It takes: {', '.join(sorted(known)) or 'none'}.")
+    for name, value in options.items():
+        if isinstance(known[name], bool) and not isinstance(value, bool):
+            raise TypeError(f"{name}={brief(repr(value), 60)} must be True or False.")
+        if isinstance(known[name], int) and not isinstance(known[name], bool):
+            checked[name] = check_int(value, name, low=1, high=_MOST)
+    return checked
 
 
 def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> Model:
     """The Model with shapes for weights, and all that a Model knows besides."""
-    options = dict(options)
+    options = _checked(network, options)
     if "image_size" in network.options:
         options.setdefault("image_size", about.input_size[0])
     size = (options["image_size"],) * 2 if "image_size" in options else about.input_size
@@ -163,7 +174,7 @@ def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> M
 @functools.cache
 def _body(network: Network, options: tuple[tuple[str, Any], ...]) -> Model:
     """Made once, so that two loads of a network share their compiled programs."""
-    return Model.from_nnx(_build(network, dict(options)), name=network.name)
+    return Model.from_nnx(network.build(**dict(options)), name=network.name)
 
 
 def _entry(network: str, source: Weights, template: Model) -> Path:
@@ -186,12 +197,8 @@ def _published(network: Network, source: Weights, template: Model, progress: boo
     if source.bundled is not None:
         return _from_file(template, source.bundled)
     entry = _entry(network.name, source, template)
-    if entry.is_file():
-        try:
-            return _from_file(template, entry)
-        except WeightsError as error:
-            warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=3)
-            entry.unlink(missing_ok=True)
+    if (params := _cached(network, source, template, entry)) is not None:
+        return params
     _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
     advice = f"Or download it by other means and pass weights='path/to/{source.file}'; weights=None gives random weights."
     try:
@@ -199,8 +206,40 @@ def _published(network: Network, source: Weights, template: Model, progress: boo
             params = _from_file(template, file)
         _params.write(entry, params, {"model": network.name, "weights": source.name, "source": source.url, "digest": digest})
     except OSError as error:
-        raise OSError(f"The cache {entry.parent} cannot be written ({error}). Set JAXLENS_CACHE to another folder.") from error
+        raise OSError(f"The cache {entry.parent} cannot be written ({error}). {_CACHE_ADVICE}") from error
     return params
+
+
+def _cached(network: Network, source: Weights, template: Model, entry: Path) -> Any:
+    """The parameters of a cache entry, or None if there is none or it is damaged: then it is removed.
+
+    What may not be read is another user's and no damage: it stays.
+    """
+    try:
+        if not entry.is_file():
+            return None
+        arrays, metadata = _params.read(entry)
+        says = {key: metadata.get(key, "") for key in ("model", "weights", "digest")}
+        if (says["model"], says["weights"]) != (network.name, source.name) or not says["digest"].startswith(source.digest):
+            raise WeightsError(f"{entry} says that it holds something else: {brief(says)}.")
+        return _params.fill(template.params, arrays, template.name, str(entry))
+    except WeightsError as error:
+        warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=4)
+        _remove(entry)
+    except FileNotFoundError:  # another process removed it just now
+        pass
+    except OSError as error:
+        raise type(error)(f"The cache entry {entry} cannot be read ({brief(error)}). {_CACHE_ADVICE}") from error
+    return None
+
+
+def _remove(entry: Path) -> None:
+    try:
+        entry.unlink(missing_ok=True)
+    except OSError as error:
+        raise type(error)(
+            f"The cache entry {entry} is damaged and cannot be removed ({brief(error)}). {_CACHE_ADVICE}"
+        ) from error
 
 
 def _from_file(template: Model, path: Path) -> Any:
@@ -208,7 +247,13 @@ def _from_file(template: Model, path: Path) -> Any:
     if path.suffix == ".safetensors":
         arrays, metadata = _params.read(path)
         if _params.is_ours(metadata):
-            return _params.fill(template.params, arrays, template.name, f"{path} ({metadata.get('model', 'unknown')})")
+            holds = metadata.get("model", "unknown")
+            params = _params.fill(template.params, arrays, template.name, f"{path} ({holds})")
+            if holds in names() and holds != template.name:
+                raise WeightsError(
+                    f"{path} holds the weights of {holds}, not of {template.name}: modelzoo.load({str(path)!r})."
+                )
+            return params
     elif path.is_file() and path.suffix not in _WITHOUT_TORCH:
         _require_torch(f"{path} is a PyTorch file")
     import converters  # the only place: what is converted once needs neither converters nor torch

@@ -1,6 +1,7 @@
 """Parameters by name: into and out of files, drawn at random, checked one by one."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from jaxlens._checks import brief
+from jaxlens._checks import as_key, brief
 from jaxlens._files import atomic
 from jaxlens._package import VERSION
-from jaxlens.errors import ConversionError, WeightsError
+from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError
 
 # Of random parameters that are not kernels, by the last part of their names: 1 where they scale, else 0.
 _START = {"scale": 1.0, "var": 1.0, "layer_scale": 1.0, "logit_scale": 2.3}
@@ -75,7 +76,23 @@ def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> A
             raise ConversionError(f"{source} does not fit {network}: {name} is {arrays[name].dtype}, floats are needed.")
     # converted by NumPy and put on the device in one go: JAX would compile a conversion for each shape
     filled = [np.asarray(arrays[name]).astype(leaf.dtype, copy=False) for name, leaf in leaves]
+    warn_of_non_finite({name: array for (name, _), array in zip(leaves, filled, strict=True)}, source)
     return jax.tree.unflatten(jax.tree.structure(params), jax.device_put(filled))
+
+
+def warn_of_non_finite(arrays: Mapping[str, np.ndarray], source: str, *, infinite: bool = True) -> None:
+    """A `NonFiniteWarning` with the names of the tensors that hold NaN, as after a training that failed.
+
+    Args:
+        arrays: by name.
+        source: where they are from.
+        infinite: name those with infinite numbers too, which some networks have on purpose.
+    """
+    fine = np.isfinite if infinite else lambda array: ~np.isnan(array)
+    bad = [name for name, array in arrays.items() if jnp.issubdtype(array.dtype, jnp.floating) and not fine(array).all()]
+    if bad:
+        message = f"{source} has weights that are NaN or infinite, and so is what depends on them:{_listed(bad, _LISTED)}"
+        warnings.warn(message, NonFiniteWarning, stacklevel=2)
 
 
 def random(params: Any, seed: int) -> dict[str, np.ndarray]:
@@ -85,7 +102,7 @@ def random(params: Any, seed: int) -> dict[str, np.ndarray]:
     compile a sampler for each.
     """
     block = jax.jit(lambda key: jax.random.normal(key, (1 << 20,)))
-    key, drawn, count = jax.random.key(seed), np.empty(0, np.float32), 0
+    key, drawn, count = as_key(seed, "seed"), np.empty(0, np.float32), 0
     arrays = {}
     for name, leaf in named(params):
         kind = name.rpartition(".")[2]
@@ -110,7 +127,10 @@ def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
     metadata = {**FORMAT, **metadata, "jaxlens": VERSION}
     metadata["checksum"] = _checksum(arrays, metadata)
     with atomic(path) as part:
-        safetensors.numpy.save_file(arrays, part, metadata)
+        try:
+            safetensors.numpy.save_file(arrays, part, metadata)
+        except safetensors.SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {brief(error)}.") from error
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -121,6 +141,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}.")
+    try:  # the parser calls this damage
+        path.open("rb").close()
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read: {error.strerror}.") from error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
-from jaxlens._checks import suggest
+from jaxlens._checks import brief, check_path, suggest
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess
 from jaxlens.modelzoo import (
     alexnet,
@@ -60,6 +61,7 @@ class Weights:
 
     `url` is its address, or the name of the package's file. `digest` is "sha256:" and the first digits of the file's
     SHA-256 (torchvision puts them in the file name), or "gitblob:" and the git blob id of a file in a git repository.
+    `mebibytes` is its size as torchvision publishes it, to three places.
     """
 
     name: str
@@ -69,6 +71,14 @@ class Weights:
     labels: str | None = "imagenet"
     input_size: tuple[int, int] = (224, 224)
     license: str | None = None  # where it is another than the network's
+    mebibytes: float | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many bytes the file has at least and at most."""
+        if self.mebibytes is None:
+            return 0, 1 << 28
+        return round((self.mebibytes - 0.001) * 2**20), round((self.mebibytes + 0.001) * 2**20)
 
     @property
     def file(self) -> str:
@@ -93,21 +103,21 @@ class Network:
     show: tuple[str, ...] = ()  # neurons worth seeing first
 
     @property
-    def options(self) -> frozenset[str]:
-        """What `build` may be told."""
+    def options(self) -> dict[str, Any]:
+        """What `build` may be told, with its defaults."""
         build, bound = (self.build.func, self.build.keywords) if isinstance(self.build, functools.partial) else (self.build, {})
         # a module class itself shows the signature of Flax's metaclass
         parameters = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters.values()
-        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in bound)
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in bound}
 
-    def find(self, weights: str | Path | None) -> Weights | Path | None:
+    def find(self, weights: Any) -> Weights | Path | None:
         """What `modelzoo.load` takes: a published file, a path, or None."""
         if weights is None:
             return None
-        if isinstance(weights, Path):
-            return weights.expanduser()
-        if not isinstance(weights, str):
-            raise TypeError(f"weights={weights!r} must be a name ({_listed(self.weights)}), a path, or None.")
+        if isinstance(weights, os.PathLike):
+            return check_path(weights, "weights")
+        if not isinstance(weights, str) or not weights or "\0" in weights:
+            raise TypeError(f"weights={brief(repr(weights), 60)} must be a name ({_listed(self.weights)}), a path, or None.")
         if weights == "DEFAULT":
             return self.weights[0]
         for known in self.weights:
@@ -146,6 +156,7 @@ def _published(name: str, entry: Mapping[str, Any]) -> Weights:
         labels=entry.get("labels", "imagenet"),
         input_size=(size, size),
         license=entry.get("license"),
+        mebibytes=entry.get("mebibytes"),
     )
 
 
@@ -185,10 +196,12 @@ def networks() -> Mapping[str, Network]:
     return {network.name: network for network in (_LENSNET, _INCEPTIONV1, *_torchvision().values())}
 
 
-def find(name: str) -> Network:
+def find(name: Any) -> Network:
     """The network of that name, or an error that lists them."""
+    if not isinstance(name, str):
+        raise TypeError(f"name={brief(repr(name), 60)} must be one of `modelzoo.names()`, such as 'resnet50', or a path.")
     if name not in networks():
-        closest, how = suggest(str(name), networks()), f"`modelzoo.names()` (or `jaxlens models`) lists all {len(networks())}"
+        closest, how = suggest(name, networks()), f"`modelzoo.names()` (or `jaxlens models`) lists all {len(networks())}"
         raise LookupError(f"name={name!r} is not in the model zoo. Closest: {closest}. {how}.")
     return networks()[name]
 
@@ -198,7 +211,7 @@ def names() -> tuple[str, ...]:
     return tuple(networks())
 
 
-def weights(name: str) -> tuple[str, ...]:
+def weights(name: Any) -> tuple[str, ...]:
     """The names of the published weights of a network, the default first."""
     return tuple(known.name for known in find(name).weights)
 
