@@ -6,17 +6,19 @@ import click
 import jax
 
 from jaxlens import modelzoo
+from jaxlens.cli._options import Out, check_writable, refuse_inputs
+from jaxlens.cli._output import Command, say
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--weights",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A PyTorch state dict (.pth, .pt, .safetensors, .npz, .h5).",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write (.safetensors).")
+@click.option("--out", required=True, type=Out(), help="The file to write (.safetensors).")
 def main(name: str, weights: Path, out: Path) -> None:
     """Converts a PyTorch state dict to the weights of NAME (see `jaxlens models`) for use without torch.
 
@@ -25,13 +27,14 @@ def main(name: str, weights: Path, out: Path) -> None:
 
     Example: python -m converters squeezenet1_1 --weights squeezenet1_1.pth --out squeezenet1_1.safetensors
     """
-    try:
-        model = modelzoo.load(name, weights)
-        modelzoo.save(model, out, source=weights.name)
-    except (ValueError, LookupError, OSError, ImportError) as error:
-        raise click.ClickException(str(error)) from error
+    if out.suffix != ".safetensors":
+        raise click.UsageError(f"--out {str(out)!r} must end in .safetensors.")
+    check_writable(out.parent)
+    refuse_inputs(out, [weights])
+    model = modelzoo.load(name, weights)
+    modelzoo.save(model, out, source=weights.name)
     leaves = jax.tree.leaves(model.params)
-    click.echo(f"{out}: {name}, {len(leaves)} tensors, {sum(leaf.size for leaf in leaves):,} numbers")
+    say(f"{out}: {name}, {len(leaves)} tensors, {sum(leaf.size for leaf in leaves):,} numbers")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`jaxlens attribute`: which pixels mattered, by several methods side by side."""
 
 import inspect
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,26 @@ import jax
 import numpy as np
 
 import jaxlens
-from jaxlens import modelzoo
-from jaxlens._checks import check_int, suggest
+from jaxlens._checks import brief, check_int, suggest
 from jaxlens.attribution import metrics
 from jaxlens.attribution._maps import sum_channels
 from jaxlens.attribution._registry import METHODS
 from jaxlens.attribution._targets import OUTPUT, as_target
-from jaxlens.cli._recipes import PICTURE
-from jaxlens.cli._render import check_writable, label_of
-from jaxlens.data import load_image
+from jaxlens.cli._options import (
+    COUNT,
+    PICTURE,
+    SIDE,
+    check_writable,
+    open_network,
+    out_option,
+    refuse_inputs,
+    seed_option,
+    warn_random,
+    weights_option,
+)
+from jaxlens.cli._output import Command, say, seconds
+from jaxlens.cli._pictures import crop, save_picture
+from jaxlens.cli._render import label_of
 from jaxlens.data._image import picture_format
 from jaxlens.plot import attributions
 from jaxlens.plot._panel import VIEWS
@@ -30,7 +40,7 @@ STEPS = 25  # of deletion and insertion: what vanishes at the first of them has 
 CENTRED = ("rise",)  # its values are scores, and only their differences count
 
 
-@click.command(epilog=f"Methods: {', '.join(METHODS)}.")
+@click.command(cls=Command, epilog=f"Methods: {', '.join(METHODS)}.")
 @click.argument("model")
 @click.argument("images", type=PICTURE, nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
@@ -44,17 +54,13 @@ CENTRED = ("rise",)  # its values are scores, and only their differences count
     "--target", metavar="CLASS", help="A class number, a label, or LAYER:CHANNEL.  [default: each image's own top class]"
 )
 @click.option("--layer", help="Attribute to what this layer outputs, where a method can.  [default: as each method chooses]")
-@click.option(
-    "--weights", default="DEFAULT", show_default=True, metavar="W", help="As in `jaxlens render`: a name, a file, or none."
-)
-@click.option(
-    "--size", type=click.IntRange(min=1), help="Side of the images in pixels.  [default: what the network was made for]"
-)
+@weights_option
+@click.option("--size", type=SIDE, help="Side of the images in pixels.  [default: what the network was made for]")
 @click.option("--view", type=click.Choice(VIEWS[:-1]), default="blended", show_default=True, help="How the maps are drawn.")
 @click.option("--metrics/--no-metrics", "measured", default=True, help="Whether to measure the maps.  [default: --metrics]")
-@click.option("--chunk", type=click.IntRange(min=1), help="Network evaluations at a time; less takes less memory.")
-@click.option("--seed", default=0, show_default=True, help="The same seed gives the same maps.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("--chunk", type=COUNT, help="Network evaluations at a time; less takes less memory.")
+@seed_option
+@out_option
 def attribute(
     model: str,
     images: tuple[Path, ...],
@@ -71,7 +77,7 @@ def attribute(
 ) -> None:
     """Shows which pixels of each IMAGE speak for a class of MODEL, by several methods side by side.
 
-    Red speaks for the class, blue against it. Images are cropped to their centre square. NAME@LAYER attributes to what a layer
+    Red speaks for the class, blue against it. Images are cropped to their middle. NAME@LAYER attributes to what a layer
     outputs, so that a method can be had at several.
 
     Prints the class of each image with its probability, and for each method, also below its panel: deletion, the mean
@@ -87,13 +93,14 @@ def attribute(
     picture_format(out)
     check_writable(out.parent)
     wanted = [_method(text, layer) for text in methods or DEFAULT_METHODS]
-    network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
-    if weights.lower() == "none":
-        click.echo("Random weights: the maps are those of an untrained network. Pass --weights for a trained one.", err=True)
+    refuse_inputs(out, [*images, model, weights])
+    network = open_network(model, weights)
+    if warning := warn_random(weights):
+        say(warning, err=True)
     wanted = dict.fromkeys((name, None if where is None else network.resolve(where)) for name, where in wanted)
-    pictures = np.stack([load_image(path, size or network.input_size[0]) for path in images])
+    pictures = np.stack([crop(path, (size, size) if size else network.input_size) for path in images])
     targets, names = _targets(network, pictures, target)
-    started, maps, notes = time.perf_counter(), {}, {}
+    maps, notes = {}, {}
     for name, where in wanted:
         options = {"layer": where, "key": seed, "chunk": chunk}
         options = {key: value for key, value in options.items() if _has(name, key)}
@@ -104,12 +111,12 @@ def attribute(
         maps[column] = found
         notes[column] = _measure(network, pictures, found, targets, chunk) if measured else [""] * len(images)
         for path, class_name, note in zip(images, names, notes[column], strict=True):
-            click.echo("\t".join([path.name, class_name, column, *note.splitlines()]))
+            say("\t".join([brief(path.name), brief(class_name), brief(column), *note.splitlines()]))
     rows = [f"{path.stem}: {class_name}" for path, class_name in zip(images, names, strict=True)]
     sign = "all" if view in ("heat_map", "blended") else "positive"
     title = f"{model}, {pictures.shape[1]} x {pictures.shape[2]} px"
-    attributions(maps, pictures, rows, view=view, sign=sign, notes=notes, title=title).save(out)
-    click.echo(f"{len(images)} images, {len(maps)} methods in {time.perf_counter() - started:.1f} s -> {out}")
+    save_picture(out, attributions(maps, pictures, rows, view=view, sign=sign, notes=notes, title=title), True)
+    say(f"{len(images)} images, {len(maps)} methods in {seconds():.1f} s -> {out}")
 
 
 def _method(text: str, layer: str | None) -> tuple[str, str | None]:

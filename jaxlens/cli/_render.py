@@ -1,7 +1,5 @@
 """`jaxlens render`: a PNG per neuron and a labelled contact sheet."""
 
-import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +8,44 @@ import jax
 import numpy as np
 
 from jaxlens import microscope, modelzoo
-from jaxlens._files import atomic
-from jaxlens.data import save_image
+from jaxlens._checks import brief
+from jaxlens.cli._options import (
+    COUNT,
+    SIDE,
+    STEPS,
+    Number,
+    Out,
+    check_writable,
+    open_network,
+    own_size,
+    seed_option,
+    warn_random,
+    weights_option,
+)
+from jaxlens.cli._output import Command, interrupted, say, seconds
+from jaxlens.cli._pictures import Sheet, finished_tile, read_sheet, write_sheet
+from jaxlens.microscope import Tile
+from jaxlens.microscope import _manifest as manifest
+from jaxlens.microscope._settings import settings_of
+from jaxlens.microscope._tile import picture, tile_path, write_tile
 from jaxlens.optvis.render import RenderResult
 from jaxlens.optvis.render import render as render_objectives
-from jaxlens.plot import contact_sheet
 
 DEFAULT_MODEL = "lensnet"
 LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
+SIZE = 128
+SHEET = "contact-sheet.png"
+
+# Layers after which an output still is the same class: they work on each channel alone.
+_PER_CHANNEL = frozenset(
+    ("ReLU", "AvgPool", "AdaptiveAvgPool", "MaxPool", "Dropout", "Flatten", "Softmax", "Identity", "Sequential", "Output")
+)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", default=DEFAULT_MODEL)
 @click.argument("neurons", nargs=-1, metavar="[LAYER:CHANNELS]...")
-@click.option(
-    "--weights",
-    default="DEFAULT",
-    show_default=True,
-    metavar="W",
-    help="DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights.",
-)
+@weights_option
 @click.option(
     "--layers",
     multiple=True,
@@ -37,22 +53,27 @@ LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
     help="Render whole layers, as a job that can be interrupted and resumed. Patterns such as 'mixed4*' work.",
 )
 @click.option("--all-channels", is_flag=True, help="Every channel of --layers, or without these of the whole network.")
-@click.option("--size", default=128, show_default=True, help="Side of the images in pixels.")
-@click.option("--steps", default=512, show_default=True, help="Optimization steps.")
+@click.option("--size", type=SIDE, help=f"Side of the images in pixels.  [default: {SIZE}, or an imported network's own size]")
+@click.option("--steps", type=STEPS, default=512, show_default=True, help="Optimization steps.")
 @click.option(
-    "--batch", type=int, help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]"
+    "--batch", type=COUNT, help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]"
 )
-@click.option("--memory-limit", type=float, metavar="GB", help="Render fewer neurons together to stay under this.")
+@click.option(
+    "--memory-limit",
+    type=Number(min=0, min_open=True, max=1e6),
+    metavar="GB",
+    help="Render fewer neurons together to stay under this.",
+)
 @click.option("--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']")
 @click.option(
     "--distributed", is_flag=True, help="One of several processes, each with its slice: calls jax.distributed.initialize()."
 )
-@click.option("--seed", default=0, show_default=True, help="The same seed gives the same pictures.")
+@seed_option
 @click.option(
     "--out",
     default="jaxlens-out",
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Out(folder=True),
     help="Folder for the pictures; made if it is not there.",
 )
 def render(
@@ -61,7 +82,7 @@ def render(
     weights: str,
     layers: tuple[str, ...],
     all_channels: bool,
-    size: int,
+    size: int | None,
     steps: int,
     batch: int | None,
     memory_limit: float | None,
@@ -74,10 +95,13 @@ def render(
 
     LAYER:CHANNELS names the neurons: features.9:3 is one, features.9:0-15 sixteen (both ends included), features.9:3,7,12
     three, features.9:all the whole layer, logits:tabby a class. Several may be given. Without any, four
-    neurons of each of four layers from early to late are shown; without MODEL, lensnet's, which comes with jaxlens.
+    neurons of each of four layers from early to late are shown; without MODEL, lensnet's, which comes with jaxlens. MODEL may
+    be a .safetensors file that `modelzoo.save` wrote.
 
     Writes OUT/LAYER-CHANNEL.png for each neuron, and all of them with their names in OUT/contact-sheet.png. Prints the score
-    of each: the mean activation over the last steps, as the network saw the images, moved about by random transforms.
+    of each: the mean activation over the last steps, as the network saw the images, moved about by random transforms. The
+    sheet also shows what OUT holds already of the same settings; pictures and sheets that are finished are not replaced
+    by unfinished ones, nor is a sheet by one that shows less.
 
     With --layers or --all-channels this is a job: OUT/LAYER/CHANNEL.png for each neuron, written when it is finished, and
     OUT/LAYER.png with all of a layer. The same command goes on after any interruption, and may run several
@@ -98,73 +122,124 @@ def render(
     if distributed:
         jax.distributed.initialize()  # finds the others on Slurm, Open MPI, Kubernetes and TPU pods
     check_writable(out)
-    network = modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
+    network = open_network(model, weights)
+    sides = (size, size) if size else own_size(network) or (SIZE, SIZE)
+    shown_size: Any = sides[0] if sides[0] == sides[1] else sides
     limits: dict[str, Any] = {
         "batch": batch,
-        "memory_limit": None if memory_limit is None else round(memory_limit * 1e9),
+        "memory_limit": None if memory_limit is None else max(1, round(memory_limit * 1e9)),
         "compute_dtype": compute_dtype,
     }
+    settings: dict[str, Any] = {"size": shown_size, "steps": steps, "seed": seed}
     if layers or all_channels:
         names = [name.strip() for text in layers for name in text.split(",")] or None
-        return job(network, names, None if all_channels else range(CHANNELS), out, size=size, steps=steps, seed=seed, **limits)
-    wanted: Any = list(neurons) or list(modelzoo.info(model).show) or default_neurons(network)
-    if weights.lower() == "none":
-        click.echo("Random weights: these are pictures of an untrained network. Pass --weights for a trained one.", err=True)
-    result = render_objectives(network, wanted, size=size, steps=steps, seed=seed, **limits)
-    labels = [label_of(name, network.labels) for name in result.names]
-    write(result, labels, out, title=f"{model}, {size} px, {steps} steps, seed {seed}")
+        job(network, names, None if all_channels else range(CHANNELS), out, **settings, **limits)
+        return
+    wanted: Any = list(neurons) or _known(network) or default_neurons(network)
+    if warning := warn_random(weights):
+        say(warning, err=True)
+    result = render_objectives(network, wanted, **settings, **limits)
+    labels = [label_of(name, network.labels, class_layers(network)) for name in result.names]
+    settings |= {"compute_dtype": compute_dtype}
+    title = f"{network.name}, {' x '.join(map(str, dict.fromkeys(sides)))} px, {steps} steps, seed {seed}"
+    sheet = write(network, result, labels, out, settings, title)
     for name, label, score in zip(result.names, labels, result.final_scores(), strict=True):
-        click.echo(f"{name}{f' {label}' if label else ''}\t{score:.3f}")
-    click.echo(f"{len(result.names)} neurons in {result.seconds:.1f} s -> {out / 'contact-sheet.png'}")
+        say(f"{brief(name)}{f' {brief(label)}' if label else ''}\t{score:.3f}")
+    say(f"{len(result.names)} neurons in {seconds():.1f} s -> {sheet}")
     if not result.finished:
-        raise click.ClickException("interrupted; the pictures show the neurons as they were.")
-
-
-def check_writable(folder: Path) -> None:
-    """Makes the folder and tries it, before anything long runs."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise click.ClickException(
-            f"--out {str(folder)!r} cannot be written to ({error.strerror}). Name another folder."
-        ) from error
+        raise interrupted("Neurons without a finished picture are shown as they were; finished pictures stay.")
 
 
 def job(network: Any, layers: list[str] | None, channels: range | None, out: Path, **settings: Any) -> None:
     """Whole layers, and a contact sheet of each that is finished."""
     done = microscope.render_layers(network, layers, out, channels=channels, **settings)
+    whole = manifest.read(out)
     for layer in done.layers:
-        tiles = done.tiles(layer)
-        if tiles and len(tiles) == len(done.layers[layer]):
-            images = np.stack([np.asarray(tile.image, np.float32)[None] / 255 for tile in tiles])
-            sheet = contact_sheet(images, [str(tile.channel) for tile in tiles], title=f"{network.name} {layer}")
-            with atomic(out / f"{microscope.folder_name(layer)}.png") as part:
-                sheet.save(part, format="PNG")
+        tiles = {tile.channel: tile for tile in done.tiles(layer)}
+        if whole is None or len(tiles) < len(done.layers[layer]):
+            continue
+        for channel in whole.layers.get(layer, []):  # of other calls too: a sheet never shows less than before
+            tile = finished_tile(tile_path(out, layer, channel)) if channel not in tiles else None
+            if tile is not None and tile.settings == whole.hash:
+                tiles[channel] = tile
+        shown = [tiles[channel] for channel in sorted(tiles)]
+        names = [label_of(f"{layer}:{tile.channel}", network.labels) or str(tile.channel) for tile in shown]
+        about = Sheet(whole.hash, tuple(f"{layer}:{tile.channel}" for tile in shown), True)
+        path = out / f"{microscope.folder_name(layer)}.png"
+        write_sheet(path, _pixels(shown), names, about, f"{network.name} {layer}")
     total = sum(map(len, done.layers.values()))
-    click.echo(f"{done.rendered} of {total} neurons rendered now, in {done.seconds:.1f} s -> {out}")
+    say(f"{done.rendered} of {total} neurons rendered now, in {seconds():.1f} s -> {out}")
     if not done.finished:
-        raise click.ClickException("interrupted; the same command goes on.")
+        raise interrupted("The same command goes on.")
+
+
+def _known(network: Any) -> list[str]:
+    """Neurons of a network of the zoo that are worth seeing first."""
+    known = network.name in modelzoo.names() and own_size(network) is None
+    return list(modelzoo.info(network.name).show) if known else []
 
 
 def default_neurons(network: Any) -> list[str]:
-    """The first channels of layers spread over the depth."""
+    """The first channels of layers spread over the depth, or of the logits where there are no such layers."""
     blocks = [name for name in microscope.blocks(network) if network.layers[name].channels >= CHANNELS]
+    if not blocks:
+        return [f"logits:0-{min(CHANNELS, network.layers['logits'].channels) - 1}"]
     chosen = sorted({round(place) for place in np.linspace(0.05, 0.95, LAYERS) * (len(blocks) - 1)})
     return [f"{blocks[i]}:0-{CHANNELS - 1}" for i in chosen]
 
 
-def label_of(name: str, labels: tuple[str, ...] | None) -> str:
-    """The label of an output, `letter-A` for `logits:65`; nothing for other neurons."""
-    layer, _, number = name.partition(":")
-    return labels[int(number)] if labels and layer == "logits" and number.isdigit() else ""
+def class_layers(network: Any) -> tuple[str, ...]:
+    """The layers whose channels are the classes: the logits, what computes them, and what lies between channel by channel."""
+    found: list[str] = []
+    for layer in reversed(list(network.layers.values())):
+        if layer.name == "input" or layer.channels != len(network.labels or ()):
+            break
+        found.append(layer.name)
+        if layer.kind not in _PER_CHANNEL:
+            break
+    return tuple(found)
 
 
-def write(result: RenderResult, labels: list[str], out: Path, title: str) -> None:
+def label_of(name: str, labels: tuple[str, ...] | None, layers: tuple[str, ...] = ("logits",)) -> str:
+    """The label of an output, `letter-A` for `logits:65`; nothing for neurons of layers that have no classes."""
+    layer, _, number = name.rpartition(":")
+    return labels[int(number)] if labels and layer in layers and number.isdigit() else ""
+
+
+def write(network: Any, result: RenderResult, labels: list[str], out: Path, settings: dict[str, Any], title: str) -> Path:
     """One PNG per neuron, and the contact sheet: outputs under their labels, which are worth the room, others under names."""
-    for name, images in zip(result.names, result.images, strict=True):
-        stem = re.sub(r"[^\w.-]+", "-", name)
-        save_image(out / f"{stem}.png", np.concatenate(list(images), axis=1))
-    shown = [label or name for name, label in zip(result.names, labels, strict=True)]
-    contact_sheet(result.images, shown, title=title).save(out / "contact-sheet.png")
+    known = manifest.hash_of(settings_of(network, **settings))
+    tiles: dict[str, Tile] = {}
+    for name, images, score, failed in zip(result.names, result.images, result.final_scores(), result.failed_at, strict=True):
+        path = picture_path(out, name)
+        layer, _, number = name.rpartition(":")
+        pixels = picture(images, network.channels)
+        tile = Tile(layer, int(number), float(score), settings["seed"], known, int(failed), result.finished, pixels)
+        if tile.finished or finished_tile(path) is None:
+            write_tile(path, tile)
+        tiles[name] = tile
+    names = {name: label or name for name, label in zip(result.names, labels, strict=True)}
+    before = read_sheet(out / SHEET)
+    if before is not None and before.settings == known and before.finished and result.finished:
+        classes = class_layers(network)
+        theirs = {name: finished_tile(picture_path(out, name)) for name in before.names}
+        if all(tile is not None and tile.settings == known for tile in theirs.values()):
+            names = {name: label_of(name, network.labels, classes) or name for name in theirs} | names
+            tiles = {name: tile for name, tile in theirs.items() if tile is not None} | tiles
+    shown = [tiles[name] for name in names]
+    return write_sheet(out / SHEET, _pixels(shown), list(names.values()), Sheet(known, tuple(names), result.finished), title)
+
+
+def picture_path(out: Path, name: str) -> Path:
+    """Where the picture of a neuron goes: `OUT/LAYER-CHANNEL.png`."""
+    layer, _, number = name.rpartition(":")
+    return out / f"{microscope.folder_name(layer)}-{number}.png"
+
+
+def _pixels(tiles: list[Tile]) -> np.ndarray:
+    return np.stack([_float(tile) for tile in tiles])
+
+
+def _float(tile: Tile) -> np.ndarray:
+    assert tile.image is not None
+    return (tile.image if tile.image.dtype == np.uint8 else np.rint(np.clip(tile.image, 0, 1) * 255)).astype(np.float32) / 255
