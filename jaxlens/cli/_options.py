@@ -14,11 +14,22 @@ from jaxlens._checks import SEEDS
 from jaxlens.graph import GraphForward
 
 PICTURE = click.Path(path_type=Path, exists=True, dir_okay=False)
-SIDE = click.IntRange(1, 1 << 14)
-STEPS = click.IntRange(1, 10**7)
-COUNT = click.IntRange(1, 1 << 20)
-SEED = click.IntRange(0, SEEDS - 1)
 WEIGHTS = "DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights."
+
+
+class Whole(click.IntRange):
+    """A whole number from `low` up to `high`, which nobody means to reach."""
+
+    def __init__(self, low: int, high: int):
+        super().__init__(min=low)
+        self.high = high
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Refuses what no machine could do."""
+        number = super().convert(value, param, ctx)
+        if number > self.high:
+            self.fail(f"{number} is more than {self.high}.", param, ctx)
+        return number
 
 
 class Number(click.FloatRange):
@@ -30,6 +41,9 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+SIDE, STEPS, COUNT, SEED = Whole(1, 1 << 14), Whole(1, 10**7), Whole(1, 1 << 20), Whole(0, SEEDS - 1)
 
 
 class Out(click.ParamType):

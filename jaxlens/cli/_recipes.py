@@ -16,6 +16,7 @@ from jaxlens.cli._options import (
     SIDE,
     STEPS,
     Number,
+    Whole,
     check_writable,
     open_network,
     out_option,
@@ -164,7 +165,7 @@ class Row:
 @click.argument("image", type=PICTURE)
 @layer_option(several=True)
 @click.option(
-    "--octaves", type=click.IntRange(1, 32), default=4, show_default=True, help="How many sizes, each 1.4 times the one before."
+    "--octaves", type=Whole(1, 32), default=4, show_default=True, help="How many sizes, each 1.4 times the one before."
 )
 @steps_option(10, "Steps of gradient ascent at each size.")
 @click.option(

@@ -1,5 +1,6 @@
 """`jaxlens render`: a PNG per neuron and a labelled contact sheet."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ SIZE = 128
 SHEET = "contact-sheet.png"
 
 # Layers after which an output still is the same class: they work on each channel alone.
-_PER_CHANNEL = frozenset(
-    ("ReLU", "AvgPool", "AdaptiveAvgPool", "MaxPool", "Dropout", "Flatten", "Softmax", "Identity", "Sequential", "Output")
+_PER_CHANNEL = re.compile(
+    "((ReLU|Dropout|(Adaptive)?(Avg|Max)Pool)([123]d)?|Flatten|(Log)?Softmax|Sigmoid|Identity|Sequential|Output)"
 )
 
 
@@ -195,7 +196,7 @@ def class_layers(network: Any) -> tuple[str, ...]:
         if layer.name == "input" or layer.channels != len(network.labels or ()):
             break
         found.append(layer.name)
-        if layer.kind not in _PER_CHANNEL:
+        if not _PER_CHANNEL.fullmatch(layer.kind):
             break
     return tuple(found)
 
