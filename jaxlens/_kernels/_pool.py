@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax import lax
 
 from jaxlens._kernels._conv import shifts
 from jaxlens.model._jaxpr import operators_wanted
+from jaxlens.model._window import Window, largest_and_place
 from jaxlens.model.rules import plain_gradient
 
 Pair = tuple[int, int]
@@ -48,7 +50,6 @@ def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: 
 
     The gradient of `lax.reduce_window` is a `select_and_scatter`, several times slower on a CPU: see
     `python -m benchmarks.kernels`. As in PyTorch, the first of equal maxima takes the gradient and NaN wins.
-    Reverse mode only, as with every `jax.custom_vjp`: `jax.jvp` refuses it, `jax.jvp` of `jax.grad` does not.
     Gradient rules that change pools see XLA's operator instead.
     """
     if not operators_wanted():
@@ -60,50 +61,41 @@ def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: 
 @functools.partial(plain_gradient, static_argnames=("window", "stride", "pads", "dilation"))
 def _fast_max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair) -> jax.Array:
     padded = _padded(x, pads, -jnp.inf)
-    if dilation != (1, 1):  # rare: the gradient is that of the view which is taken
-        larger = lambda best, view: jnp.where((view > best) | (view != view), view, best)  # noqa: E731
-        return functools.reduce(larger, shifts(padded, window, stride, dilation))
-    return _max_pool(padded, window, stride, padded.shape[1:3])
+    if dilation != (1, 1):  # rare
+        return Window.sliding(window, stride, dilation).largest(padded)
+    return _max_pool(padded, window, stride)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(x: jax.Array, window: Pair, stride: Pair, size: Pair) -> jax.Array:
-    return _max_and_place(x, window, stride, size)[0]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max_pool(x: jax.Array, window: Pair, stride: Pair) -> jax.Array:
+    return largest_and_place(shifts(x, window, stride))[0]
 
 
-def _max_and_place(x: jax.Array, window: Pair, stride: Pair, size: Pair) -> tuple[jax.Array, jax.Array]:
-    """The maxima, and which position of its window each came from."""
-    best, *rest = shifts(x, window, stride)
-    place = jnp.zeros(best.shape, jnp.int8 if len(rest) < 128 else jnp.int32)
-    for number, view in enumerate(rest, 1):
-        take = (view > best) | (view != view)
-        best, place = jnp.where(take, view, best), jnp.where(take, jnp.asarray(number, place.dtype), place)
-    return best, place
-
-
-def _max_pool_gradient(window: Pair, stride: Pair, size: Pair, place: jax.Array, g: jax.Array) -> tuple[jax.Array]:
-    """Pixel `stride * a + p` of the input sees output `a - d` at window position `stride * d + p`: for every phase p,
-    a sum over d. The phases are then interleaved. No scatter, and no dilated copies."""
-    outs, (high, wide) = g.shape[1:3], (-(-n // s) for n, s in zip(size, stride, strict=True))
+@_max_pool.defjvp
+def _max_pool_jvp(window: Pair, stride: Pair, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """Pixel `stride * a + p` of the input is seen by output `a - d` at window position `stride * d + p`: for every phase p of
+    the pixels and every d, a shifted copy of the phase. Written so that its transpose, the gradient, is a sum of slices whose
+    phases are interleaved: no scatter, and no dilated copies."""
+    (x,), (t,) = primals, tangents
+    best, place = largest_and_place(shifts(x, window, stride))
+    size, outs = x.shape[1:3], best.shape[1:3]
+    high, wide = (-(-n // s) for n, s in zip(size, stride, strict=True))
     ahead = [(k - 1) // s for k, s in zip(window, stride, strict=True)]
     room = ((0, 0), (ahead[0], high - outs[0]), (ahead[1], wide - outs[1]), (0, 0))
-    g, place = jnp.pad(g, room), jnp.pad(place, room, constant_values=-1)
+    place = jnp.pad(place, room, constant_values=-1)
+    t = jnp.pad(t, ((0, 0), (0, high * stride[0] - size[0]), (0, wide * stride[1] - size[1]), (0, 0)))
+    rows = lax.split(t.reshape(t.shape[0], high, stride[0], wide, stride[1], -1), (1,) * stride[0], 2)
+    phases = [[x.squeeze((2, 4)) for x in lax.split(row, (1,) * stride[1], 4)] for row in rows]
 
-    def seen(row: int, column: int) -> jax.Array:
-        down, right = ahead[0] - row // stride[0], ahead[1] - column // stride[1]
-        at = (slice(None), slice(down, down + high), slice(right, right + wide))
-        return jnp.where(place[at] == window[1] * row + column, g[at], 0)
+    def seen(i: int, j: int) -> jax.Array:
+        down, right = ahead[0] - i // stride[0], ahead[1] - j // stride[1]
+        here = place[:, down : down + high, right : right + wide] == window[1] * i + j
+        taken = jnp.where(here, phases[i % stride[0]][j % stride[1]], 0)
+        around = ((0, 0), (down, place.shape[1] - high - down), (right, place.shape[2] - wide - right), (0, 0))
+        return jnp.pad(taken, around)
 
-    def phase(p: int, q: int) -> jax.Array:
-        terms = [seen(i, j) for i in range(p, window[0], stride[0]) for j in range(q, window[1], stride[1])]
-        return functools.reduce(jnp.add, terms) if terms else jnp.zeros((g.shape[0], high, wide, g.shape[3]), g.dtype)
-
-    phases = jnp.stack([jnp.stack([phase(p, q) for q in range(stride[1])], 3) for p in range(stride[0])], 2)
-    whole = phases.reshape(g.shape[0], stride[0] * high, stride[1] * wide, g.shape[3])
-    return (whole[:, : size[0], : size[1]],)
-
-
-_max_pool.defvjp(_max_and_place, _max_pool_gradient)
+    total = functools.reduce(jnp.add, [seen(i, j) for i in range(window[0]) for j in range(window[1])])
+    return best, total[:, ahead[0] : ahead[0] + outs[0], ahead[1] : ahead[1] + outs[1]]
 
 
 def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
@@ -112,11 +104,15 @@ def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
     The last axis goes first, so that the first of equal maxima, in PyTorch's order, takes the gradient.
     """
     for axis, m in reversed([*enumerate(size, 1)]):
-        n = x.shape[axis]
-        low, high = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+        n, spans = x.shape[axis], _spans(x.shape[axis], m)
+        if operators_wanted():
+            bins = [lax.slice_in_dim(x, low, high, axis=axis) for low, high in spans]
+            x = jnp.concatenate([Window.whole(each.shape, axis).reduced(each) for each in bins], axis)
+            continue
         if n % m == 0:
             bins = x.reshape(*x.shape[:axis], m, n // m, *x.shape[axis + 1 :])
         else:  # the shorter bins have their last pixel twice
+            low, high = np.asarray(spans).T
             places = np.minimum(low[:, None] + np.arange((high - low).max()), high[:, None] - 1)
             bins = jnp.take(x, places, axis)
         x = max_over(bins, axis + 1)
@@ -125,7 +121,9 @@ def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
 
 def max_over(x: jax.Array, axis: int) -> jax.Array:
     """The maximum over an axis; the first of equal ones takes the gradient, as in PyTorch. That of `jnp.max` is shared."""
-    return jnp.max(x, axis) if operators_wanted() else _max_pool_over(x, axis=axis)
+    if operators_wanted():
+        return Window.whole(x.shape, axis).reduced(x).squeeze(axis)
+    return _max_pool_over(x, axis=axis)
 
 
 @functools.partial(plain_gradient, static_argnames=("axis",))
@@ -170,13 +168,21 @@ def adaptive_avg_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
         return x.mean((1, 2), keepdims=True)
     if tuple(size) == x.shape[1:3]:
         return x
-    rows, columns = (jnp.asarray(_bins(n, m), x.dtype) for n, m in zip(x.shape[1:3], size, strict=True))
+    weights = [jnp.asarray(_bins(n, m), x.dtype) for n, m in zip(x.shape[1:-1], size, strict=True)]
+    if len(weights) != 2:
+        for axis, bins in enumerate(weights, 1):
+            x = jnp.moveaxis(jnp.tensordot(bins, x, ((1,), (axis,)), precision=lax.Precision.HIGHEST), 0, axis)
+        return x
+    rows, columns = weights
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision=lax.Precision.HIGHEST)
 
 
 def _bins(n: int, m: int) -> np.ndarray:
     weights = np.zeros((m, n), np.float32)
-    for i in range(m):
-        low, high = i * n // m, -(-(i + 1) * n // m)
+    for i, (low, high) in enumerate(_spans(n, m)):
         weights[i, low:high] = 1 / (high - low)
     return weights
+
+
+def _spans(n: int, m: int) -> list[Pair]:
+    return [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]

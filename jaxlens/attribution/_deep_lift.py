@@ -1,27 +1,31 @@
 """DeepLift's Rescale rule for any JAX function: slopes between the image and a baseline in place of gradients."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
+from jaxlens.attribution import _slopes
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._path import check_baselines
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._steps import Read, Way, plain, pointwise, ways
+from jaxlens.attribution._steps import UnsupportedError as UnsupportedError
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
-from jaxlens.model._primitives import BILINEAR, LINEAR, LINEAR_IN, NONLINEAR, POOLING
-
-# Below this share of the two values their difference is rounding, and the derivative takes the slope's place.
-CLOSE = 1e-6
-
-
-class UnsupportedError(ValueError):
-    """A network with a function in it that a method has no rule for."""
+from jaxlens.model._jaxpr import Step, evaluate, trace
+from jaxlens.model._primitives import (
+    BILINEAR,
+    LINEAR,
+    LINEAR_IN,
+    LOOKUPS,
+    POOLING,
+    chosen_extremum,
+    place_of_extremum,
+    tests_nan,
+)
 
 
 def deep_lift(
@@ -44,8 +48,12 @@ def deep_lift(
     that both depend on the image, as in attention and normalisation, shares by the mean of the other one, `(b + b') / 2`:
     complete too, where captum falls back to gradients.
 
+    Functions of one value are taken whole, however many steps they are written in: leaky ReLU, ELU, SELU, softplus, GELU, SiLU.
+    Where image and baseline have the same value there, the slope is the derivative.
+
     Raises:
-        UnsupportedError: for functions of the network that pick by the values (sorts, loops, `where` of conditions on values).
+        UnsupportedError: for functions of the network that pick by other values than they return (loops, gathers by the image,
+            `where` of conditions on other values).
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
     values, scores, start = _all_rescaled(query, chunk)
@@ -96,19 +104,18 @@ def _all_rescaled(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array
 @jax.jit
 def _rescaled(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Attributions, scores, and scores of the baselines."""
-    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
-    check_known(
+    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
+    known = ways(
         program,
-        _kind,
+        _way,
         "DeepLift has no rule for {}: what it passes on depends on the values themselves. Use integrated_gradients.",
     )
     rest = jax.tree.leaves(query)
     start, before = program.walk([query.baseline, *rest], _plain)
-    depends = {step for step in program.steps if any(value.depends for value in step.operands)}
 
     def scores(values: Any) -> jax.Array:
-        def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
-            return _with_slopes(step, read, before) if step in depends else _plain(step, read)
+        def each(step: Step, read: Read) -> list[Any]:
+            return _with_slopes(step, known[step], read, before) if step in known else _plain(step, read)
 
         return program.walk([values, *rest], each)[0]
 
@@ -116,130 +123,66 @@ def _rescaled(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
     return back(jnp.ones_like(found))[0] * (query.values - query.baseline), found, start
 
 
-def _plain(step: Step, read: Callable[[Value], Any]) -> list[Any]:
+def _plain(step: Step, read: Read) -> list[Any]:
     return evaluate(step, [read(value) for value in step.operands])
 
 
-def _kind(step: Step) -> str:
+def _way(step: Step) -> Way:
     """How a step that depends on the image passes its share on."""
-    name, varying = step.name, [i for i, value in enumerate(step.operands) if value.depends]
-    if not any(
-        getattr(out.aval, "dtype", None) is not None and jnp.issubdtype(out.aval.dtype, jnp.inexact)
-        for out in step.equation.outvars
-    ):
-        return "linear"  # integers and bools carry nothing on
+    name, operands = step.name, step.operands
+    varying = [i for i, value in enumerate(operands) if value.depends]
     if step.relu is not None:
-        return "relu"
-    if (
-        name in LINEAR
-        or (name == "select_n" and varying[0] > 0)
-        or (name in LINEAR_IN and set(varying) <= set(LINEAR_IN[name]))
-    ):
-        return "linear"
+        return Way("relu", (step.relu.source,))
+    if name == "select_n" and (not operands[0].depends or tests_nan(operands[0])):
+        return plain(step, "linear")
+    if (name in LINEAR and all(operands[i].inexact for i in varying)) or set(varying) <= set(LINEAR_IN.get(name, ())):
+        return plain(step, "linear")
+    if name in BILINEAR and len(varying) == 1:
+        return plain(step, "linear")
+    if name in ("sort", "top_k"):
+        return plain(step, "ranked" if varying == [0] else "")
+    if name in POOLING and not name.startswith(("select", "approx")):
+        return plain(step, "pool")
+    if name in LOOKUPS:
+        return plain(step, "winner" if place_of_extremum(step) else "")
+    if (function := pointwise(step)) is not None:
+        return function
     if name in BILINEAR:
-        return "linear" if len(varying) == 1 else "product"
-    if name in POOLING and not name.startswith("select"):
-        return "pool"
-    if name in ("max", "min", "div") and len(varying) == 2:
-        return name
-    return "pointwise" if name in NONLINEAR and len(varying) == 1 else ""
+        return plain(step, "product")
+    return plain(
+        step, (chosen_extremum(operands) or "") if name == "select_n" else name if name in ("max", "min", "div") else ""
+    )
 
 
-def check_known(program: Program, kind: Callable[[Step], str], message: str) -> None:
-    """Raises for steps that depend on the image and that `kind` has no name for; they take the place of {} in the message."""
-    unknown: dict[str, str] = {}
-    for step in program.steps:
-        if any(value.depends for value in step.operands) and not kind(step):
-            unknown.setdefault(step.name, step.where)
-    if unknown:
-        raise UnsupportedError(
-            message.format(", ".join(f"{name}{f' in {where}' if where else ''}" for name, where in unknown.items()))
-        )
-
-
-def _with_slopes(step: Step, read: Callable[[Value], Any], before: Callable[[Value], Any]) -> list[Any]:
+def _with_slopes(step: Step, way: Way, read: Read, before: Read) -> list[Any]:
     """The results of a step, whose gradients are the slopes between the baseline and the image."""
-    kind, now = _kind(step), [read(value) for value in step.operands]
-    out = [read_only(x) for x in evaluate(step, now)] if kind in ("relu", "pointwise") else None
+    kind, now = way.kind, [read(value) for value in step.operands]
     then = [before(value) for value in step.operands]
+
+    def run(x: Any, others: Any = now) -> Any:
+        return evaluate(step, [x, *others[1:]])[0]
+
     if kind == "linear":  # undoes stop_gradient, which may not stop a difference
         return now if step.name == "stop_gradient" else evaluate(step, now)
-    if kind == "relu":
-        source = step.relu.source  # type: ignore[union-attr]
-        return [_line(read(source), before(source), out[0], _result(step, then), _slope_of_relu)]  # type: ignore[index]
-    if kind == "pointwise":
-        (at,) = [i for i, value in enumerate(step.operands) if value.depends]
-        one = lambda x: evaluate(step, [*now[:at], x, *now[at + 1 :]])[0]  # noqa: E731
-        return [_line(now[at], then[at], out[0], one(then[at]), one)]  # type: ignore[index]
+    if kind in ("relu", "pointwise"):
+        y, y0 = evaluate(step, now)[0], evaluate(step, then)[0]
+        (source,) = way.sources
+        function = _RELUS[step.relu.kind] if step.relu else way.function(read)
+        return [_slopes.line(read(source), before(source), jax.lax.stop_gradient(y), y0, function)]
     if kind == "product":
-        return [_product(step, now, then)]
+        return [_slopes.product(lambda a, b: evaluate(step, [a, b])[0], now, then)]
     if kind == "pool":
-        return [_pool(lambda x: evaluate(step, [x, *now[1:]])[0], now[0], then[0])]
+        return [_slopes.pool(run, run, now[0], then[0], "max" in step.name)]
+    if kind == "winner":
+        return [_slopes.pool(run, lambda x: run(x, then), now[0], then[0], place_of_extremum(step) == "argmax")]
+    if kind == "ranked":
+        axis = step.equation.params["dimension"] if step.name == "sort" else step.equation.params.get("axis", now[0].ndim - 1)
+        return [_slopes.ranked(run, now[0], then[0], axis, step.name == "top_k"), *evaluate(step, now)[1:]]
     if kind == "div":
-        inverse = _line(now[1], then[1], 1 / now[1], 1 / then[1], lambda x: 1 / x)
-        return [_times(now[0], inverse, then[0], 1 / then[1])]
-    sign = 1 if kind == "max" else -1  # max(a, b) = b + relu(a - b), min(a, b) = b - relu(b - a)
-    gap, gap_then = sign * (now[0] - now[1]), sign * (then[0] - then[1])
-    return [now[1] + sign * _line(gap, gap_then, jnp.maximum(gap, 0), jnp.maximum(gap_then, 0), _slope_of_relu)]
+        inverse = _slopes.line(now[1], then[1], jax.lax.stop_gradient(1 / now[1]), 1 / then[1], lambda x: 1 / x)
+        return [_slopes.times(now[0], inverse, then[0], 1 / then[1])]
+    (a, b), (a0, b0) = now[-2:], then[-2:]  # a `select_n` has a condition before the two
+    return [_slopes.extremum(a, b, a0, b0, kind == "max")]
 
 
-def _result(step: Step, operands: list[Any]) -> Any:
-    return evaluate(step, operands)[0]
-
-
-def read_only(x: Any) -> Any:
-    """Without a gradient: it comes by the slope."""
-    return jax.lax.stop_gradient(x)
-
-
-def _slope_of_relu(x: Any) -> Any:
-    return jnp.maximum(x, 0)
-
-
-def _line(x: Any, x0: Any, y: Any, y0: Any, fn: Callable[[Any], Any]) -> Any:
-    """`y = fn(x)` whose derivative is the slope `(y - y0) / (x - x0)`, or its own where the two points are one."""
-    dx = x - x0
-    near = jnp.abs(dx) <= CLOSE * jnp.maximum(jnp.abs(x), jnp.abs(x0))
-    own = jax.vjp(fn, x)[1](jnp.ones_like(y))[0]
-    slope = read_only(jnp.where(near, own, (y - y0) / jnp.where(near, 1, dx)))
-    return read_only(y) + slope * (x - read_only(x))
-
-
-def _times(a: Any, b: Any, a0: Any, b0: Any) -> Any:
-    mean_a, mean_b = read_only((a + a0) / 2), read_only((b + b0) / 2)
-    return read_only(a * b) + mean_b * (a - read_only(a)) + mean_a * (b - read_only(b))
-
-
-def _product(step: Step, now: list[Any], then: list[Any]) -> Any:
-    """A bilinear step, each derivative at the mean of the other operand: `ab - a'b' = (b+b')/2 da + (a+a')/2 db`."""
-
-    @jax.custom_vjp
-    def product(a: Any, b: Any) -> Any:
-        return evaluate(step, [a, b])[0]
-
-    def forward(a: Any, b: Any) -> tuple[Any, Any]:
-        return product(a, b), ((a + then[0]) / 2, (b + then[1]) / 2)
-
-    product.defvjp(forward, lambda means, g: jax.vjp(lambda *ab: evaluate(step, list(ab))[0], *means)[1](g))
-    return product(*now)
-
-
-def _pool(fn: Callable[[Any], Any], x: Any, x0: Any) -> Any:
-    """A pool that gives its rise to the value that won, and its fall to the one that had won at the baseline."""
-
-    @jax.custom_vjp
-    def pool(x: Any) -> Any:
-        return fn(x)
-
-    def forward(x: Any) -> tuple[Any, Any]:
-        return fn(x), x
-
-    def backward(x: Any, g: Any) -> tuple[Any]:
-        y, back = jax.vjp(fn, x)
-        y0, back0 = jax.vjp(fn, x0)
-        top, dx = jnp.maximum(y, y0), x - x0
-        share = back(g * (top - y0))[0] + back0(g * (y - top))[0]
-        return (jnp.where(dx == 0, 0, share / jnp.where(dx == 0, 1, dx)),)
-
-    pool.defvjp(forward, backward)
-    return pool(x)
+_RELUS = {"relu": jax.nn.relu, "relu6": jax.nn.relu6}

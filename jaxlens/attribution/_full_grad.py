@@ -13,6 +13,7 @@ from jaxlens.attribution._gradient import total
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._steps import relu_of
 from jaxlens.model import Model
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
 
@@ -48,12 +49,16 @@ def full_grad(
 def _full(query: Query, *, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The map, what all terms add up to, and the scores."""
     terms, scores = _terms(query)
-    return _map(terms, query.images.shape[1:3], absolute), jnp.stack([total(term) for term in terms]).sum(0), scores
+    return (
+        _map(terms, query.images.shape[1:3], absolute),
+        jnp.stack([total(term.astype(scores.dtype)) for term in terms]).sum(0),
+        scores,
+    )
 
 
 def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
     """Input x gradient, bias x gradient of every bias, and the scores."""
-    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
+    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
     rest, added = jax.tree.leaves(query), _biases(program)
     number = {step: i for i, step in enumerate(added)}
 
@@ -63,6 +68,8 @@ def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
         def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
             now = [read(value) for value in step.operands]
             out = evaluate(step, now)
+            if step.relu is not None:
+                out = [relu_of(step, read, out[0])]
             if step in added:
                 i, sign = added[step]
                 biases[number[step]] = sign * jnp.broadcast_to(now[i], out[0].shape)
@@ -90,7 +97,7 @@ def _biases(program: Program) -> dict[Step, tuple[int, int]]:
 def _map(terms: list[jax.Array], size: Any, absolute: bool) -> jax.Array:
     whole = jnp.zeros((terms[0].shape[0], *size, 1), terms[0].dtype)
     for term in terms:
-        term = jnp.abs(term) if absolute else term
+        term = (jnp.abs(term) if absolute else term).astype(whole.dtype)
         if term.ndim != 4:
             whole += (total(term) / (size[0] * size[1]))[:, None, None, None]
             continue

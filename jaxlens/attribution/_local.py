@@ -17,14 +17,9 @@ from jax import lax
 
 from jaxlens.attribution._query import Query
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
-from jaxlens.model._primitives import _set
+from jaxlens.model._primitives import ELEMENTWISE
 
 MOST = 0.6  # of a map: larger rectangles are not worth their seams
-# One output element per input element, at the same place.
-_POINTWISE = _set("""
-    abs add add_any and clamp convert_element_type copy div eq erf exp expm1 ge gt integer_pow is_finite le log log1p
-    logistic lt max min mul ne neg not or pow rsqrt select_n sign sqrt square stop_gradient sub tanh
-""")
 _NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # how lax counts the axes of [B, H, W, C] and [h, w, C, D]
 
 
@@ -164,7 +159,7 @@ class _Walk:
         first = values[0]
         if out.ndim != 4 or any(o.depends and not isinstance(v, Patch) for v, o in zip(values, step.operands, strict=True)):
             return None  # an operand that has grown to the whole map
-        if name in _POINTWISE or (name == "concatenate" and params["dimension"] == 3):
+        if name in ELEMENTWISE or (name == "concatenate" and params["dimension"] == 3):
             same = all(isinstance(v, Patch) or v.ndim == 0 or v.shape[1:3] in ((1, 1), out.shape[1:3]) for v in values)
             patches = [v for v in values if isinstance(v, Patch)]
             if not same or any(tuple(s.length for s in p.spans) != out.shape[1:3] for p in patches):

@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation for networks of weighted sums, pools and pointwise nonlinearities."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,14 +9,14 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, suggest
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._deep_lift import check_known
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
 from jaxlens.model import Model
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
-from jaxlens.model._primitives import LINEAR, LINEAR_IN, NONLINEAR, POOLING
+from jaxlens.model._primitives import LINEAR, LINEAR_IN, LOOKUPS, POOLING, tests_nan
 
 RULES = ("epsilon", "gamma", "alpha_beta")
 WEIGHTED = ("conv_general_dilated", "dot_general")
@@ -64,8 +64,9 @@ def lrp(
     - "alpha_beta": `alpha (a_i w_ij)+ / z_j+ - beta (a_i w_ij)- / z_j-` with `beta = alpha - 1`; where a sum has no part of
       one sign, nothing is handed to it.
 
-    Biases keep their share, so values add up to the score for networks without; `delta` is `sum - score`. Max-pools give all
-    to the winner, other nonlinearities `y = f(x)` hand on what they got (captum's IdentityRule), sums and means by share.
+    Biases keep their share, so values add up to the score for networks without; `delta` is `sum - score`. Max-pools, and
+    whatever else picks one of several values, give all to the winner; other functions of one value, also those written in
+    several steps (ELU, SiLU), hand on what they got (captum's IdentityRule), sums and means by share.
 
     Args:
         model, images, target, layer, chunk: see `jaxlens.attribution`. A sum over positions is a weighted sum too.
@@ -75,7 +76,7 @@ def lrp(
 
     Raises:
         UnsupportedError: for networks with products of two values that depend on the image (attention, squeeze-and-excitation,
-            layer norms, SiLU): there is no one rule for them; see `deep_lift` and the methods for transformers.
+            layer norms): there is no one rule for them; see `deep_lift` and the methods for transformers.
 
     Differs from captum: works on modules that are used twice and on functional ReLUs, where captum raises or is silently wrong;
     alpha_beta also on inputs that may be negative.
@@ -114,11 +115,11 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
     What travels back is `c = R / a`, relevance per unit of activation: through everything linear, and through ReLUs and
     max-pools, it travels as a gradient does. Only weighted sums, by their rule, and other nonlinearities change it.
     """
-    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True)
-    check_known(
+    program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
+    known = ways(
         program,
-        _kind,
-        "LRP has no rule for {}: a product, or a choice, of values that depend on the image. Use deep_lift or "
+        _way,
+        "LRP has no rule for {}: a product of values that depend on the image. Use deep_lift or "
         "integrated_gradients, or transformer_attribution for attention.",
     )
     biases = _biases(program)
@@ -128,20 +129,19 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
     program.steps.sort(key=lambda step: step in varying)
 
     def scores(values: Any) -> jax.Array:
-        def each(step: Step, read: Callable[[Value], Any]) -> list[Any]:
+        def each(step: Step, read: Read) -> list[Any]:
             now = [read(value) for value in step.operands]
-            if step not in varying:
+            way = known.get(step)
+            if way is None or way.kind == "plain":
                 return evaluate(step, now)
-            kind = _kind(step)
-            if kind == "weighted":
+            if way.kind == "weighted":
                 bias = biases.get(step)
                 return [_weighted(step, now, 0.0 if bias is None else bias[1] * read(bias[0]), settings)]
-            if kind == "pointwise":
-                (x,) = (x for x, value in zip(now, step.operands, strict=True) if value.depends)
-                y = jax.lax.stop_gradient(evaluate(step, now)[0])
-                slope = jax.lax.stop_gradient(y / _stable(x, settings.epsilon))
-                return [y + slope * (x - jax.lax.stop_gradient(x))]
-            return evaluate(step, now)
+            y = jax.lax.stop_gradient(evaluate(step, now)[0])
+            if way.kind == "relu":
+                return [relu_of(step, read, y)]
+            x = read(way.sources[0])
+            return [with_slope(y, x, y.astype(x.dtype) / _stable(x, settings.epsilon))]
 
         return program.walk([values, *rest], each)[0]
 
@@ -150,25 +150,26 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
 
 
 def _stable(z: Any, epsilon: Any) -> Any:
-    return z + jnp.where(z >= 0, 1.0, -1.0) * jnp.maximum(epsilon, jnp.finfo(jnp.float32).tiny)
+    floor = jnp.maximum(epsilon.astype(z.dtype), jnp.finfo(z.dtype).tiny)
+    return z + jnp.where(z >= 0, floor, -floor)
 
 
-def _kind(step: Step) -> str:
+def _way(step: Step) -> Way:
     name, operands = step.name, step.operands
     varying = [i for i, value in enumerate(operands) if value.depends]
-    if not any(value.inexact for value in operands if value.depends):
-        return "plain"
-    if step.relu is not None or name in LINEAR or (name in POOLING and not name.startswith("select")):
-        return "plain"
+    if step.relu is not None:
+        return Way("relu", (step.relu.source,))
     if name in WEIGHTED and len(varying) == 1:
-        return "weighted"
-    if len(varying) != 1:
-        return ""
-    if name == "mul" or (name == "div" and varying == [0]) or (name == "select_n" and varying[0] > 0):
-        return "plain"
-    if name in LINEAR_IN and varying[0] in LINEAR_IN[name]:
-        return "plain"
-    return "pointwise" if name in NONLINEAR else ""
+        return plain(step, "weighted")
+    linear = (name in LINEAR and all(operands[i].inexact for i in varying)) or set(varying) <= set(LINEAR_IN.get(name, ()))
+    chosen = (name in POOLING and not name.startswith("select")) or (name in LOOKUPS and operands[0].depends)
+    if linear or chosen or (name == "mul" and len(varying) == 1):
+        return plain(step, "plain")
+    if name == "select_n" and (not operands[0].depends or tests_nan(operands[0])):
+        return plain(step, "plain")
+    if (function := pointwise(step)) is not None:
+        return function
+    return plain(step, "plain" if name in ("max", "min", "select_n") else "")
 
 
 def _biases(program: Program) -> dict[Step, tuple[Value, int]]:
@@ -214,15 +215,16 @@ def _weighted(step: Step, now: list[Any], bias: Any, settings: Settings) -> Any:
         if rule == "epsilon":
             return (share(weights, c * (z + b) / _stable(z + b, settings.epsilon)),)
         if rule == "gamma":
-            more = weights + settings.gamma * jnp.maximum(weights, 0)
+            more = weights + settings.gamma.astype(weights.dtype) * jnp.maximum(weights, 0)
             return (share(more, c * (z + b) / _stable(sums(a, more) + b, settings.epsilon)),)
         up, down = jnp.maximum(weights, 0), jnp.minimum(weights, 0)
         plus, minus = jnp.maximum(a, 0), jnp.minimum(a, 0)
         positive = sums(plus, up) + sums(minus, down) + jnp.maximum(b, 0)
         negative = sums(plus, down) + sums(minus, up) + jnp.minimum(b, 0)
         relevance = c * (z + b)
-        for_ = jnp.where(positive > 0, settings.alpha * relevance / _stable(positive, settings.epsilon), 0)
-        against = jnp.where(negative < 0, (1 - settings.alpha) * relevance / _stable(negative, settings.epsilon), 0)
+        alpha = settings.alpha.astype(z.dtype)
+        for_ = jnp.where(positive > 0, alpha * relevance / _stable(positive, settings.epsilon), 0)
+        against = jnp.where(negative < 0, (1 - alpha) * relevance / _stable(negative, settings.epsilon), 0)
         active = share(up, for_) + share(down, against)
         passive = share(down, for_) + share(up, against)
         return (jnp.where(a >= 0, active, passive),)
@@ -235,4 +237,5 @@ def _like(bias: Any, z: Any) -> Any:
     """A bias in the shape of a sum: it was added to the sum in another shape of as many numbers, or broadcasts."""
     if jnp.ndim(bias) == 0:
         return jnp.full(z.shape, bias, z.dtype)
+    bias = bias.astype(z.dtype)
     return bias.reshape(z.shape) if bias.size == z.size else jnp.broadcast_to(bias, z.shape)

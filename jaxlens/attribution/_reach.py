@@ -16,18 +16,12 @@ from jaxlens.model import Model
 from jaxlens.model._jaxpr import Step, Value, trace
 from jaxlens.model._layer import Architecture, Size, layers_at
 from jaxlens.model._model import run
-from jaxlens.model._primitives import _set
+from jaxlens.model._primitives import ELEMENTWISE
 
-# Output element i needs element i of each operand.
-ELEMENTWISE = _set("""
-    add add_any sub mul div rem pow max min neg abs sign floor ceil round exp exp2 log log1p expm1 sin cos tan asin acos atan
-    atan2 sinh cosh tanh logistic erf erfc erf_inv sqrt rsqrt cbrt square integer_pow select_n clamp convert_element_type
-    reduce_precision copy copy_p name is_finite and or not xor eq ne lt le gt ge nextafter
-""")
 # Each output element is one element of an operand; the number is how many operands hold elements, the others say where.
 MOVING = {
     "reshape": 1, "transpose": 1, "slice": 1, "squeeze": 1, "expand_dims": 1, "broadcast_in_dim": 1, "rev": 1, "split": 1,
-    "tile": 1, "pad": 2, "dynamic_slice": 1, "gather": 1, "concatenate": 99,
+    "tile": 1, "pad": 2, "dynamic_slice": 1, "gather": 1, "concatenate": 99, "stack": 99, "unstack": 1,
 }  # fmt: skip
 
 

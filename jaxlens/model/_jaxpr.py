@@ -7,7 +7,6 @@ pattern such as `where(x > 0, x, 0)` is seen whole although its parts lie in dif
 import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -16,15 +15,16 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, judge, picks
+from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, constant, elementwise, judge, picks
+from jaxlens.model._window import Window
 
 MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
 
 # Set while a function is traced for something that reads pools or convolutions as such. Hand-written kernels (`_kernels`) then
-# use JAX's own operators, whose windows can be read; a pool that a cached inner `jax.jit` hides all the same is refused.
-_OPERATORS_WANTED: ContextVar[bool] = ContextVar("jaxlens_operators_wanted", default=False)
+# use JAX's own operators, whose windows can be read. A context of JAX's, so that inner `jax.jit`s are traced anew for it.
+_OPERATORS_WANTED = jax.make_user_context(False)
 
-_INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint"})
+_INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "composite"})
 _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
 
 
@@ -52,11 +52,13 @@ class Problem:
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """What a rule wants: whose own gradient is accepted, whether max-pools are to be replaced, and whether every function that
-    depends on the image is to be seen from within, also those that keep their own gradient under gradient rules."""
+    depends on the image is to be seen from within, also those that keep their own gradient under gradient rules; but for
+    `derivatives`, custom derivatives of functions of one value, element by element, which stay closed."""
 
     allow: frozenset[str]
     pools: bool
     inside: bool = False
+    derivatives: bool = False
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -71,9 +73,14 @@ class Step:
     jaxpr: Any
     operands: tuple[Value, ...]
     path: str  # of the calls it was inlined from
+    depth: int = 0  # the number of steps on the longest way to it
     relu: ReLU | None = None
     pool: bool = False  # a max-pool that the rule is to replace
+    pointwise: bool = False  # a custom derivative of an elementwise function, which is left closed
     problems: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.depth = 1 + max((value.maker.depth for value in self.operands if value.maker), default=0)
 
     @property
     def name(self) -> str:
@@ -147,24 +154,27 @@ class Program:
 
 def operators_wanted() -> bool:
     """Whether what traces the function reads JAX's own pools and convolutions in it."""
-    return _OPERATORS_WANTED.get()
+    return _OPERATORS_WANTED.value
 
 
 def trace(
-    fn: Callable[..., Any], args: Sequence[Any], allow: Sequence[str] = (), pools: bool = False, inside: bool = False
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    allow: Sequence[str] = (),
+    pools: bool = False,
+    inside: bool = False,
+    derivatives: bool = False,
 ) -> Program:
     """Traces `fn(*args)`, where the leaves of the first argument are the image.
 
-    With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included.
+    With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included, and with
+    `derivatives` also custom derivatives of functions of one value: their derivative is right where that of their parts is not.
     """
-    token = _OPERATORS_WANTED.set(pools or inside)
-    try:
+    with _OPERATORS_WANTED(pools or inside):
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
-    finally:
-        _OPERATORS_WANTED.reset(token)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
-    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools, inside))
+    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools, inside, derivatives))
     steps = _needed(steps, outputs)
     return Program(inputs, outputs, steps, _gradient_path(steps, outputs), jax.tree.structure(shapes))
 
@@ -188,15 +198,12 @@ def _flatten(
         kept = not asked.inside and (name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/"))))
         if asked.pools and depends and name.startswith(MARK) and "max_pool" in name and name not in asked.allow:
             step.problems = (Problem(name, "marked as keeping its own gradient", step.where, pool=True),)
-        if not kept and (step.name in _INLINED or (step.name in _CUSTOM and depends)):
-            inner, outputs = _inline(step, name, asked)
+        body = None if kept else _body(step, depends)
+        if body is not None:
+            inner, outputs = _inline(step, body, name, asked)
             path_inside = _gradient_path(inner, outputs)
-            # (the largest logit inside a softmax is no pool)
-            if (
-                step.name in _INLINED
-                or asked.inside
-                or any(part.relu or (part.pool and "window" in part.name) for part in path_inside)
-            ):
+            step.pointwise = asked.derivatives and step.name in _CUSTOM and _pointwise(step, inner, outputs)
+            if not step.pointwise and _opened(step, path_inside, asked):
                 steps += inner
                 env |= dict(zip(equation.outvars, outputs, strict=True))
                 continue
@@ -208,21 +215,47 @@ def _flatten(
     return steps, [read(atom) for atom in jaxpr.outvars]
 
 
-def _inline(step: Step, name: str, asked: Asked) -> tuple[list[Step], list[Value]]:
+def _body(step: Step, depends: bool) -> tuple[Any, tuple[Value, ...]] | None:
+    """The jaxpr that a call stands for, or a branch that is known to be taken, and what it is called with."""
     params = step.equation.params
-    body, consts = _open(params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"])
-    return _flatten(body, consts, step.operands, _join(step.where, "" if "<" in name else name), asked)
+    if step.name in _INLINED or (step.name in _CUSTOM and depends):
+        return (params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"]), step.operands
+    if step.name == "cond" and (branch := constant(step.operands[0])) is not None:
+        branches = params["branches"]
+        return branches[min(max(int(branch), 0), len(branches) - 1)], step.operands[1:]
+    return None
+
+
+def _opened(step: Step, path_inside: list[Step], asked: Asked) -> bool:
+    """Whether the body takes the place of the call: a custom derivative stays closed where no rule would change its inside."""
+    # (the largest logit inside a softmax is no pool)
+    seen = any(part.relu or (part.pool and "window" in part.name) for part in path_inside)
+    return step.name not in _CUSTOM or asked.inside or seen
+
+
+def _pointwise(step: Step, inner: list[Step], outputs: list[Value]) -> bool:
+    """Whether a custom derivative is that of a function of one value, element by element, other than a ReLU."""
+    if len(outputs) != 1 or sum(value.depends for value in step.operands) != 1:
+        return False
+    steps = [part for part in _needed(inner, outputs) if any(value.depends for value in part.operands)]
+    return bool(steps) and all(elementwise(part) and not part.relu for part in steps)
+
+
+def _inline(step: Step, body: tuple[Any, tuple[Value, ...]], name: str, asked: Asked) -> tuple[list[Step], list[Value]]:
+    jaxpr, consts = _open(body[0])
+    return _flatten(jaxpr, consts, body[1], _join(step.where, "" if "<" in name else name), asked)
 
 
 def _assess(step: Step, asked: Asked) -> None:
     """Fills in what `judge` finds, which for loops means looking into their bodies."""
     if step.name == "scan":
-        carry = step.equation.params["num_carry"]
-        problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, carry, asked)
+        problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, _carried(step.equation), asked)
     elif step.name == "cond" and not step.operands[0].depends:
-        problems = _loop_problems(step, step.equation.params["branches"], step.operands[1:], 0, asked)
-    elif step.name in ("cond", "while"):
-        problems = [Problem(step.name, "whose course depends on the image", step.where, pool=True)]
+        problems = _loop_problems(step, step.equation.params["branches"], step.operands[1:], (0, 0), asked)
+    elif step.name == "cond":
+        problems = [Problem(step.name, "whose course depends on the image; write it with `jnp.where`", step.where, pool=True)]
+    elif step.name == "while":
+        problems = [Problem(step.name, "a loop; write it as a Python loop", step.where, pool=True)]
     else:
         found = judge(step)
         if isinstance(found, ReLU):
@@ -235,9 +268,23 @@ def _assess(step: Step, asked: Asked) -> None:
     step.problems = tuple(problem for problem in problems if problem.primitive not in asked.allow)
 
 
-def _loop_problems(step: Step, bodies: Sequence[Any], operands: Sequence[Value], carry: int, asked: Asked) -> list[Problem]:
+def _carried(equation: Any) -> tuple[int, int]:
+    """Which operands of a scan are carried on: the first of them and how many. Those that it runs over have one axis more
+    outside than in its body, as have the results that it collects."""
+    body = _open(equation.params["jaxpr"])[0]
+
+    def same(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+        return sum(len(a.aval.shape) == len(b.aval.shape) for a, b in zip(outside, inside, strict=True))
+
+    carry = same(equation.outvars, body.outvars)
+    return same(equation.invars, body.invars) - carry, carry
+
+
+def _loop_problems(
+    step: Step, bodies: Sequence[Any], operands: Sequence[Value], carried: tuple[int, int], asked: Asked
+) -> list[Problem]:
     """A loop or branch is kept as it stands, so its bodies may hold nothing that a rule would have to change."""
-    first = step.equation.params.get("num_consts", 0)
+    first, carry = carried
     depends = [value.depends for value in operands]
     found: dict[str, None] = {}
     pool = False
@@ -271,11 +318,20 @@ def _needed(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
 
 def _gradient_path(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
     """The steps through which a gradient of the outputs reaches the image."""
+    return way_back(
+        steps,
+        outputs,
+        lambda step: (step.relu.source,) if step.relu else () if step.name == "stop_gradient" else step.operands,
+    )
+
+
+def way_back(steps: list[Step], outputs: Sequence[Value], sources: Callable[[Step], Sequence[Value]]) -> list[Step]:
+    """The steps through which something that the outputs hand back reaches the image, where a step hands on to `sources`."""
     wanted, path = _carriers(outputs), []
     for step in reversed(steps):
         if step in wanted:
             path.append(step)
-            wanted |= _carriers((step.relu.source,) if step.relu else () if step.name == "stop_gradient" else step.operands)
+            wanted |= _carriers(sources(step))
     return path[::-1]
 
 
@@ -284,8 +340,14 @@ def _carriers(values: Sequence[Value]) -> set[Step | None]:
 
 
 def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
-    """The results of one equation, by JAX's own evaluator on a jaxpr of just this equation."""
+    """The results of one equation, by JAX's own evaluator on a jaxpr of just this equation.
+
+    A maximum over dilated windows has no gradient in JAX, and takes ours.
+    """
     equation = step.equation
+    if step.name in ("reduce_window_max", "reduce_window_min") and (window := Window.of(equation)).dilated:
+        sign = 1 if step.name == "reduce_window_max" else -1
+        return [sign * window.largest(sign * arrays[0])]
     reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}
     single = step.jaxpr.replace(
         constvars=[], invars=list(reads), outvars=equation.outvars, eqns=[equation], effects=equation.effects

@@ -5,6 +5,7 @@ factor that does not depend on the image. Anything else, primitives yet to be in
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax.core
@@ -23,16 +24,17 @@ def _set(names: str) -> frozenset[str]:
 LINEAR = _set("""
     add add_any sub neg reduce_sum reduce_window_sum cumsum reshape transpose broadcast_in_dim squeeze expand_dims
     concatenate pad slice split tile rev convert_element_type reduce_precision copy copy_p name optimization_barrier
-    device_put sharding_constraint reshard mesh_cast pvary pcast stop_gradient fft real imag complex conj
+    device_put sharding_constraint layout_constraint reshard mesh_cast pvary pcast stop_gradient fft real imag complex conj
+    psum psum_invariant all_gather all_to_all ppermute reduce_scatter stack unstack
 """)
 # Piecewise linear, each output a copy of one input: their own gradient is right under every rule.
 POOLING = _set("""
     reduce_max reduce_min cummax cummin reduce_window_max reduce_window_min select_and_gather_add select_and_scatter_add
+    sort top_k approx_top_k
 """)
 MAX_POOLS = _set("reduce_window_max reduce_max")  # those that rules with `pools` replace
-PICKING = _set(
-    "select_n sort top_k approx_top_k gather dynamic_slice reduce reduce_window"
-)  # by the image, and so perhaps a pool
+LOOKUPS = _set("gather dynamic_slice")  # of one operand, at places that the others give
+PICKING = LOOKUPS | _set("select_n reduce reduce_window")  # by the image, and so perhaps a pool
 # Linear in each operand: at most one may depend on the image.
 BILINEAR = _set("mul dot_general conv_general_dilated ragged_dot ragged_dot_general")
 # Linear in the operands at these positions; the others (indices, divisors) may not depend on the image.
@@ -45,18 +47,25 @@ LINEAR_IN = {
     "scatter-add": (0, 2),
     "scatter_add": (0, 2),
     "scatter-sub": (0, 2),
+    "scatter_sub": (0, 2),
+    "scatter_mul": (0,),
+    "scatter-mul": (0,),
     "triangular_solve": (1,),
 }
-# Functions of one number, if one operand depends on the image.
-NONLINEAR = _set("""
-    abs acos acosh asin asinh atan atanh cbrt clamp cos cosh digamma div erf erf_inv erfc exp exp2 expm1 integer_pow lgamma log
-    log1p logistic max min mul pow rsqrt sign sin sinh sqrt square tan tanh
+# Output element i is a function of element i of each operand.
+ELEMENTWISE = _set("""
+    add add_any sub mul div rem pow max min neg abs sign floor ceil round exp exp2 log log1p expm1 sin cos tan asin acos atan
+    atan2 sinh cosh tanh asinh acosh atanh logistic erf erfc erf_inv lgamma digamma sqrt rsqrt cbrt square integer_pow select_n
+    clamp convert_element_type reduce_precision copy copy_p name stop_gradient is_finite and or not xor eq ne lt le gt ge
+    nextafter
 """)
-# One output element per input element, so `max(f(x), g(x))` of two of them is an activation and not a pool.
-_POINTWISE = _set("""
-    add add_any sub mul div neg max min clamp select_n convert_element_type reduce_precision copy name stop_gradient
+# What an index may go through between where it is found and where it is used.
+_INDICES = _set("""
+    argmax argmin reshape broadcast_in_dim squeeze expand_dims transpose concatenate convert_element_type add sub lt ge select_n
+    clamp min max stack
 """)
 _SAME = _set("copy copy_p name convert_element_type reduce_precision")
+_SAME_BOOL = _set("broadcast_in_dim reshape squeeze expand_dims reduce_or reduce_and convert_element_type")
 _SAME_CONSTANT = _SAME | _set("broadcast_in_dim reshape squeeze expand_dims stop_gradient")
 
 
@@ -77,7 +86,7 @@ def judge(step: "Step") -> ReLU | str | None:
     varying = [i for i, value in enumerate(operands) if value.depends]
     if name == "convert_element_type" and not operands[0].inexact:
         return "a float made from an image-dependent integer or bool"
-    if name in LINEAR or name in POOLING:
+    if name in LINEAR or name in POOLING or (name in LOOKUPS and operands[0].depends):
         return None
     if name in BILINEAR:
         masked = _from_mask(operands) if name == "mul" else None
@@ -134,23 +143,94 @@ def _from_mask(operands: tuple["Value", ...]) -> ReLU | None:
 
 def _piecewise_problem(name: str, operands: tuple["Value", ...]) -> str | None:
     if name == "select_n":
-        return "an image-dependent condition that is not a ReLU" if operands[0].depends else None
+        if not operands[0].depends or tests_nan(operands[0]):
+            return None
+        extremum = chosen_extremum(operands)
+        return _piecewise_problem(extremum, operands[1:]) if extremum else "an image-dependent condition that is not a ReLU"
     if name == "clamp":
         unbounded = constant(operands[0]) == -np.inf and constant(operands[2]) == np.inf
         return None if unbounded else "bounds other than (0, 6) and (0, inf)"
     bound = _split(operands)[1]
     if bound is not None:
         return None if constant(bound) == {"max": -np.inf, "min": np.inf}[name] else "a bound that is not a ReLU's"
-    one, other = (_pointwise_root(value) for value in operands)
-    return "two functions of the same value: an activation, not a pool" if one is other else None
+    return "two functions of the same value: an activation, not a pool" if pointwise_of(operands) else None
+
+
+def chosen_extremum(operands: Sequence["Value"]) -> Literal["max", "min"] | None:
+    """What `where(a > b, a, b)` is, given the operands of a `select_n`."""
+    tested = operands[0].maker
+    if tested is None or tested.name not in ("gt", "ge", "lt", "le") or len(operands) != 3:
+        return None
+    a, b = (_original(value) for value in tested.operands)
+    otherwise, chosen = (_original(value) for value in operands[1:])
+    if (a, b) == (chosen, otherwise):
+        return "max" if tested.name in ("gt", "ge") else "min"
+    return ("min" if tested.name in ("gt", "ge") else "max") if (a, b) == (otherwise, chosen) else None
+
+
+def place_of_extremum(step: "Step") -> str | None:
+    """ "argmax" or "argmin" where a lookup takes, from some values, those that are their largest or smallest."""
+    frontier, makers = {value for value in step.operands[1:] if value.depends}, set["Step"]()
+    while frontier:
+        made = frontier.pop().maker
+        if made is None or made.name not in _INDICES:
+            return None
+        if made.name in ("argmax", "argmin"):
+            makers.add(made)
+        else:
+            frontier |= {value for value in made.operands if value.depends}
+    found = makers.pop() if len(makers) == 1 else None
+    return found.name if found and _unshaped(found.operands[0]) is _unshaped(step.operands[0]) else None
+
+
+def _unshaped(value: "Value") -> "Value":
+    """The value before its axes were changed, or it was copied."""
+    while value.maker is not None and value.maker.name in ("reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"):
+        value = value.maker.operands[0]
+    return value
+
+
+def tests_nan(value: "Value") -> bool:
+    """Whether a bool is `x != x`, or says it of some or all numbers: it is not looked at how that depends on the image."""
+    while value.maker is not None and value.maker.name in _SAME_BOOL:
+        value = value.maker.operands[0]
+    made = value.maker
+    return made is not None and made.name == "ne" and _original(made.operands[0]) is _original(made.operands[1])
 
 
 def picks(step: "Step") -> bool:
     """Whether it takes one of several image-dependent values; an activation such as a leaky ReLU has several of one value."""
-    if step.name in POOLING or step.name in PICKING - {"select_n"}:
+    if step.name in POOLING or step.name in ("reduce", "reduce_window"):
         return True
+    if step.name in LOOKUPS:
+        return any(value.depends for value in step.operands[1:])
     varying = [value for value in step.operands if value.depends and value.inexact]
-    return step.name in ("max", "min", "select_n") and len({_pointwise_root(value) for value in varying}) > 1
+    return step.name in ("max", "min", "select_n") and len(set(varying)) > 1 and pointwise_of(varying) is None
+
+
+def pointwise_of(values: Sequence["Value"]) -> "tuple[Value, tuple[Step, ...]] | None":
+    """The value that all of these are functions of, element by element, and the steps from there to them in order; if any.
+
+    It is the nearest such value, which may be the only one of them that depends on the image.
+    """
+    frontier, passed = {value for value in values if value.depends}, list["Step"]()
+    while len(frontier) > 1 or not all(value.inexact for value in frontier):
+        latest = max(frontier, key=lambda value: value.maker.depth if value.maker else 0)
+        made = latest.maker
+        if made is None or not elementwise(made):
+            return None
+        passed.append(made)
+        frontier = (frontier - {latest}) | {value for value in made.operands if value.depends}
+    return (frontier.pop(), tuple(passed[::-1])) if frontier else None
+
+
+def elementwise(step: "Step") -> bool:
+    """Whether each number that comes out is a function of the one that goes in at its place."""
+    shape = step.equation.outvars[0].aval.shape
+    varying = [atom.aval for atom, value in zip(step.equation.invars, step.operands, strict=True) if value.depends]
+    return (step.pointwise or step.name in ELEMENTWISE) and all(
+        aval.shape == shape and not jnp.issubdtype(aval.dtype, jnp.complexfloating) for aval in varying
+    )
 
 
 def _split(operands: tuple["Value", ...]) -> tuple["Value", "Value | None"]:
@@ -177,16 +257,6 @@ def _original(value: "Value") -> "Value":
     return value
 
 
-def _pointwise_root(value: "Value") -> "Value":
-    """The value that this one is an elementwise function of, with everything else in it fixed."""
-    while value.maker is not None and value.maker.name in _POINTWISE:
-        varying = list(dict.fromkeys(operand for operand in value.maker.operands if operand.depends and operand.inexact))
-        if len(varying) != 1:
-            break
-        value = varying[0]
-    return value
-
-
 def constant(value: "Value") -> float | None:
     """The number that every element of this value is known to be, or None."""
     if value.depends:
@@ -199,7 +269,7 @@ def constant(value: "Value") -> float | None:
 def _uniform(array: Any) -> float | None:
     if array is None or isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
         return None
-    if not jnp.issubdtype(array.dtype, np.number) or not array.size:
+    if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == bool) or not array.size:
         return None
     first = np.asarray(array).flat[0]
     return float(first) if np.isrealobj(first) and (np.asarray(array) == first).all() else None

@@ -1,39 +1,16 @@
 """Max-pools that keep their values and have the gradient of something smoother."""
 
-import dataclasses
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxlens._numerics import absolute
+from jaxlens.model._window import Window
 
 POOLS = ("max", "average", "l2")  # what the gradient of a max-pool may be that of
 L2_FLOOR = 1e-2  # Lucid's
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """The windows of a max-pool: the settings of `lax.reduce_window`, or the axes of a maximum."""
-
-    settings: tuple[tuple[str, Any], ...]
-
-    @staticmethod
-    def of(equation: Any) -> "Window":
-        keys = ("axes",) if equation.primitive.name == "reduce_max" else _WINDOW
-        return Window(tuple((key, equation.params[key]) for key in keys))
-
-    def total(self, x: Any) -> Any:
-        """The sum over each window."""
-        settings = dict(self.settings)
-        if "axes" in settings:
-            return x.sum(settings["axes"])
-        return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, **settings)
-
-
-_WINDOW = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

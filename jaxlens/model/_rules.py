@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.model._jaxpr import MARK, Problem, Program, trace
-from jaxlens.model._relaxed import POOLS, Window, pool_with
+from jaxlens.model._relaxed import POOLS, pool_with
+from jaxlens.model._window import Window
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -195,7 +196,7 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
         return fn
 
     def relu(kind: str, x: Any, y: Any) -> Any:
-        return y if plain else _relu_with(kind, rule, x, jax.lax.stop_gradient(y))
+        return y if plain else relu_with(kind, rule, x, jax.lax.stop_gradient(y))
 
     def pool(equation: Any, x: Any, y: Any) -> Any:
         return pool_with((rule.pools, Window.of(equation)), x, jax.lax.stop_gradient(y))
@@ -251,7 +252,8 @@ def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _relu_with(kind: str, rule: GradientRule, x: Any, y: Any) -> Any:
+def relu_with(kind: str, rule: GradientRule, x: Any, y: Any) -> Any:
+    """A ReLU's output `y`, whose gradient at `x` is the rule's."""
     return y
 
 
@@ -264,7 +266,7 @@ def _relu_backward(kind: str, saved: Any, g: Any) -> tuple[Any, Any, Any]:
     return None, getattr(rule, kind)(x, g), None
 
 
-_relu_with.defvjp(_relu_forward, _relu_backward)
+relu_with.defvjp(_relu_forward, _relu_backward)
 
 
 def _refuse(rule: GradientRule, program: Program, problems: Sequence[Problem]) -> NoReturn:

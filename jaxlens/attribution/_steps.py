@@ -1,0 +1,96 @@
+"""How each step of a network hands a score back: what DeepLift and layer-wise relevance propagation have in common."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from jaxlens.model._jaxpr import Program, Step, Value, evaluate, way_back
+from jaxlens.model._primitives import elementwise, pointwise_of
+from jaxlens.model._rules import relu_with, standard
+
+Read = Callable[[Value], Any]
+
+
+class UnsupportedError(ValueError):
+    """A network with a function in it that a method has no rule for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """By which rule a step hands back and to which values; a `kind` of "" is unknown.
+
+    `steps` are those of a function of one value, element by element, from that value on.
+    """
+
+    kind: str
+    sources: Sequence[Value] = ()
+    steps: tuple[Step, ...] = ()
+
+    def function(self, read: Read) -> Callable[[Any], Any]:
+        """The function that `steps` are, of the value itself; `read` gives what does not depend on the image."""
+
+        def run(x: Any) -> Any:
+            made: dict[Step, list[Any]] = {}
+
+            def get(value: Value) -> Any:
+                if value is self.sources[0]:
+                    return x
+                return made[value.maker][value.index] if value.maker in made else read(value)
+
+            for step in self.steps:
+                operands = [get(value) for value in step.operands]
+                made[step] = operands if step.name == "stop_gradient" else evaluate(step, operands)
+            return made[self.steps[-1]][0]
+
+        return run
+
+
+def plain(step: Step, kind: str) -> Way:
+    """To all that depends on the image and can carry something."""
+    return Way(kind, [value for value in step.operands if value.depends and value.inexact])
+
+
+def pointwise(step: Step) -> Way | None:
+    """Where the step and those before it are one function of one value, element by element: a leaky ReLU, `x * sigmoid(x)`."""
+    found = pointwise_of(step.operands) if elementwise(step) else None
+    return Way("pointwise", (found[0],), (*found[1], step)) if found else None
+
+
+def ways(program: Program, judge: Callable[[Step], Way], message: str) -> dict[Step, Way]:
+    """The way of every step through which something is handed back to the image.
+
+    Raises:
+        UnsupportedError: where there is one that `judge` does not know; their names take the place of {} in the message.
+    """
+    found: dict[Step, Way] = {}
+
+    def sources(step: Step) -> Sequence[Value]:
+        found[step] = judge(step)
+        return found[step].sources
+
+    way_back(program.steps, program.outputs, sources)
+    unknown = {step.name: step.where for step, way in found.items() if not way.kind}
+    if unknown:
+        names = (f"{name}{f' in {where}' if where else ''}" for name, where in reversed(unknown.items()))
+        raise UnsupportedError(message.format(", ".join(names)))
+    return found
+
+
+def relu_of(step: Step, read: Read, y: Any) -> Any:
+    """The output of a ReLU with the gradient `1[x > 0]`, as `jax.nn.relu` has it, however it is written."""
+    assert step.relu is not None
+    return relu_with(step.relu.kind, standard(), read(step.relu.source), jax.lax.stop_gradient(y))
+
+
+@jax.custom_jvp
+def with_slope(y: Any, x: Any, slope: Any) -> Any:
+    """`y`, whose derivative by `x` is `slope`, element by element, and which depends on nothing else."""
+    return y
+
+
+@with_slope.defjvp
+def _with_slope_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    y, _, slope = primals
+    return y, (slope.astype(y.dtype) * tangents[1].astype(y.dtype))
