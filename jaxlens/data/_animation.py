@@ -8,20 +8,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from PIL import Image
 
-from jaxlens._checks import check_images
+from jaxlens._checks import brief, check_images, check_number, check_path
 from jaxlens._files import atomic
 from jaxlens._package import optional
 from jaxlens.data._image import to_uint8
 
 # Pillow's name of each format, the milliseconds in which it counts, and the shortest time that viewers keep to.
-_PILLOW = {".gif": ("GIF", 10, 20), ".webp": ("WEBP", 1, 1), ".png": ("PNG", 1, 1)}
+# The longest time of a frame is what a format's field holds.
+_PILLOW = {".gif": ("GIF", 10, 20, 655_350), ".webp": ("WEBP", 1, 1, 16_777_215), ".png": ("PNG", 1, 1, 65_535)}
+_VIDEO = 0.001, 1000  # frames per second
 _SUFFIXES = (*_PILLOW, ".mp4")
 
 
-def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = True) -> Path:
+def save_animation(path: str | Path, frames: Any, fps: Any = 20, loop: bool = True) -> Path:
     """Writes pictures as an animation in the format that the ending of the path names. The file is whole or not there.
 
     Args:
@@ -49,11 +52,14 @@ def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = 
         >>> pictures, _ = recipes.evolution(render(model, "mixed4a:3", thresholds=range(1, 129)))
         >>> save_animation("evolution.gif", pictures, fps=25)
     """
-    path = Path(path)
+    path = check_path(path, "path")
     suffix = animation_format(path, fps)
-    if hasattr(frames, "shape") and len(frames.shape) != 4:
-        hint = " Add the first axis: frames[None]." if len(frames.shape) == 3 else ""
-        raise ValueError(f"frames has shape {tuple(frames.shape)}, but [N, H, W, 3] is needed.{hint}")
+    if isinstance(frames, str | bytes | dict) or not isinstance(frames, Iterable | np.ndarray | jax.Array):
+        raise TypeError(f"frames={brief(repr(frames), 60)} must be an array [N, H, W, 3], or an iterable of [H, W, 3].")
+    shape = getattr(frames, "shape", None)
+    if shape is not None and len(shape) != 4:
+        hint = " Add the first axis: frames[None]." if len(shape) == 3 else ""
+        raise ValueError(f"frames has shape {tuple(shape)}, but [N, H, W, 3] is needed.{hint}")
     with atomic(path) as part:
         if suffix == ".mp4":
             _write_mp4(part, _checked(frames), fps)
@@ -62,15 +68,19 @@ def save_animation(path: str | Path, frames: Any, fps: float = 20, loop: bool = 
     return path
 
 
-def animation_format(path: Path, fps: float) -> str:
+def animation_format(path: Path, fps: Any) -> str:
     """The ending of a path, or an error if no animation of this speed can be written there."""
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ValueError(f"path={str(path)!r} ends in {suffix!r}, but must end in one of {', '.join(_SUFFIXES)}.")
-    if not 0 < fps < np.inf:
-        raise ValueError(f"fps={fps} must be a number of frames per second above 0.")
-    if suffix in _PILLOW and fps > (fastest := 1000 // _PILLOW[suffix][2]):
-        raise ValueError(f"fps={fps} is too fast for {suffix}, which shows at most {fastest} frames per second.")
+    fps = check_number(fps, "fps")
+    if not fps > 0:
+        raise ValueError(f"fps={fps:g} must be a number of frames per second above 0.")
+    shortest, longest = _PILLOW[suffix][2:] if suffix in _PILLOW else (1000 / side for side in _VIDEO[::-1])
+    if fps > 1000 / shortest:
+        raise ValueError(f"fps={fps:g} is too fast for {suffix}, which shows at most {1000 // shortest:g} frames per second.")
+    if fps < 1000 / longest:
+        raise ValueError(f"fps={fps:g} is too slow for {suffix}, which shows a frame for at most {longest / 1000:g} seconds.")
     if suffix == ".mp4":
         _ffmpeg()
     return suffix
@@ -90,7 +100,7 @@ def _checked(frames: Iterable[Any]) -> Iterator[np.ndarray]:
 
 
 def _write_pillow(suffix: str, path: Path, frames: Iterator[np.ndarray], fps: float, loop: bool) -> None:
-    kind, unit, _ = _PILLOW[suffix]
+    kind, unit, *_ = _PILLOW[suffix]
     first, *rest = [Image.fromarray(frame) for frame in frames]
     ends = np.rint(np.arange(len(rest) + 2) * (1000 / unit / fps)).astype(int) * unit
     options: dict[str, Any] = {"quality": 90} if suffix == ".webp" else {}

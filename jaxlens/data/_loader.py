@@ -40,17 +40,21 @@ class Loader:
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
-    size: int
-    batch_size: int
+    size: Any
+    batch_size: Any
     train: bool = False
-    seed: int = 0
-    threads: int = 4
+    seed: Any = 0
+    threads: Any = 4
 
     def __post_init__(self) -> None:
-        check_int(self.size, "size", low=1, high=1 << 14)
-        check_int(self.batch_size, "batch_size", low=1, high=1 << 20)
-        check_int(self.seed, "seed", low=0, high=SEEDS - 1)
-        check_int(self.threads, "threads", low=0, high=1024)
+        numbers = {
+            "size": check_int(self.size, "size", low=1, high=1 << 14),
+            "batch_size": check_int(self.batch_size, "batch_size", low=1, high=1 << 20),
+            "seed": check_int(self.seed, "seed", low=0, high=SEEDS - 1),
+            "threads": check_int(self.threads, "threads", low=0, high=1024),
+        }
+        for name, number in numbers.items():  # NumPy's integers overflow
+            object.__setattr__(self, name, number)
         if len(self.labels) != len(self.files):
             raise ValueError(f"labels has {len(self.labels)} entries for {len(self.files)} files.")
         for label in set(self.labels):
@@ -66,7 +70,7 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, number: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches of one epoch: each epoch has its own order, crops and flips."""
         check_int(number, "number", low=0, high=SEEDS - 1)
         grain = optional("grain", "Reading batches of files needs grain", "train")

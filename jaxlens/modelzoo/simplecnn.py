@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SEEDS, check_int
 from jaxlens.modelzoo._activations import ReLU
 from jaxlens.modelzoo._layers import AdaptiveAvgPool, MaxPool, flatten
 
@@ -44,7 +44,7 @@ def _torch(fan_in: int) -> dict[str, Any]:
     return {"kernel_init": init, "bias_init": init}
 
 
-def simple_cnn(num_classes: int = 10, *, seed: int = 0) -> nnx.Module:
+def simple_cnn(num_classes: Any = 10, *, seed: Any = 0) -> nnx.Module:
     """The tutorial's SimpleCNN, untrained: three convolutions 3 -> 32 -> 64 -> 128, then 2048 -> 512 -> classes.
 
     Each 3x3 convolution is followed by batch norm, ReLU and a 2x2 max-pool; the last map is pooled to 4x4; dropout 0.25
@@ -63,4 +63,5 @@ def simple_cnn(num_classes: int = 10, *, seed: int = 0) -> nnx.Module:
         >>> history = train_model(network, load_imagenette("train"), load_imagenette("val"), epochs=5)
         >>> model = jaxlens.Model.from_nnx(network, input_size=(128, 128), labels=IMAGENETTE_CLASSES)
     """
-    return SimpleCNN(check_int(num_classes, "num_classes", low=1), rngs=nnx.Rngs(check_int(seed, "seed", low=0)))
+    check_int(num_classes, "num_classes", low=1, high=1 << 20)
+    return SimpleCNN(int(num_classes), rngs=nnx.Rngs(check_int(seed, "seed", low=0, high=SEEDS - 1)))

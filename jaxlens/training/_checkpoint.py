@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from jaxlens._checks import check_path
 from jaxlens._package import optional
 from jaxlens.training._history import History
 
@@ -19,10 +19,10 @@ class Checkpoints:
         settings: what the run depends on; a folder of another run is refused.
     """
 
-    def __init__(self, folder: str | Path, settings: dict[str, Any]):
+    def __init__(self, folder: Any, settings: dict[str, Any]):
         ocp = _orbax()
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(os.path.abspath(os.path.expanduser(folder)), options=options)
+        self._manager = ocp.CheckpointManager(os.path.abspath(check_path(folder, "checkpoint")), options=options)
         self._settings, self._folder = settings, folder
 
     def save(self, state: Any, history: History) -> None:

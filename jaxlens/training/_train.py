@@ -4,7 +4,6 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,24 +13,26 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import brief, check_images, check_int, check_number
 from jaxlens.model import IMAGENET
 from jaxlens.training._checkpoint import Checkpoints
 from jaxlens.training._conv import conv_general_dilated
 from jaxlens.training._history import History
 
+_EPOCHS = 10**6
+
 
 def train_model(
-    model: nnx.Module,
+    model: Any,
     train: Any,
-    val: Iterable[Any] | None = None,
-    epochs: int = 5,
+    val: Any = None,
+    epochs: Any = 5,
     *,
-    learning_rate: float = 1e-3,
-    optimizer: optax.GradientTransformation | None = None,
-    preprocess: Callable[[jax.Array], jax.Array] = IMAGENET,
+    learning_rate: Any = 1e-3,
+    optimizer: Any = None,
+    preprocess: Any = IMAGENET,
     mixed_precision: bool = False,
-    checkpoint: str | Path | None = None,
+    checkpoint: Any = None,
     progress: bool = True,
 ) -> History:
     """Trains a classifier, in place, and returns its history.
@@ -58,14 +59,23 @@ def train_model(
     Returns: `History`. Ctrl-C raises `KeyboardInterrupt` with the model as the last finished epoch left it.
 
     Raises:
-        ValueError: for data without batches, or a checkpoint of another run.
+        ValueError: for data without batches, a checkpoint of another run, or a number out of its range.
+        TypeError: for a model that is no NNX module, or data, an optimizer or a preprocess that are none.
         ValueError, TypeError: for images that are not floats in [0, 1], or labels that are not as many integers.
         FloatingPointError: when the loss is no longer finite, or a label has no output.
 
     Differs from the tutorial's `train_model`: seeded, with a schedule and checkpoints; accuracies are fractions.
     """
-    epochs = check_int(epochs, "epochs", low=1)
+    _require_module(model)
+    _require_function(preprocess)
+    epochs, learning_rate = check_int(epochs, "epochs", low=1), check_number(learning_rate, "learning_rate", above=0)
+    if epochs > _EPOCHS:
+        raise ValueError(f"epochs={epochs} would never end: give at most {_EPOCHS}.")
     steps = _length(train)
+    if val is not None and not isinstance(val, Iterable):
+        raise TypeError(f"val={brief(repr(val), 60)} must be batches (images, labels), or None.")
+    if not (optimizer is None or (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)))):
+        raise TypeError(f"optimizer={brief(repr(optimizer), 60)} must be an optax transformation, such as optax.adam(1e-3).")
     if optimizer is None:
         warm = max(1, epochs * steps // 20)
         optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(epochs * steps, warm + 1)))
@@ -105,13 +115,15 @@ def train_model(
     return history
 
 
-def evaluate(
-    model: nnx.Module, batches: Iterable[Any], preprocess: Callable[[jax.Array], jax.Array] = IMAGENET
-) -> tuple[float, float]:
+def evaluate(model: Any, batches: Any, preprocess: Any = IMAGENET) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy in [0, 1] of a classifier over batches `(images, labels)`.
 
     The model is judged in evaluation mode, whatever mode it is in.
     """
+    _require_module(model)
+    _require_function(preprocess)
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches={brief(repr(batches), 60)} must be batches (images, labels).")
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     graphdef, state = nnx.split(copy)
@@ -187,8 +199,22 @@ def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
 
 
+def _require_module(model: Any) -> None:
+    if not isinstance(model, nnx.Module):
+        raise TypeError(f"model={type(model).__name__} must be a flax.nnx.Module, such as jaxlens.modelzoo.simple_cnn().")
+
+
+def _require_function(preprocess: Any) -> None:
+    if not callable(preprocess):
+        raise TypeError(f"preprocess={brief(repr(preprocess), 60)} must be a function of images.")
+
+
 def _checked(batch: Any) -> tuple[jax.Array, np.ndarray]:
     """A batch whose images are floats in [0, 1] and whose labels are as many integers."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(
+            f"each batch of train, val and batches must be a pair (images, labels), but one is {type(batch).__name__}."
+        )
     images, labels = check_images(batch[0], channels=None), np.asarray(batch[1])
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -203,6 +229,8 @@ def _length(train: Any) -> int:
         steps = len(train)
     except TypeError as error:
         raise TypeError(f"train={type(train).__name__} must have a length: the number of batches of an epoch.") from error
+    if isinstance(train, str | bytes | dict):
+        raise TypeError(f"train={type(train).__name__} must be batches (images, labels).")
     if not steps:
         raise ValueError("train has no batches: fewer images than one batch holds? Lower the batch size.")
     return steps

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_int, suggest
+from jaxlens._checks import as_key, brief, check_int, suggest
 from jaxlens._pytree import pytree
 from jaxlens.data.synthetic import _scene
 from jaxlens.data.synthetic._classes import CLASSES, KINDS
 from jaxlens.data.synthetic._families import FAMILIES, LATTICE, LENGTHS, SIDE
 
+_SIDE = 1 << 13  # of a picture, in pixels
+_MOST = 1e6  # of a parameter: figures beyond are out of the picture
 _CHUNK = 16  # pictures drawn by one call of a family's program
 _fold = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
@@ -35,7 +37,7 @@ class Pictures:
     params: Mapping[str, Any]
 
 
-def generate(key: int | jax.Array, labels: Sequence[int | str] | np.ndarray, size: int | tuple[int, int] = SIDE) -> Pictures:
+def generate(key: Any, labels: Any, size: Any = SIDE) -> Pictures:
     """Random pictures of given classes.
 
     Everything else about a picture is random: place, size, orientation within the class, colours, an uneven ground,
@@ -51,9 +53,14 @@ def generate(key: int | jax.Array, labels: Sequence[int | str] | np.ndarray, siz
 
     Raises:
         LookupError: for an unknown class.
-        ValueError: for a number that is none, or pictures under 16 pixels.
+        ValueError: for a number that is none, no labels, or pictures under 16 pixels.
+        TypeError: for what are no labels.
     """
-    places = np.array([_place(label) for label in labels], np.int32)
+    if isinstance(labels, str | bytes) or not isinstance(labels, Sequence | np.ndarray | jax.Array) or np.ndim(labels) != 1:
+        raise TypeError(f"labels={brief(repr(labels), 60)} must be a list of classes, one for each picture.")
+    if not len(labels):
+        raise ValueError("labels is empty: give the class of one picture at least.")
+    places, key = np.array([_place(label) for label in labels], np.int32), as_key(key)
     height, width = _size(size)
     unit = min(height, width) / SIDE
     images = np.empty((len(places), height, width, 3), np.float32)
@@ -64,7 +71,7 @@ def generate(key: int | jax.Array, labels: Sequence[int | str] | np.ndarray, siz
         rows = np.array([i for i, place in enumerate(places) if KINDS[place].family == family])
         for chosen in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
             filled = np.resize(chosen, _CHUNK)  # a chunk that is not full repeats itself
-            dice = _scene.dice(_fold(_key(key), filled.astype(np.uint32)), (height, width))
+            dice = _scene.dice(_fold(key, filled.astype(np.uint32)), (height, width))
             values = _values([int(places[i]) for i in filled], dice.params, unit)
             cover, ink, colours = _scene.figures(family, (height, width), values, dice.lattices[:, 2], dice.colours)
             drawn.append((chosen, _scene.paint(cover, ink, colours, dice), values))
@@ -76,13 +83,13 @@ def generate(key: int | jax.Array, labels: Sequence[int | str] | np.ndarray, siz
 
 
 def stimuli(
-    family: str,
-    size: int | tuple[int, int] = SIDE,
+    family: Any,
+    size: Any = SIDE,
     *,
-    foreground: Sequence[float] = (1.0, 1.0, 1.0),
-    second: Sequence[float] = (0.0, 0.0, 0.0),
-    background: Sequence[float] = (0.5, 0.5, 0.5),
-    key: int | jax.Array = 0,
+    foreground: Any = (1.0, 1.0, 1.0),
+    second: Any = (0.0, 0.0, 0.0),
+    background: Any = (0.5, 0.5, 0.5),
+    key: Any = 0,
     **params: Any,
 ) -> tuple[Float[Array, "n h w 3"], dict[str, Float[Array, " n"]]]:
     """Bare figures with chosen parameters: what circuit analysis sweeps.
@@ -93,17 +100,19 @@ def stimuli(
         foreground, second, background: RGB in [0, 1]; the second colour is the gaps in an object's texture. Families
             with hues of their own ("contrast", "spot", gradients) do not use them.
         key: of the noise in "fur"; other families have none.
-        **params: numbers or arrays `[N]`, each within its meaning (lengths in pixels, angles in degrees counter-clockwise
-            from the x axis). Parameters that are not given lie in the middle of their range, `x` and `y` at 0.
+        **params: numbers or arrays `[N]`, each within its meaning (lengths above 0 in pixels, angles in degrees
+            counter-clockwise from the x axis; all within a million). Parameters that are not given lie in the middle of their
+            range, `x` and `y` at 0.
 
     Returns: float32 images `[N, H, W, 3]` in [0, 1], and every parameter as `[N]`.
 
     Example:
         >>> images, params = stimuli("curve", 64, orientation=np.arange(0, 360, 15), radius=12)
     """
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise LookupError(
-            f"family={family!r} is not known. Closest: {suggest(str(family), FAMILIES)}. There are: {', '.join(FAMILIES)}."
+            f"family={brief(repr(family), 60)} is not known. Closest: {suggest(family, FAMILIES)}. "
+            f"There are: {', '.join(FAMILIES)}."
         )
     height, width = _size(size)
     unit = min(height, width) / SIDE
@@ -113,9 +122,9 @@ def stimuli(
         if name not in values:
             raise TypeError(f"{family!r} has no parameter {name!r}; it has {', '.join(values)}.")
         values[name] = value
-    arrays = {name: np.atleast_1d(np.asarray(value, np.float32)) for name, value in values.items()}
+    arrays = {name: _numbers(value, name) for name, value in values.items()}
     lengths = {len(array) for array in arrays.values()} - {1}
-    if len(lengths) > 1 or any(array.ndim > 1 or not np.isfinite(array).all() for array in arrays.values()):
+    if len(lengths) > 1:
         shapes = {name: array.shape for name, array in arrays.items() if array.size > 1}
         raise ValueError(f"the parameters must be finite numbers, or arrays [N] of one length, but have shapes {shapes}.")
     count = lengths.pop() if lengths else 1
@@ -124,7 +133,7 @@ def stimuli(
         _colour(rgb, name)
         for name, rgb in zip(("foreground", "second", "background"), (foreground, second, background), strict=True)
     )
-    lattice = jax.random.uniform(_key(key), (count, LATTICE, LATTICE))
+    lattice = jax.random.uniform(as_key(key), (count, LATTICE, LATTICE))
     maps = _scene.figures(family, (height, width), full, lattice, jnp.broadcast_to(jnp.stack(colours), (count, 3, 3)))
     return _scene.plain(*maps), full
 
@@ -148,17 +157,38 @@ def _place(label: Any) -> int:
     return check_int(label, "labels", low=0, high=len(CLASSES) - 1)
 
 
-def _size(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int | np.integer) else size
-    return check_int(height, "size", low=16), check_int(width, "size", low=16)
+def _size(size: Any) -> tuple[int, int]:
+    pair = size if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"size={brief(repr(size), 60)} must be an integer or (height, width).")
+    height, width = check_int(pair[0], "size", low=16), check_int(pair[1], "size", low=16)
+    if max(height, width) > _SIDE:
+        raise ValueError(f"size={brief(repr(size), 60)} must be of at most {_SIDE} pixels a side.")
+    return height, width
 
 
-def _key(key: int | jax.Array) -> jax.Array:
-    return jax.random.key(check_int(key, "key", low=0)) if isinstance(key, int | np.integer) else key
+def _numbers(value: Any, name: str) -> np.ndarray:
+    """A parameter of figures: `[N]`, or `[1]` for one number."""
+    array = _real(value, name, "must be finite numbers, or an array [N] of them")
+    lengths = name in LENGTHS - {"x", "y"}
+    if array.ndim > 1 or not array.size or not (np.abs(array) <= _MOST).all() or (lengths and not (array > 0).all()):
+        legal = f"of at most {_MOST:g}{', above 0' if lengths else ''}"
+        raise ValueError(f"{name}={brief(repr(value), 60)} must be finite numbers {legal}, or an array [N] of them.")
+    return np.atleast_1d(array)
 
 
-def _colour(rgb: Sequence[float], name: str) -> jax.Array:
-    array = np.asarray(rgb, np.float32)
+def _colour(rgb: Any, name: str) -> jax.Array:
+    array = _real(rgb, name, "must be three numbers in [0, 1]")
     if array.shape != (3,) or not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(f"{name}={rgb!r} must be three numbers in [0, 1].")
+        raise ValueError(f"{name}={brief(repr(rgb), 60)} must be three numbers in [0, 1].")
     return jnp.asarray(array)
+
+
+def _real(value: Any, name: str, legal: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # ragged lists, what is traced
+        raise TypeError(f"{name}={brief(repr(value), 60)} {legal}.") from error
+    if not (np.issubdtype(array.dtype, np.integer) or jnp.issubdtype(array.dtype, jnp.floating)):
+        raise TypeError(f"{name}={brief(repr(value), 60)} {legal}.")
+    return array.astype(np.float32)
