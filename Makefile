@@ -13,7 +13,7 @@ OUT ?= jaxlens-out
 STEPS ?= $(if $(WEIGHTS),256,80)
 WORKERS ?= 2
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test test-newest test-floor lint format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'

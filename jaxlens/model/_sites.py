@@ -7,6 +7,9 @@ from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
+
+from jaxlens.model._jaxpr import operators_wanted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,7 @@ class _Scope:
         for interceptor in self.interceptors:
             fn = _intercepted(interceptor, Site(label, kind), fn)
         with jax.named_scope(label):  # profiles and gradient-rule errors name the layer
-            return fn(*args, **kwargs)
+            return _computed(fn(*args, **kwargs))
 
 
 class _Prefixed:
@@ -59,6 +62,18 @@ class _Prefixed:
 # The ends of every forward pass, and Lucid's word for the last one. A layer of such a name gets an underscore, and so does one
 # that has underscores already, so that no two names become one.
 RESERVED = frozenset({"input", "logits", "labels"})
+
+
+def _computed(out: Any) -> Any:
+    """The output of a layer, computed before what reads it is.
+
+    In bfloat16, XLA's compiler for CPUs (jaxlib 0.12) fuses layers with the sum or mean that follows them; where two ReLUs meet
+    in one such kernel, it returns memory that nothing wrote, often NaN. A barrier between layers keeps them apart.
+    """
+    if operators_wanted() or jax.default_backend() != "cpu":
+        return out
+    half = lambda x: isinstance(x, jax.Array) and x.dtype == jnp.bfloat16  # noqa: E731
+    return jax.tree.map(lambda x: jax.lax.optimization_barrier(x) if half(x) else x, out)
 
 
 def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]) -> Callable[..., Any]:

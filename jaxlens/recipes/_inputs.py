@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_images, check_int
-from jaxlens._pytree import pytree
+from jaxlens._pytree import field, pytree
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.objectives._base import Activations, Objective
@@ -20,6 +20,7 @@ from jaxlens.optvis.render._render import network_size
 from jaxlens.optvis.transform import resize
 
 NEAR = 0.01  # how far theta is moved from the start, on average, where gradients are compared
+ROUNDING = 1e-4  # what lies between two pictures or their activations, relative to them, where nothing else does
 
 
 def pictures(images: Any, name: str = "images", channels: int = 3) -> np.ndarray:
@@ -95,6 +96,26 @@ class OnlyFirst(Objective):
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
         self.inner.check(shapes, 1)
+
+    def describe(self, task: int = 0) -> str:
+        return self.inner.describe(task)
+
+
+@pytree
+class BeyondRounding(Objective):
+    """A distance of a task's first image to its second at `layer`, 0 where nothing but rounding lies between them.
+
+    The gradient of a distance has length 1 however small the distance is: at the original itself it would point where rounding
+    does, which depends on what is computed beside.
+    """
+
+    inner: Objective
+    layer: str = field(static=True)
+
+    def __call__(self, activations: Activations) -> Any:
+        first, second = activations[self.layer][0], activations[self.layer][1]
+        apart = jnp.square(first - second).sum() > ROUNDING**2 * jnp.square(second).sum()
+        return jnp.where(apart, self.inner(activations), 0)
 
     def describe(self, task: int = 0) -> str:
         return self.inner.describe(task)

@@ -9,7 +9,16 @@ from jaxlens._checks import check_int
 from jaxlens.model import Model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import OnlyFirst, gradient_sizes, one_task, picture_ids, pictures, refuse_param, sides
+from jaxlens.recipes._inputs import (
+    BeyondRounding,
+    OnlyFirst,
+    gradient_sizes,
+    one_task,
+    picture_ids,
+    pictures,
+    refuse_param,
+    sides,
+)
 
 NADAM = optax.nadam(1.0)
 SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
@@ -98,7 +107,8 @@ def accentuate(
     batch, fixed = pictures(images, channels=model.channels), options.get("fixed_image_size")
     drawn = OnlyFirst(inner=one_task(model, objective))
     near = objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
-    kept = (near if layer is None else objectives.l2_compare(layer)).bind(model)
+    distance = near if layer is None else objectives.l2_compare(layer)
+    kept = BeyondRounding(inner=distance, layer=layer or "input").bind(model)
     channels = None if model.channels == 3 else model.channels
     starts = [param.fourier_phase(init=x) if keep_magnitude else param.image(init=x, channels=channels) for x in batch]
     params = param.each([param.beside(start, each) for start, each in zip(starts, batch, strict=True)])

@@ -220,7 +220,7 @@ def test_init_fills_a_batch_and_takes_noise(key):
     image = photo()
     _, images = start(param.image(W, H, batch=3, init=image), key)
     assert images.shape == (3, H, W, 3)
-    np.testing.assert_array_equal(images[0], images[2])
+    np.testing.assert_allclose(images[0], images[2], rtol=1e-6)  # lanes of one kernel may round apart
     _, noisy = start(param.image(batch=3, init=image, sd=0.1), key)
     difference = np.asarray(noisy) - image
     assert 1e-3 < np.abs(difference).mean() < 0.1
