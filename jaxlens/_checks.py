@@ -108,6 +108,43 @@ def check_number(value: Any, name: str, *, low: float = -np.inf, high: float = n
     return number
 
 
+SIDE = 2**14  # the longest side of an image in pixels: one of that size is 3 GiB
+
+
+def check_size(value: Any, name: str) -> tuple[int, int]:
+    """Height and width in pixels, from a side or a pair, or an error that says so."""
+    if isinstance(value, tuple | list):
+        if len(value) != 2:
+            raise ValueError(f"{name}={value!r} must be a side in pixels, or a pair (height, width).")
+        return check_int(value[0], name, low=1, high=SIDE), check_int(value[1], name, low=1, high=SIDE)
+    side = check_int(value, name, low=1, high=SIDE)
+    return side, side
+
+
+def check_reals(value: Any, name: str) -> Any:
+    """An array of finite real numbers, as it is; within a program, where no value is known, its type is checked alone."""
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
+    try:
+        array = jnp.asarray(value) if traced else np.asarray(value)
+    except (TypeError, ValueError):
+        array = np.asarray(None)
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise TypeError(f"{name}={brief(repr(value), 80)} must be an array of real numbers.")
+    if not traced and not np.isfinite(np.asarray(array, np.float64)).all():
+        raise ValueError(f"{name} holds NaN or infinite values.")
+    if isinstance(value, jax.Array):
+        return value
+    return jnp.asarray(array, jnp.float32 if array.dtype == np.float64 else jax.dtypes.canonicalize_dtype(array.dtype))
+
+
+def check_flag(value: Any, name: str) -> bool:
+    """Whether something is on, or an error that says so where that cannot be told (arrays)."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}={brief(repr(value), 80)} must be True or False.") from error
+
+
 def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:
     """Raises unless `value` is one of the names in `legal`."""
     legal = tuple(legal)

@@ -45,7 +45,7 @@ FACADES = tuple(
 RECORDS = """
 Attribution Curve Randomization RenderResult Progress Layer Site Info Pictures RenderJob Tile History Interceptor Objective
 Parameterization Transform GradientRule Loader Model blur_alpha_each_step check_images check_matrix names cache_dir Any Array
-Float IMAGENET INCEPTION
+Float combine IMAGENET INCEPTION
 """
 
 SIZE = (12, 14)
@@ -243,6 +243,7 @@ OF_FUNCTION = {
     "activation_difference": {"difference_to": 1},
     "style": {"difference_to": 1},
     "stack": {"objectives": [objectives.channel("conv", 0), objectives.channel("conv", 1)]},
+    "lucent": {"function": lambda model: -model("conv")[:, 1].mean()},
     "wrap_objective": {"function": lambda layer: lambda T: T(layer).mean()},
     "decay": {"steps": 10},
     "only_after": {"step": 1},
@@ -373,6 +374,8 @@ def leaves_of(result):
     """Arrays and numbers in a result, through records and containers."""
     if isinstance(result, jaxlens.Model):
         return jax.tree.leaves(result.params)
+    if isinstance(result, render.RenderResult):  # no steps, no scores
+        return [result.images]
     if dataclasses.is_dataclass(result) and not isinstance(result, type):
         return [leaf for f in dataclasses.fields(result) for leaf in leaves_of(getattr(result, f.name))]
     if isinstance(result, dict):

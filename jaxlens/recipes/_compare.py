@@ -5,15 +5,17 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from jaxlens.model import Model, rules
+from jaxlens._checks import check_choice, check_flag, check_number
+from jaxlens.model import Model, check_model, rules
 from jaxlens.optvis import objectives, param
+from jaxlens.optvis.objectives._values import check_layer, layer_names
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.transform._pixel import LUMA
-from jaxlens.recipes._inputs import canvas, names, one_task, picture_ids, pictures, seen
+from jaxlens.recipes._inputs import canvas, one_task, picture_ids, pictures, seen
 
+POOLS = ("max", "average", "l2")
 SMOOTH = 1e-5  # weight of total variation beside a relative distance, which starts at about 1
 
 
@@ -23,13 +25,13 @@ def relative_L2(a: Any, b: Any) -> Any:
 
 
 def invert(
-    model: Model,
+    model: Any,
     images: Any,
-    layer: str,
+    layer: Any,
     *,
-    smooth: float = SMOOTH,
-    steps: int = 512,
-    optimizer: optax.GradientTransformation | None = None,
+    smooth: Any = SMOOTH,
+    steps: Any = 512,
+    optimizer: Any = None,
     **options: Any,
 ) -> RenderResult:
     """Pictures that a layer cannot tell from the given ones: what it keeps and what it forgets.
@@ -46,8 +48,8 @@ def invert(
 
     Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near 0.
     """
-    batch, fixed = pictures(images, channels=model.channels), options.get("fixed_image_size")
-    (layer,) = names(layer, "layer")
+    batch, fixed = pictures(model, images), options.get("fixed_image_size")
+    layer, smooth = check_layer(layer), check_number(smooth, "smooth", low=0)
     targets = seen(model, batch, [model.resolve(layer)], fixed)[model.resolve(layer)]
     objective = -objectives.activation_difference(layer, relative_L2, difference_to={layer: _stacked(targets)})
     objective = objective - smooth * objectives.total_variation()
@@ -64,12 +66,12 @@ def _stacked(targets: np.ndarray) -> np.ndarray:
 
 
 def caricature(
-    model: Model,
+    model: Any,
     images: Any,
-    layers: str | Sequence[str],
+    layers: Any,
     *,
-    cossim_pow: float = 1.0,
-    steps: int = 512,
+    cossim_pow: Any = 1.0,
+    steps: Any = 512,
     **options: Any,
 ) -> RenderResult:
     """Pictures that exaggerate what a layer sees in the given ones: activations along theirs, and as large as can be.
@@ -86,13 +88,13 @@ def caricature(
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
     """
-    objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in names(layers)])
+    objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in layer_names(layers)])
     return _beside(model, objective, images, steps, options)
 
 
 def _beside(model: Model, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
     """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
-    batch = pictures(images, channels=model.channels)
+    batch = pictures(model, images)
     inner = canvas(model, options, batch.shape[1:3])
     if isinstance(inner, Each) or inner.shape[0] != 1:
         raise ValueError("param must make one image, which is drawn for each picture: param.image(w, h).")
@@ -102,13 +104,13 @@ def _beside(model: Model, objective: Any, images: Any, steps: Any, options: dict
 
 
 def attribution_caricature(
-    model: Model,
+    model: Any,
     images: Any,
     objective: Any,
-    layers: str | Sequence[str],
+    layers: Any,
     *,
-    pools: str = "l2",
-    steps: int = 512,
+    pools: Any = "l2",
+    steps: Any = 512,
     **options: Any,
 ) -> RenderResult:
     """Pictures that exaggerate what in the given ones speaks for an objective, and leave out the rest.
@@ -127,8 +129,9 @@ def attribution_caricature(
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
     """
+    check_choice(pools, "pools", POOLS)
     rule = None if pools == "max" else rules.standard(pools=pools)
-    goal = objectives.attribution_compare(names(layers), one_task(model, objective), rule=rule)
+    goal = objectives.attribution_compare(layer_names(layers), one_task(model, objective), rule=rule)
     result = _beside(model, goal, images, steps, options)
     if result.scores.size and not result.scores.any():
         raise ValueError(f"objective={objective!r} got no attribution at layers={layers!r}: it must depend on them.")
@@ -136,19 +139,19 @@ def attribution_caricature(
 
 
 def style_transfer(
-    model: Model,
+    model: Any,
     content: Any,
     style: Any,
     *,
-    content_layers: str | Sequence[str],
-    style_layers: str | Sequence[str],
-    content_weight: float = 1.0,
-    style_weight: float = 1e3,
-    smooth: float = 0.0,
-    preserve_color: bool = False,
-    steps: int = 512,
-    optimizer: optax.GradientTransformation | None = None,
-    start: str = "content",
+    content_layers: Any,
+    style_layers: Any,
+    content_weight: Any = 1.0,
+    style_weight: Any = 1e3,
+    smooth: Any = 0.0,
+    preserve_color: Any = False,
+    steps: Any = 512,
+    optimizer: Any = None,
+    start: Any = "content",
     **options: Any,
 ) -> RenderResult:
     """Pictures in the manner of others: activations of the first, Gram matrices of the second (Gatys et al. 2015).
@@ -172,15 +175,18 @@ def style_transfer(
 
     Returns: a RenderResult with a task per picture.
     """
-    if start not in ("content", "noise"):
-        raise ValueError(f"start={start!r} must be 'content' or 'noise'.")
-    batch, manners = pictures(content, "content", model.channels), pictures(style, "style", model.channels)
+    check_choice(start, "start", ("content", "noise"))
+    weights = {"content_weight": content_weight, "style_weight": style_weight, "smooth": smooth}
+    content_weight, style_weight, smooth = (check_number(value, name, low=0) for name, value in weights.items())
+    if check_flag(preserve_color, "preserve_color") and check_model(model).channels != 3:
+        raise ValueError(f"preserve_color=True needs colours, but {model.name} takes {model.channels} channel(s).")
+    batch, manners = pictures(model, content, "content"), pictures(model, style, "style")
     if len(batch) != len(manners) and 1 not in (len(batch), len(manners)):
         raise ValueError(f"content holds {len(batch)} pictures and style {len(manners)}: give as many, or one of either.")
     count, fixed = max(len(batch), len(manners)), options.get("fixed_image_size")
     batch = np.broadcast_to(batch, (count, *batch.shape[1:]))
     shown = (grey(batch), grey(manners)) if preserve_color else (batch, manners)
-    kept, manner = names(content_layers, "content_layers"), names(style_layers, "style_layers")
+    kept, manner = layer_names(content_layers, "content_layers"), layer_names(style_layers, "style_layers")
     content_loss = objectives.activation_difference(kept, relative_L2, None, _targets(model, shown[0], kept, fixed))
     style_loss = objectives.style(manner, _targets(model, shown[1], manner, fixed), relative_L2)
     objective = -content_weight * content_loss - (style_weight / len(manner)) * style_loss

@@ -1,7 +1,6 @@
 """Deep dreams: a picture in which a network sees more and more of what it sees."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, check_number
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
+from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import names, one_task, picture_ids, pictures
+from jaxlens.optvis.render._arguments import STEPS, check_count
+from jaxlens.recipes._inputs import one_task, picture_ids, pictures
 
 
 @functools.cache  # one optimizer, one program
@@ -33,19 +34,19 @@ def gradient_ascent(rate: float) -> optax.GradientTransformation:
 
 
 def deepdream(
-    model: Model,
+    model: Any,
     image: Any,
-    layers: str | Sequence[str] | objectives.Objective,
+    layers: Any,
     *,
-    octaves: int = 4,
-    octave_scale: float = 1.4,
-    steps: int = 10,
-    rate: float = 0.01,
-    jitter: int = 32,
+    octaves: Any = 4,
+    octave_scale: Any = 1.4,
+    steps: Any = 10,
+    rate: Any = 0.01,
+    jitter: Any = 32,
     guide: Any = None,
-    tile: int | None = None,
-    seed: int = 0,
-    progress: bool = True,
+    tile: Any = None,
+    seed: Any = 0,
+    progress: Any = True,
 ) -> RenderResult:
     """A picture with more of everything that layers see in it, from coarse structures to fine ones.
 
@@ -66,15 +67,15 @@ def deepdream(
             more steps are made as parts of this size cover the picture.
         seed, progress: of `render`.
 
-    Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for the network.
+    Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for the network, unless that
+        takes one size only.
     """
-    batch = pictures(image, "image", model.channels)
+    batch = pictures(model, image, "image")
     jitter = check_int(jitter, "jitter", low=0)
-    if not 0 < rate < float("inf"):
-        raise ValueError(f"rate={rate} must be above 0; 0.01 is common.")
-    octaves, steps = check_int(octaves, "octaves", low=1), check_int(steps, "steps", low=1)
-    if not 1 < octave_scale < 10:
-        raise ValueError(f"octave_scale={octave_scale} must be between 1 and 10; 1.4 is common.")
+    rate = check_number(rate, "rate", above=0)
+    octaves, steps = check_int(octaves, "octaves", low=1, high=100), check_count(steps, "steps", low=1, most=STEPS)
+    octave_scale = check_number(octave_scale, "octave_scale", above=1, high=10)
+    tile = None if tile is None else check_int(tile, "tile", low=1)
     objective = _objective(model, layers, guide)
     optimizer = gradient_ascent(rate)
     added, result, ids = np.zeros_like(batch), None, picture_ids(batch)
@@ -94,7 +95,7 @@ def deepdream(
             transforms=moves,
             optimizer=optimizer,
             steps=count,
-            fixed_image_size=side,
+            fixed_image_size=None if model.fixed_size else side,
             seed=seed,
             ids=ids,
             progress=progress,
@@ -111,11 +112,11 @@ def _objective(model: Model, layers: Any, guide: Any) -> Any:
         if guide is not None:
             raise ValueError("guide and an objective exclude each other: name layers instead of the objective.")
         return layers
-    found = names(layers)
+    found = layer_names(layers)
     if guide is None:
         return objectives.Objective.sum([objectives.deepdream(layer) for layer in found])
     kept = [model.resolve(layer) for layer in found]
-    theirs = activations(model, jnp.asarray(pictures(guide, "guide", model.channels)), kept)
+    theirs = activations(model, jnp.asarray(pictures(model, guide, "guide")), kept)
     return objectives.Objective.sum([objectives.guide(layer, theirs[layer][0]) for layer in kept])
 
 

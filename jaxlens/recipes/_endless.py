@@ -1,6 +1,5 @@
 """Pictures without an end: patterns that tile the plane, zooms that never stop; and pictures without a background."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,21 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
-from jaxlens._checks import check_int
-from jaxlens.model import Model
+from jaxlens._checks import check_int, check_number, check_size
+from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.recipes._dream import deepdream
-from jaxlens.recipes._inputs import canvas, pictures, sides, tasks_of
+from jaxlens.recipes._inputs import canvas, pictures, tasks_of
 
 
 def tileable(
-    model: Model,
+    model: Any,
     objective: Any,
     *,
     size: Any = 128,
-    scales: tuple[float, float] = (0.7, 1.2),
-    angles: float = 10.0,
+    scales: Any = (0.7, 1.2),
+    angles: Any = 10.0,
     **options: Any,
 ) -> RenderResult:
     """Pictures that tile the plane without seams: infinite patterns.
@@ -41,11 +40,12 @@ def tileable(
     `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles. Lucid's notebook on infinite patterns has a CPPN on a torus, and
     octaves; here coarse and fine are left to the Fourier coefficients.
     """
-    low, high = scales
-    if not 0.1 <= low <= high:
-        raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.1 or more, such as (0.7, 1.2).")
-    if not 0 <= angles <= 180:
-        raise ValueError(f"angles={angles} must be degrees from 0 to 180.")
+    if not isinstance(scales, tuple | list) or len(scales) != 2:
+        raise TypeError(f"scales={scales!r} must be two numbers, such as (0.7, 1.2).")
+    low, high = (check_number(scale, "scales") for scale in scales)
+    if not 0.1 <= low <= high <= 10:
+        raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.1 to 10, such as (0.7, 1.2).")
+    angles = check_number(angles, "angles", low=0, high=180)
     own = canvas(model, options, size)
     height, width = own.shape[1:3]
     moves = [transform.roll(), transform.pad(_around(height, width, low, angles), "wrap")]
@@ -65,7 +65,7 @@ def _around(height: int, width: int, scale: float, angles: float) -> int:
 
 
 def transparent(
-    model: Model, objective: Any, *, size: Any = 128, blur: float = 0.1, weight: float = 1.0, **options: Any
+    model: Any, objective: Any, *, size: Any = 128, blur: Any = 0.1, weight: Any = 1.0, **options: Any
 ) -> RenderResult:
     """Pictures with opacity, opaque only where the objective needs it.
 
@@ -84,12 +84,15 @@ def transparent(
 
     Lucid's recipes.feature_visualization with `alpha=True`.
     """
+    weight, blur = check_number(weight, "weight"), check_number(blur, "blur", low=0)
     if not 0 <= weight <= 1:
         raise ValueError(f"weight={weight} must be in [0, 1]: above, an opaque picture would count against the objective.")
-    if model.channels != 3:
+    if check_model(model).channels != 3:
         raise ValueError(f"{model.name} takes {model.channels} channels: opacity is for colours.")
-    height, width = sides(size)
-    own = options.pop("param", None) or param.image(width, height, alpha=True)
+    own = options.pop("param", None)
+    if own is None:
+        height, width = check_size(size, "size")
+        own = param.image(width, height, alpha=True)
     opacity = objectives.channel("input", 3)
     tasks = tasks_of(model, objective)
     terms = [task * (1 - weight * opacity) - blur * objectives.blur_alpha_each_step() for task in tasks]
@@ -99,15 +102,15 @@ def transparent(
 
 
 def zoom(
-    model: Model,
+    model: Any,
     image: Any,
-    layers: str | Sequence[str] | objectives.Objective,
+    layers: Any,
     *,
-    frames: int = 60,
-    factor: float = 1.03,
-    octaves: int = 2,
-    steps: int = 4,
-    progress: bool = True,
+    frames: Any = 60,
+    factor: Any = 1.03,
+    octaves: Any = 2,
+    steps: Any = 4,
+    progress: Any = True,
     **options: Any,
 ) -> np.ndarray:
     """An endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
@@ -123,12 +126,15 @@ def zoom(
     Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
         the frames so far.
     """
-    (picture,) = pictures(image, "image", model.channels)
+    (picture, *more) = pictures(model, image, "image")
+    if more:
+        raise ValueError(f"image holds {1 + len(more)} pictures, but a zoom begins with one.")
+    frames, factor = check_int(frames, "frames", low=1, high=10**6), check_number(factor, "factor")
     if not 1 < factor < 2:
-        raise ValueError(f"factor={factor} must be between 1 and 2; 1.03 is common.")
+        raise ValueError(f"factor={factor:g} must be between 1 and 2; 1.03 is common.")
     shown = [picture]
     try:
-        for _ in tqdm(range(check_int(frames, "frames", low=1)), unit="frame", disable=not progress):
+        for _ in tqdm(range(frames), unit="frame", disable=not progress):
             closer = _enlarged(shown[-1], factor)
             result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
             if not result.finished:

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import check_images, check_size
 from jaxlens._pytree import field, pytree
-from jaxlens.model import Model, activations
+from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.param._each import Each
@@ -23,9 +23,11 @@ NEAR = 0.01  # how far theta is moved from the start, on average, where gradient
 ROUNDING = 1e-4  # what lies between two pictures or their activations, relative to them, where nothing else does
 
 
-def pictures(images: Any, name: str = "images", channels: int = 3) -> np.ndarray:
-    """One picture or several as float32 `[N, H, W, C]`."""
-    given = check_images(images, name=name, channels=channels, batched=getattr(images, "ndim", 0) == 4)
+def pictures(model: Model, images: Any, name: str = "images") -> np.ndarray:
+    """One picture or several for a model, as float32 `[N, H, W, C]`."""
+    given = check_images(images, name=name, channels=check_model(model).channels, batched=getattr(images, "ndim", 0) == 4)
+    if not given.size:
+        raise ValueError(f"{name} has shape {given.shape}: it is empty.")
     array = np.asarray(given, np.float32)
     return np.clip(array if array.ndim == 4 else array[None], 0, 1)
 
@@ -35,19 +37,9 @@ def picture_ids(images: np.ndarray) -> list[int]:
     return [zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images]
 
 
-def names(layers: str | Sequence[str], name: str = "layers") -> tuple[str, ...]:
-    """One layer or several as a tuple."""
-    found = (layers,) if isinstance(layers, str) else tuple(layers)
-    if not found:
-        raise ValueError(f"{name} is empty: name at least one layer.")
-    if not all(isinstance(layer, str) for layer in found):
-        raise TypeError(f"{name}={layers!r} must be names of layers.")
-    return found
-
-
 def tasks_of(model: Model, objective: Any) -> list[Objective]:
     """Every task of an objective by itself, class names looked up."""
-    items = objectives.as_objective(objective, model)
+    items = objectives.as_objective(objective, check_model(model))
     items = items if isinstance(items, list) else [items]
     return objectives.combine([item.bind(model) for item in items])
 
@@ -63,9 +55,10 @@ def one_task(model: Model, objective: Any, name: str = "objective") -> Objective
 def canvas(model: Model, options: dict[str, Any], size: Any, batch: int = 1, **how: Any) -> Any:
     """The parameterization among the options, taken out of them, or else an image of the model's channels."""
     given = options.pop("param", None)
+    check_model(model)
     if given is not None:
         return given
-    height, width = sides(size)
+    height, width = check_size(size, "size")
     channels = None if model.channels == 3 else model.channels
     return param.image(width, height, batch, channels=channels, **how)
 
@@ -119,12 +112,6 @@ class BeyondRounding(Objective):
 
     def describe(self, task: int = 0) -> str:
         return self.inner.describe(task)
-
-
-def sides(size: Any) -> tuple[int, int]:
-    """Height and width from a side or a pair."""
-    height, width = (size, size) if not isinstance(size, tuple | list) else size
-    return check_int(height, "size", low=1), check_int(width, "size", low=1)
 
 
 def gradient_sizes(model: Model, objective: Any, params: Each, fixed: Any = None) -> np.ndarray:

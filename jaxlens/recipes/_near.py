@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import optax
 
-from jaxlens._checks import check_int
-from jaxlens.model import Model
+from jaxlens._checks import check_flag, check_int, check_number, check_size
+from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._arguments import STEPS, check_count
 from jaxlens.recipes._inputs import (
     BeyondRounding,
     OnlyFirst,
@@ -17,7 +18,6 @@ from jaxlens.recipes._inputs import (
     picture_ids,
     pictures,
     refuse_param,
-    sides,
 )
 
 NADAM = optax.nadam(1.0)
@@ -25,14 +25,14 @@ SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
 
 
 def maco(
-    model: Model,
+    model: Any,
     objective: Any,
     *,
     size: Any = 512,
-    steps: int = 256,
-    crops: int = 16,
-    box: tuple[float, float] = (0.5, 0.05),
-    noise: tuple[float, float] = (0.08, 0.04),
+    steps: Any = 256,
+    crops: Any = 16,
+    box: Any = (0.5, 0.05),
+    noise: Any = (0.08, 0.04),
     magnitude: Any = None,
     **options: Any,
 ) -> RenderResult:
@@ -52,31 +52,40 @@ def maco(
 
     Fel et al. 2023, arXiv:2306.06805, with xplique's settings: Nadam with rate 1, boxes around the middle with deviation 0.15.
     """
-    height, width, crops = *sides(size), check_int(crops, "crops", low=1)
+    height, width, crops = *check_size(size, "size"), check_int(crops, "crops", low=1)
     refuse_param(options, "MACO is one; give `size` and `magnitude`")
+    model = check_model(model)
     shown = (model.input_size[0], model.input_size[1])
-    moves = [_boxes(shown, box, steps), transform.noise(*noise)]
+    steps = check_count(steps, "steps", low=0, most=STEPS)
+    moves = [_boxes(shown, box, steps), transform.noise(*_pair(noise, "noise"))]
     options = {"optimizer": NADAM, "transforms": moves, "fixed_image_size": shown, "draws": crops} | options
     return render(model, objective, param=param.maco(width, height, magnitude=magnitude), steps=steps, **options)
 
 
 def _boxes(size: tuple[int, int], box: tuple[float, float], steps: int) -> transform.Transform:
     """A random part of a picture, whose side goes from the first of `box` to the second."""
-    if len(box) != 2 or not all(0 < side <= 1 for side in box):
+    box = _pair(box, "box")
+    if not all(0 < side <= 1 for side in box):
         raise ValueError(f"box={box} must be two fractions of the picture, such as (0.5, 0.05).")
     first, last = (transform.random_boxes(1, size, (side * (1 - SPREAD), min(1.0, side * (1 + SPREAD)))) for side in box)
     return transform.anneal(first, last, max(1, steps))
 
 
+def _pair(value: Any, name: str) -> tuple[float, float]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name}={value!r} must be two numbers.")
+    return check_number(value[0], name), check_number(value[1], name)
+
+
 def accentuate(
-    model: Model,
+    model: Any,
     images: Any,
     objective: Any,
     *,
-    layer: str | None = None,
-    strength: float = 1.0,
-    keep_magnitude: bool = False,
-    steps: int = 100,
+    layer: Any = None,
+    strength: Any = 1.0,
+    keep_magnitude: Any = False,
+    steps: Any = 100,
     **options: Any,
 ) -> RenderResult:
     """The given pictures with more of what an objective asks for, close to what they were: feature accentuation.
@@ -102,9 +111,8 @@ def accentuate(
     Hamblin et al. 2024, arXiv:2402.10039 (faccent).
     """
     refuse_param(options, "accentuation starts at the pictures; see `keep_magnitude`")
-    if not 0 <= strength < float("inf"):
-        raise ValueError(f"strength={strength} must be 0 or more; 1 pulls back as much as the objective pulls away.")
-    batch, fixed = pictures(images, channels=model.channels), options.get("fixed_image_size")
+    strength, keep_magnitude = check_number(strength, "strength", low=0), check_flag(keep_magnitude, "keep_magnitude")
+    batch, fixed = pictures(model, images), options.get("fixed_image_size")
     drawn = OnlyFirst(inner=one_task(model, objective))
     near = objectives.activation_difference("input", objectives.mean_L2, difference_to=1)
     distance = near if layer is None else objectives.l2_compare(layer)
@@ -119,14 +127,14 @@ def accentuate(
 
 
 def adversarial(
-    model: Model,
+    model: Any,
     images: Any,
     label: Any,
     *,
-    layer: str = "logits",
-    radius: float = 8 / 255,
-    norm: str = "Linf",
-    steps: int = 50,
+    layer: Any = "logits",
+    radius: Any = 8 / 255,
+    norm: Any = "Linf",
+    steps: Any = 50,
     **options: Any,
 ) -> RenderResult:
     """Pictures within a small distance of the given ones that raise a class: adversarial examples.
@@ -142,7 +150,7 @@ def adversarial(
     An attack in the sense of Madry et al. 2018, arXiv:1706.06083, with Adam inside the ball; no transforms unless given.
     """
     refuse_param(options, "the pictures and the radius make it; see `param.ball`")
-    batch = pictures(images, channels=model.channels)
+    batch = pictures(model, images)
     options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
-    balls = param.each([param.ball(each, float(radius), norm) for each in batch])
+    balls = param.each([param.ball(each, radius, norm) for each in batch])
     return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **options)

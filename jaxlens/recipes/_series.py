@@ -6,16 +6,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import check_int
+from jaxlens._checks import brief, check_int, check_number, check_size
 from jaxlens._numerics import absolute
-from jaxlens.model import Model
+from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, evaluate, render
-from jaxlens.recipes._inputs import canvas, refuse_param, sides, tasks_of
+from jaxlens.recipes._inputs import canvas, refuse_param, tasks_of
 
 
 def diversity(
-    model: Model, objective: Any, layer: str, *, batch: int = 4, weight: float = 1e2, size: Any = 128, **options: Any
+    model: Any, objective: Any, layer: Any, *, batch: Any = 4, weight: Any = 1e2, size: Any = 128, **options: Any
 ) -> RenderResult:
     """Several pictures of the same objective that are as different as they can be: the facets of a neuron.
 
@@ -28,18 +28,19 @@ def diversity(
         size, options: of `render`.
     """
     _check_several(batch)
+    weight = check_number(weight, "weight")
     terms = [task - weight * objectives.diversity(layer) for task in tasks_of(model, objective)]
     own = canvas(model, options, size, batch)
     return render(model, terms, param=own, **options)
 
 
 def interpolate(
-    model: Model,
-    first: tuple[str, int],
-    second: tuple[str, int],
+    model: Any,
+    first: Any,
+    second: Any,
     *,
-    batch: int = 6,
-    weight: float = 0.1,
+    batch: Any = 6,
+    weight: Any = 0.1,
     size: Any = 128,
     **options: Any,
 ) -> RenderResult:
@@ -54,17 +55,19 @@ def interpolate(
     """
     _check_several(batch)
     for name, end in (("first", first), ("second", second)):
-        if isinstance(end, str) or len(end) != 2:
+        if not isinstance(end, tuple | list) or len(end) != 2:
             raise TypeError(f"{name}={end!r} must be (layer, channel), such as ('mixed4a', 3).")
     objective = objectives.channel_interpolate(*first, *second)
-    if weight:
+    if weight := check_number(weight, "weight"):
         objective = objective + weight * objectives.alignment(first[0], 5.0)
-    height, width = sides(size)
-    own = options.pop("param", None) or param.aligned(width, height, batch)
+    own = options.pop("param", None)
+    if own is None:
+        height, width = check_size(size, "size")
+        own = param.aligned(width, height, batch, channels=check_model(model).channels)
     return render(model, objective, param=own, **options)
 
 
-def interactions(model: Model, rows: Any, columns: Any, **options: Any) -> RenderResult:
+def interactions(model: Any, rows: Any, columns: Any, **options: Any) -> RenderResult:
     """Every sum of two neurons, one of each group: a grid of how they go together.
 
     Args:
@@ -77,7 +80,7 @@ def interactions(model: Model, rows: Any, columns: Any, **options: Any) -> Rende
     return render(model, objectives.combine(tasks_of(model, rows), tasks_of(model, columns)), **options)
 
 
-def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
+def both_signs(model: Any, objective: Any, **options: Any) -> RenderResult:
     """What raises objectives and what lowers them, in turn: each task is followed by its negative.
 
     Negative neurons show what suppresses a channel; look at layers before their ReLU, where that is not flat.
@@ -87,7 +90,7 @@ def both_signs(model: Model, objective: Any, **options: Any) -> RenderResult:
 
 
 def compare_methods(
-    model: Model, objective: Any, *, size: Any = 128, smooth: float = 0.5, blur: float = 0.5, **options: Any
+    model: Any, objective: Any, *, size: Any = 128, smooth: Any = 0.5, blur: Any = 0.5, **options: Any
 ) -> dict[str, RenderResult]:
     """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
 
@@ -105,6 +108,7 @@ def compare_methods(
     Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
     """
     refuse_param(options, "the methods are the parameterizations")
+    smooth, blur = check_number(smooth, "smooth", low=0), check_number(blur, "blur", low=0)
     tasks, moving, fixed = tasks_of(model, objective), options.pop("transforms", None), options.get("fixed_image_size")
     pixels, fourier = canvas(model, {}, size, fft=False, decorrelate=False), canvas(model, {}, size)
     ids = [zlib.crc32(task.describe().encode()) for task in tasks]  # the same draws for every method
@@ -129,13 +133,13 @@ def compare_methods(
 
 
 def class_visualization(
-    model: Model,
+    model: Any,
     label: Any,
     *,
-    layer: str = "logits",
+    layer: Any = "logits",
     size: Any = None,
-    smooth: float = 0.0,
-    shrink: float = 0.0,
+    smooth: Any = 0.0,
+    shrink: Any = 0.0,
     **options: Any,
 ) -> RenderResult:
     """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
@@ -151,8 +155,9 @@ def class_visualization(
         options: of `render`.
     """
     objective = objectives.class_logit(layer, label)
-    for weight, penalty in ((smooth, roughness), (shrink, contrast)):
-        if weight:
+    model = check_model(model)
+    for weight, name, penalty in ((smooth, "smooth", roughness), (shrink, "shrink", contrast)):
+        if weight := check_number(weight, name, low=0):
             objective = objective - weight * objectives.as_objective(penalty)
     own = canvas(model, options, tuple(model.input_size) if size is None else size)
     return render(model, objective, param=own, **options)
@@ -168,13 +173,16 @@ def contrast(T: Any) -> Any:
     return jnp.square(T("input") - 0.5).mean()
 
 
-def evolution(result: RenderResult, task: int = 0) -> tuple[np.ndarray, list[str]]:
+def evolution(result: Any, task: Any = 0) -> tuple[np.ndarray, list[str]]:
     """The snapshots of one task in order, and their names: `plot.contact_sheet(*recipes.evolution(result))`.
 
     Args:
         result: of a `render(..., thresholds=(1, 32, 128, 512))`.
         task: which of its tasks.
     """
+    if not isinstance(result, RenderResult):
+        raise TypeError(f"result={brief(repr(result), 80)} must be the RenderResult of a render.")
+    task = check_int(task, "task", low=0, high=len(result.images) - 1)
     if not result.snapshots:
         raise ValueError("result has no snapshots: render with thresholds=(1, 32, 128, 512).")
     steps = sorted(result.snapshots)

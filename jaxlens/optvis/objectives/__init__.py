@@ -32,6 +32,7 @@ from jaxlens.optvis.objectives._layer import direction as direction
 from jaxlens.optvis.objectives._layer import direction_neuron as direction_neuron
 from jaxlens.optvis.objectives._layer import diversity as diversity
 from jaxlens.optvis.objectives._layer import neuron as neuron
+from jaxlens.optvis.objectives._lucent import lucent as lucent
 from jaxlens.optvis.objectives._parse import as_objective as as_objective
 from jaxlens.optvis.objectives._parse import wrap_objective as wrap_objective
 from jaxlens.optvis.objectives._schedule import decay as decay

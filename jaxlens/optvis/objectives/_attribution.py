@@ -2,18 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.model.interceptors import perturb
 from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective, remembers
 from jaxlens.optvis.objectives._layer import check_range
 from jaxlens.optvis.objectives._parse import as_objective
+from jaxlens.optvis.objectives._values import layer_names
 
 FLOOR = 1e-12  # below the largest attribution there is nothing to share out
 
@@ -80,9 +82,7 @@ def _shared(layer: str, share: Array, found: Activations) -> Array:
     return (found[layer] * share).sum()
 
 
-def attribution_compare(
-    layers: str | Sequence[str], toward: Any, batch: int = 1, comp_batch: int = 0, *, rule: Any = None
-) -> Objective:
+def attribution_compare(layers: Any, toward: Any, batch: Any = 1, comp_batch: Any = 0, *, rule: Any = None) -> Objective:
     """What a layer sees in an image, as far as it matters to an objective: an activation caricature through attribution.
 
     `sum A[comp_batch] attr`, where `attr = A d toward / dA / max |A d toward / dA|` at the first of the layers, for image
@@ -98,9 +98,8 @@ def attribution_compare(
     Lucid's notebook on attribution caricatures, where the gradient of max-pools is relaxed for both. Differs from it in the
     division by the largest absolute value (Lucid: the largest, which may be 0 or negative).
     """
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
-    if not names:
-        raise ValueError("layers is empty: name at least one layer.")
+    names = layer_names(layers)
+    batch, comp_batch = check_int(batch, "batch", low=0), check_int(comp_batch, "comp_batch", low=0)
     objective = as_objective(toward)
     if isinstance(objective, list):
         raise ValueError("toward is a list: attribute to one objective at a time.")

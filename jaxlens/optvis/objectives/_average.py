@@ -1,6 +1,6 @@
 """The style of many views: Gram matrices averaged over the steps of a render."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from jaxlens.optvis.objectives._base import MEMORY, STEP, Activations, Objective
 from jaxlens.optvis.objectives._compare import check_channels
 from jaxlens.optvis.objectives._difference import Difference, Loss, activation_difference, gram, mean_L1
 from jaxlens.optvis.objectives._layer import maps
+from jaxlens.optvis.objectives._values import numbers
 
 
 @pytree
@@ -52,11 +53,11 @@ class AverageStyle(Objective):
 
 
 def style_ema(
-    layers: str | Sequence[str],
-    difference_to: Mapping[str, Any],
-    loss_f: Loss = mean_L1,
+    layers: Any,
+    difference_to: Any,
+    loss_f: Any = mean_L1,
     decay: Any = 0.95,
-    batch: int = 0,
+    batch: Any = 0,
 ) -> Objective:
     """The style loss of what all steps so far have seen, `sum_l loss_f(mean Gram matrix of A_l, Gram matrix of B_l)`.
 
@@ -71,9 +72,7 @@ def style_ema(
         decay: in [0, 1); 0 is `style`. Lucid's notebook on 3D style transfer has 0.95.
         batch: which of the task's images is judged.
     """
-    rate = jnp.asarray(decay, jnp.float32)
-    if not bool(((rate >= 0) & (rate < 1)).all()):
-        raise ValueError(f"decay={decay!r} must be in [0, 1), such as 0.95.")
+    rate = numbers(decay, "decay", low=0, below=1)
     if not isinstance(difference_to, Mapping):
         raise TypeError(
             f"difference_to={difference_to!r} must be activations by layer: jaxlens.activations(model, image, layers)."

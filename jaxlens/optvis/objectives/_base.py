@@ -1,15 +1,18 @@
 """What an objective is: a pytree that maps activations to a scalar to be maximised, and its algebra."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.objectives._values import check_layer, numbers
 
 Activations = Mapping[str, Any]  # by layer, and what stands under the names below
 
@@ -32,6 +35,14 @@ class Objective:
     """
 
     __array_ufunc__ = None  # so that `array * objective` comes here, and not to NumPy element by element
+
+    def __post_init__(self) -> None:
+        """Checks what objectives of every kind have; not when JAX rebuilds them."""
+        if hasattr(self, "layer"):
+            check_layer(getattr(self, "layer"))  # noqa: B009
+        for name in ("batch", "comp_batch"):
+            if getattr(self, name, None) is not None:
+                check_int(getattr(self, name), name, low=0)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -92,7 +103,12 @@ class Objective:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> "Objective":
-        return Product(factors=(self, other**-1.0)) if isinstance(other, Objective) else self * (1.0 / _number(other))
+        if isinstance(other, Objective):
+            return Product(factors=(self, other**-1.0))
+        divisor = _number(other)
+        if not isinstance(divisor, Tracer) and not np.asarray(divisor).all():
+            raise ZeroDivisionError(f"objective / {other!r}: an objective cannot be divided by 0.")
+        return self * (1.0 / divisor)
 
     def __rtruediv__(self, other: Any) -> "Objective":
         return (self**-1.0) * other
@@ -114,7 +130,7 @@ def _number(value: Any) -> Array:
         raise TypeError(
             f"An objective combines with numbers, arrays of one number per task, and objectives, not with {value!r}."
         )
-    return jnp.asarray(value, jnp.float32)  # strongly typed: a Python float would be another trace
+    return numbers(value, "The number beside an objective")  # strongly typed: a Python float would be another trace
 
 
 def as_term(value: Any) -> "Objective":
@@ -282,7 +298,7 @@ def batched(objective: Objective, count: int) -> Any:
     return rebuild(objective, lambda child: batched(child, count), leaf)
 
 
-def stack(objectives: Sequence[Objective]) -> Any:
+def stack(objectives: Any) -> Any:
     """Objectives of one structure as one batch of tasks.
 
     Raises:

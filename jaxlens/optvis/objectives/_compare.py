@@ -6,10 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_int
 from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._layer import check_range, maps
+from jaxlens.optvis.objectives._values import as_array, numbers
 from jaxlens.optvis.objectives._weights import norm
 
 
@@ -51,7 +53,7 @@ class Compare(Objective):
         if own and any(n not in (1, m) for n, m in zip(own, _map_shape(shapes[self.layer]), strict=True)):
             raise ValueError(f"W has shape {own}, but layer {self.layer!r} outputs {shapes[self.layer]} at this size.")
         if self.feature is not None:
-            check_channels(self.feature, shapes[self.layer], self.layer)
+            check_channels(self.feature, shapes[self.layer], self.layer, "orthogonal_to")
         check_range(self.comp_batch, images, "comp_batch", self.layer)
 
     def describe(self, task: int = 0) -> str:
@@ -98,10 +100,10 @@ def check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
         )
 
 
-def check_channels(target: Any, shape: tuple[int, ...], layer: str) -> None:
+def check_channels(target: Any, shape: tuple[int, ...], layer: str, name: str = "target") -> None:
     """Refuses a target with another number of channels than the layer."""
     if target.shape[-1] != shape[-1]:
-        raise ValueError(f"The target has {target.shape[-1]} channels, but {layer!r} has {shape[-1]}.")
+        raise ValueError(f"{name} has {target.shape[-1]} channels, but {layer!r} has {shape[-1]}.")
 
 
 def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,14 +113,11 @@ def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def as_target(value: Any, name: str) -> Float[Array, "..."]:
     """A target as `[h, w, C]`, or `[N, h, w, C]`; vectors become one position."""
-    array = jnp.asarray(value, jnp.float32)
-    array = array.reshape(1, 1, -1) if array.ndim == 1 else array
-    if array.ndim not in (3, 4):
-        raise ValueError(f"{name} has shape {array.shape}, but activations [h, w, C] are needed, or [N, h, w, C] for N tasks.")
-    return array
+    array = as_array(value, name, "activations [h, w, C]")
+    return numbers(array.reshape(1, 1, -1) if array.ndim == 1 else array, name, 3)
 
 
-def dot_compare(layer: str, batch: int = 1, cossim_pow: Any = 0.0, comp_batch: int = 0, *, target: Any = None) -> Objective:
+def dot_compare(layer: Any, batch: Any = 1, cossim_pow: Any = 0.0, comp_batch: Any = 0, *, target: Any = None) -> Objective:
     """How much an image's activations point along another's: `d * max(0.1, cosine) ** cossim_pow`, `d = <A, B>`: a caricature.
 
     Args:
@@ -130,12 +129,12 @@ def dot_compare(layer: str, batch: int = 1, cossim_pow: Any = 0.0, comp_batch: i
     The sums run over positions and channels. Lucid divides by one of the two norms only, so that its "cosine" may be
     any number; here it is the cosine.
     """
-    power = jnp.asarray(cossim_pow, jnp.float32)
+    power = numbers(cossim_pow, "cossim_pow")
     return _compare("dot", layer, batch, comp_batch, target, cossim_pow=power)
 
 
 def cossim_compare(
-    layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None, orthogonal_to: Any = None
+    layer: Any, batch: Any = 1, comp_batch: Any = 0, *, target: Any = None, orthogonal_to: Any = None
 ) -> Objective:
     """The cosine between two images' activations, as one long vector each.
 
@@ -149,7 +148,7 @@ def cossim_compare(
 
 
 def pearson_compare(
-    layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None, orthogonal_to: Any = None
+    layer: Any, batch: Any = 1, comp_batch: Any = 0, *, target: Any = None, orthogonal_to: Any = None
 ) -> Objective:
     """The correlation between two images' activations: the cosine after each one's mean is taken away.
 
@@ -159,15 +158,10 @@ def pearson_compare(
 
 
 def _feature(value: Any) -> Array | None:
-    if value is None:
-        return None
-    array = jnp.asarray(value, jnp.float32)
-    if array.ndim not in (1, 2):
-        raise ValueError(f"orthogonal_to has shape {array.shape}, but [C] is needed, or [N, C] for N tasks.")
-    return array
+    return None if value is None else numbers(value, "orthogonal_to", 1)
 
 
-def weighted_dot_compare(layer: str, batch: int = 1, W: Any = 1.0, comp_batch: int = 0, *, target: Any = None) -> Objective:
+def weighted_dot_compare(layer: Any, batch: Any = 1, W: Any = 1.0, comp_batch: Any = 0, *, target: Any = None) -> Objective:
     """`sum A B W`: a caricature of what some numbers say is important, such as the gradient of a neuron at the layer.
 
     Args:
@@ -176,23 +170,26 @@ def weighted_dot_compare(layer: str, batch: int = 1, W: Any = 1.0, comp_batch: i
 
     Lucid's notebook on decomposed feature visualization. `attribution_compare` finds the weights itself.
     """
-    weight = jnp.asarray(W, jnp.float32)
+    weight = as_array(W, "W", "numbers [h, w, C]")
     weight = as_target(weight.reshape(1) if weight.ndim == 0 else weight, "W")
     return _compare("weighted", layer, batch, comp_batch, target, weight=weight)
 
 
-def l1_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+def l1_compare(layer: Any, batch: Any = 1, comp_batch: Any = 0, *, target: Any = None) -> Objective:
     """`mean |A - B|`; use a negative weight. Arguments as in `dot_compare`. (faccent's returns it negated.)"""
     return _compare("l1", layer, batch, comp_batch, target)
 
 
-def l2_compare(layer: str, batch: int = 1, comp_batch: int = 0, *, target: Any = None) -> Objective:
+def l2_compare(layer: Any, batch: Any = 1, comp_batch: Any = 0, *, target: Any = None) -> Objective:
     """The mean over positions of the distance over channels `|A - B|_2`; use a negative weight. faccent negates it."""
     return _compare("l2", layer, batch, comp_batch, target)
 
 
 def _compare(measure: str, layer: str, batch: int, comp_batch: int, target: Any, **options: Any) -> Objective:
     options.setdefault("cossim_pow", jnp.float32(0))
+    batch, comp_batch = check_int(batch, "batch", low=0), check_int(comp_batch, "comp_batch", low=0)
+    if target is None and batch == comp_batch and measure in ("l1", "l2", "cosine", "pearson"):
+        raise ValueError(f"batch={batch} and comp_batch={comp_batch} are one image, which never differs from itself.")
     target = None if target is None else as_target(target, "target")
     return Compare(
         measure=measure,
@@ -204,7 +201,7 @@ def _compare(measure: str, layer: str, batch: int, comp_batch: int, target: Any,
     )
 
 
-def guide(layer: str, target: Any, batch: int | None = None) -> Objective:
+def guide(layer: Any, target: Any, batch: Any = None) -> Objective:
     """Activations like those of another image, wherever they are in it: `mean_p max_q <a_p, t_q>` over positions.
 
     Args:

@@ -1,34 +1,39 @@
 """Objectives on how far an image's activations are from another's, by any measure: inversion, style."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_images
+from jaxlens._checks import check_images, check_int, check_reals
 from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._compare import as_target, check_channels, check_target
 from jaxlens.optvis.objectives._layer import check_range, maps
+from jaxlens.optvis.objectives._values import check_function, layer_names
 
 Loss = Callable[[Any, Any], Any]
 
 
 def mean_L1(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """`mean |a - b|`."""
+    a, b = check_reals(a, "a"), check_reals(b, "b")
     return absolute(a - b).mean()
 
 
 def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """`sqrt(mean (a - b)**2)`, with gradient 0 where they are equal."""
-    square = jnp.square(a - b).mean()
+    square = jnp.square(check_reals(a, "a") - check_reals(b, "b")).mean()
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def gram(a: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:
     """Gram matrices over positions, `A^T A / (h w)`: which channels are active together, wherever (Gatys et al. 2015)."""
+    a = check_reals(a, "a")
+    if a.ndim != 4 or a.size == 0:
+        raise ValueError(f"a has shape {a.shape}, but activations [B, h, w, C] are needed.")
     flat = a.reshape(a.shape[0], -1, a.shape[-1])
     return jnp.einsum("bpc,bpd->bcd", flat, flat, precision="highest") / flat.shape[1]
 
@@ -68,11 +73,11 @@ def _transformed(a: Float[Array, "b h w c"], transform_f: Callable[[Any], Any] |
 
 
 def activation_difference(
-    layers: str | Sequence[str],
-    loss_f: Loss = mean_L1,
-    transform_f: Callable[[Any], Any] | None = None,
-    difference_to: int | Mapping[str, Any] = 1,
-    batch: int = 0,
+    layers: Any,
+    loss_f: Any = mean_L1,
+    transform_f: Any = None,
+    difference_to: Any = 1,
+    batch: Any = 0,
 ) -> Objective:
     """How far an image's activations are from another's, summed over layers: `sum_l loss_f(f(A_l), f(B_l))`.
 
@@ -86,15 +91,23 @@ def activation_difference(
             layers)`), `[1, h, w, C]` or `[h, w, C]`; `[N, h, w, C]` for a batch of tasks.
         batch: which of the task's images is judged.
     """
-    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    names = layer_names(layers)
+    check_function(loss_f, "loss_f", "objectives.mean_L1")
+    if transform_f is not None:
+        check_function(transform_f, "transform_f", "objectives.gram")
+    batch = check_int(batch, "batch", low=0)
+    if not isinstance(difference_to, Mapping) and check_int(difference_to, "difference_to", low=0) == batch:
+        raise ValueError(f"difference_to={difference_to} and batch={batch} are one image, which never differs from itself.")
     terms: list[Objective] = []
     for name in names:
         options: dict[str, Any] = {"layer": name, "batch": batch, "loss_f": loss_f, "transform_f": transform_f}
-        if isinstance(difference_to, int):
+        if not isinstance(difference_to, Mapping):
             terms.append(Difference(difference_to=difference_to, **options))
             continue
         if name not in difference_to:
-            raise ValueError(f"difference_to has no activations of {name!r}. It has: {', '.join(difference_to) or 'none'}.")
+            raise ValueError(
+                f"difference_to has no activations of {name!r}. It has: {', '.join(map(str, difference_to)) or 'none'}."
+            )
         given = as_target(difference_to[name], "difference_to")
         stack = given[None] if given.ndim == 3 else given
         stack = _transformed(stack, transform_f)
@@ -103,7 +116,7 @@ def activation_difference(
     return terms[0] if len(terms) == 1 else Objective.sum(terms)
 
 
-def style(layers: str | Sequence[str], difference_to: int | Mapping[str, Any] = 2, loss_f: Loss = mean_L1) -> Objective:
+def style(layers: Any, difference_to: Any = 2, loss_f: Any = mean_L1) -> Objective:
     """The style loss: how far Gram matrices are from another image's (`activation_difference`). Use a negative weight."""
     return activation_difference(layers, loss_f, gram, difference_to)
 
@@ -115,4 +128,6 @@ def input_diff(orig_img: Any) -> Objective:
         orig_img: `[H, W, C]` in [0, 1], of the size of the images before transforms; `[N, H, W, C]` for N tasks.
     """
     target = check_images(orig_img, name="orig_img", channels=None, batched=getattr(orig_img, "ndim", 0) == 4)
+    if 0 in target.shape:
+        raise ValueError(f"orig_img has shape {target.shape}: it is empty.")
     return activation_difference("input", mean_L2, None, {"input": target})

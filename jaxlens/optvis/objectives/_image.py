@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_int
 from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective, pick
 from jaxlens.optvis.objectives._layer import maps
+from jaxlens.optvis.objectives._values import numbers
 
 
 @pytree
@@ -113,7 +115,7 @@ class Boundary(Objective):
         return "boundary"
 
 
-def blur(x: Float[Array, "b h w c"], w: int) -> Float[Array, "b h w c"]:
+def blur(x: Float[Array, "b h w c"], w: Any) -> Float[Array, "b h w c"]:
     """Lucid's blur: a `w x w` kernel of 1 with a border of 0.5, normalised at the edges by what of it lies inside."""
     ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
     return (_box(x, w) + _box(x, w - 2)) / (_box(ones, w) + _box(ones, w - 2))
@@ -139,28 +141,31 @@ def blur_alpha_each_step() -> Objective:
     return Blur(first=3)
 
 
-def penalize_boundary_complexity(shp: Any, w: int = 20, mask: Any = None, C: Any = 0.5) -> Objective:
+def penalize_boundary_complexity(shp: Any, w: Any = 20, mask: Any = None, C: Any = 0.5) -> Objective:
     """Keeps the border of images plain and grey: `- sum mask ((blur(x) - x)**2 + 0.8 (x - C)**2)`.
 
     It is negative, so use a *positive* weight, as in Lucid.
 
     Args:
         shp: `(B, H, W, C)` or `(H, W)` of the images.
-        w: width of the border in pixels.
+        w: width of the border in pixels, at least 1.
         mask: `[H, W]`, instead of 1 on the border and 0 inside.
         C: the grey.
     """
-    height, width = (shp[1], shp[2]) if len(shp) == 4 else tuple(shp)[:2]
+    if not isinstance(shp, tuple | list) or len(shp) not in (2, 4):
+        raise TypeError(f"shp={shp!r} must be (B, H, W, C) or (H, W) of the images.")
+    height, width = (check_int(n, "shp", low=1) for n in (shp[1:3] if len(shp) == 4 else shp))
     if mask is None:
+        w = check_int(w, "w", low=1)
         rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) < w for n in (height, width))
         mask = rows[:, None] | columns[None, :]
-    given = jnp.asarray(mask, jnp.float32)
+    given = numbers(mask, "mask", 2)
     if given.shape != (height, width):
         raise ValueError(f"mask has shape {given.shape}, but shp={tuple(shp)} needs {(height, width)}.")
-    return Boundary(mask=given, grey=jnp.asarray(C, jnp.float32))
+    return Boundary(mask=given, grey=numbers(C, "C"))
 
 
-def total_variation(layer: str = "input") -> Objective:
+def total_variation(layer: Any = "input") -> Objective:
     """`sum |dx| + sum |dy|` per image, mean over images; `layer` "input" is the untransformed image.
 
     Lucid returns one value per image unreduced; for one image the two agree.
@@ -168,16 +173,16 @@ def total_variation(layer: str = "input") -> Objective:
     return TotalVariation(layer=layer)
 
 
-def L1(layer: str = "input", constant: Any = 0.0) -> Objective:
+def L1(layer: Any = "input", constant: Any = 0.0) -> Objective:
     """`sum |a - constant|` over everything, Lucid's definition."""
-    return L1Norm(layer=layer, constant=jnp.asarray(constant, jnp.float32))
+    return L1Norm(layer=layer, constant=numbers(constant, "constant"))
 
 
-def L2(layer: str = "input", constant: Any = 0.0, epsilon: Any = 1e-6) -> Objective:
+def L2(layer: Any = "input", constant: Any = 0.0, epsilon: Any = 1e-6) -> Objective:
     """`sqrt(epsilon + sum (a - constant)**2)`, Lucid's definition."""
-    return L2Norm(layer=layer, constant=jnp.asarray(constant, jnp.float32), epsilon=jnp.asarray(epsilon, jnp.float32))
+    return L2Norm(layer=layer, constant=numbers(constant, "constant"), epsilon=numbers(epsilon, "epsilon", low=0))
 
 
-def L_inf(layer: str = "input", constant: Any = 0.0) -> Objective:
+def L_inf(layer: Any = "input", constant: Any = 0.0) -> Objective:
     """`max |a - constant|`, xplique's `l_inf_reg`."""
-    return Largest(layer=layer, constant=jnp.asarray(constant, jnp.float32))
+    return Largest(layer=layer, constant=numbers(constant, "constant"))

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective, pick
+from jaxlens.optvis.objectives._values import indices, numbers
 
 
 def maps(activations: Activations, layer: str, batch: int | None) -> Float[Array, "b h w c"]:
@@ -180,11 +180,9 @@ class ClassLogit(Objective):
     probability: bool = field(static=True, default=False)
 
     def bind(self, model: Any) -> Objective:
-        if model.labels is None:
-            raise ValueError(f"label={self.names[0]!r}: {model.name} has no labels; pass class numbers.")
-        numbers = [_label(model, name) for name in self.names]
+        found = [model.label_index(name) for name in self.names]
         of_number = class_probability if self.probability else channel
-        return of_number(self.layer, numbers[0] if self.single else numbers, batch=self.batch).bind(model)
+        return of_number(self.layer, found[0] if self.single else found, batch=self.batch).bind(model)
 
     def describe(self, task: int = 0) -> str:
         return f"probability of {self.names[task]}" if self.probability else self.names[task]
@@ -212,21 +210,7 @@ class ClassProbability(Objective):
         return f"probability of {self.layer}:{pick(self.index, task, 0)}"
 
 
-def _label(model: Any, name: str) -> int:
-    if name in model.labels:
-        return model.labels.index(name)
-    raise ValueError(f"label={name!r} is not a label of {model.name}. Closest: {suggest(name, model.labels)}.")
-
-
-def indices(value: Any, name: str) -> Int[Array, "..."]:
-    """An integer or integers, or an error."""
-    array = jnp.asarray(list(value) if isinstance(value, range) else value)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise TypeError(f"{name}={value!r} must be an integer, or integers for a batch of tasks.")
-    return array.astype(jnp.int32)
-
-
-def channel(layer: str, n_channel: Any, batch: int | None = None) -> Objective:
+def channel(layer: Any, n_channel: Any, batch: Any = None) -> Objective:
     """A channel's mean activation over images and positions.
 
     Args:
@@ -237,7 +221,7 @@ def channel(layer: str, n_channel: Any, batch: int | None = None) -> Objective:
     return Channel(index=indices(n_channel, "n_channel"), layer=layer, batch=batch)
 
 
-def neuron(layer: str, n_channel: Any, x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
+def neuron(layer: Any, n_channel: Any, x: Any = None, y: Any = None, batch: Any = None) -> Objective:
     """One neuron: a channel at one position, mean over images.
 
     Args:
@@ -249,7 +233,7 @@ def neuron(layer: str, n_channel: Any, x: Any = None, y: Any = None, batch: int 
     return Neuron(index=indices(n_channel, "n_channel"), layer=layer, batch=batch, **place)
 
 
-def direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
+def direction(layer: Any, vec: Any, cossim_pow: Any = 0.0, batch: Any = None) -> Objective:
     """Activation along a direction in channel space, mean of `dot * max(0.1, cosine) ** cossim_pow` over positions.
 
     Args:
@@ -261,27 +245,22 @@ def direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = N
     return _direction(layer, vec, cossim_pow, batch=batch)
 
 
-def direction_neuron(
-    layer: str, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: int | None = None
-) -> Objective:
+def direction_neuron(layer: Any, vec: Any, x: Any = None, y: Any = None, cossim_pow: Any = 0.0, batch: Any = None) -> Objective:
     """`direction` at one position, as `neuron` is `channel` at one position."""
     place = {k: None if v is None else indices(v, k) for k, v in (("x", x), ("y", y))}
     return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)
 
 
 def _direction(layer: str, vec: Any, cossim_pow: Any, **options: Any) -> Objective:
-    vector = jnp.asarray(vec, jnp.float32)
-    if vector.ndim not in (1, 2):
-        raise ValueError(f"vec has shape {vector.shape}, but [C] is needed, or [N, C] for a batch of tasks.")
-    return Direction(vector=vector, cossim_pow=jnp.asarray(cossim_pow, jnp.float32), layer=layer, **options)
+    return Direction(vector=numbers(vec, "vec", 1), cossim_pow=numbers(cossim_pow, "cossim_pow"), layer=layer, **options)
 
 
-def deepdream(layer: str, batch: int | None = None) -> Objective:
+def deepdream(layer: Any, batch: Any = None) -> Objective:
     """Everything a layer sees, more of it: the mean of its squared activations."""
     return DeepDream(layer=layer, batch=batch)
 
 
-def diversity(layer: str) -> Objective:
+def diversity(layer: Any) -> Objective:
     """How alike a task's images are, in Gram matrices of a layer; use a negative weight.
 
     With `G_i` the L2-normalised Gram matrix of image i, `sum over i, j != i of <G_i, G_j> / B`. Use it with
@@ -290,7 +269,7 @@ def diversity(layer: str) -> Objective:
     return Diversity(layer=layer)
 
 
-def class_logit(layer: str, label: Any, batch: int | None = None) -> Objective:
+def class_logit(layer: Any, label: Any, batch: Any = None) -> Objective:
     """A class's logit, before the softmax, by number or by label; mean over images (Lucid sums).
 
     Args:
@@ -298,10 +277,11 @@ def class_logit(layer: str, label: Any, batch: int | None = None) -> Objective:
         label: a class number, a label of `model.labels`, or several of one kind for a batch of tasks.
         batch: as in `channel`.
     """
-    return _named_class(layer, label, batch) or channel(layer, label, batch=batch)
+    named = _named_class(layer, label, batch)
+    return named or Channel(index=indices(label, "label"), layer=layer, batch=batch)
 
 
-def class_probability(layer: str, label: Any, batch: int | None = None) -> Objective:
+def class_probability(layer: Any, label: Any, batch: Any = None) -> Objective:
     """A class's share of the softmax over all classes, by number or by label; mean over images and positions.
 
     It saturates, so that its gradient vanishes where the network is sure: optimise `class_logit`, measure with this.
@@ -317,6 +297,7 @@ def class_probability(layer: str, label: Any, batch: int | None = None) -> Objec
 def _named_class(layer: str, label: Any, batch: int | None, probability: bool = False) -> ClassLogit | None:
     """The class of that label, or the classes of those; None for numbers."""
     names = (label,) if isinstance(label, str) else label
+    names = names.tolist() if isinstance(names, np.ndarray) and names.ndim == 1 else names
     if not (isinstance(names, tuple | list) and names and all(isinstance(name, str) for name in names)):
         return None
     return ClassLogit(

@@ -1,6 +1,7 @@
 """Everything that may stand for an objective: strings, functions, lists."""
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,7 +43,9 @@ class Function(Objective):
             return jnp.zeros((1, *model.layers[name].shape), jnp.float32)
 
         args, kwargs = self.arguments or ((), ())
-        out = jax.eval_shape(lambda: jnp.asarray(self.build(*args, **dict(kwargs))(look)))
+        function = self.build(*args, **dict(kwargs))
+        _refuse_losses(function, self.label)
+        out = jax.eval_shape(lambda: jnp.asarray(function(look)))
         if out.shape != ():
             raise ValueError(
                 f"{self.label} returned an array of shape {out.shape}, but an objective is one number; take a mean."
@@ -54,6 +57,22 @@ class Function(Objective):
 
     def describe(self, task: int = 0) -> str:
         return self.label
+
+
+def _refuse_losses(function: Any, label: str) -> None:
+    """Functions written for Lucent would run, and mean something else."""
+    if not callable(function):
+        raise TypeError(f"{label} gives {function!r}, but a function T -> score is needed.")
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some callables have none
+        return
+    if names == ["model"]:
+        raise ValueError(
+            f"{label} takes `model`, as Lucent's functions do: losses to be minimised, of activations with the channels first. "
+            "objectives.lucent(function) takes it as it is. A score to be maximised, of activations [B, H, W, C], is a "
+            "function of `T`: give the argument that name."
+        )
 
 
 class _Translated:
@@ -73,7 +92,7 @@ class _Translated:
         return lambda read: inner(lambda layer: read(names[layer]))
 
 
-def wrap_objective(function: Callable[..., Any] | None = None) -> Any:
+def wrap_objective(function: Any = None) -> Any:
     """Decorator for an objective of one's own, written as in Lucid and Lucent.
 
     ```python
@@ -83,8 +102,8 @@ def wrap_objective(function: Callable[..., Any] | None = None) -> Any:
     ```
 
     The decorated function takes hashable arguments and returns `T -> score`, where `T(layer)` is the activation
-    `[B, H, W, C]` and `T("input")` the image before transforms. The score is maximised (Lucent's inner
-    functions return losses: drop their minus). Calls with equal arguments share one compiled program;
+    `[B, H, W, C]` and `T("input")` the image before transforms. The score is maximised (Lucent's inner functions return
+    losses of channels-first activations: see `objectives.lucent`). Calls with equal arguments share one compiled program;
     other arguments compile anew. Write an `Objective` class where numbers are to be swept.
     """
     if function is None:
@@ -104,7 +123,8 @@ def as_objective(value: Any, model: Any = None) -> Any:
 
     Args:
         value: an objective; a string such as "mixed4a:3", "mixed4a:3,7,12", "mixed4a:0-15" (both ends included),
-            "mixed4a:all", "logits:tabby"; a list of those, which gives a list; or a function `T -> score`.
+            "mixed4a:all", "logits:tabby"; a list of those, which gives a list; a function `T -> score`, of activations
+            `[B, H, W, C]` and to be maximised; or an `Objective` of Lucent's, see `lucent`.
         model: needed for "all" and for labels only.
     """
     if isinstance(value, Objective):
@@ -116,13 +136,19 @@ def as_objective(value: Any, model: Any = None) -> Any:
             raise ValueError("objective is an empty list: give at least one objective.")
         return [as_objective(item, model) for item in value]
     if callable(value):
-        return Function(build=_Constantly(value), label=getattr(value, "__name__", "objective"))
+        if type(value).__module__.startswith("lucent."):
+            from jaxlens.optvis.objectives._lucent import lucent
+
+            return lucent(value)
+        if isinstance(value, type):
+            raise TypeError(f"objective={value!r} is a class: give an objective, a string ({SYNTAX}) or a function T -> score.")
+        return Function(build=Constantly(value), label=getattr(value, "__name__", "objective"))
     raise TypeError(
         f"objective={value!r} must be an objective, a string ({SYNTAX}), a function T -> score, or a list of these."
     )
 
 
-class _Constantly:
+class Constantly:
     """Builds the same function each time; equal when the function is the same."""
 
     def __init__(self, function: Callable[..., Any]):
@@ -132,7 +158,7 @@ class _Constantly:
         return hash(self.function)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constantly) and self.function == other.function
+        return isinstance(other, Constantly) and self.function == other.function
 
     def __call__(self) -> Callable[..., Any]:
         return self.function

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import STEP, Activations, Objective, pick
+from jaxlens.optvis.objectives._values import numbers
 
 
 @pytree
@@ -40,16 +41,9 @@ def decay(steps: Any) -> Objective:
 
     `channel("mixed4a", 3) - decay(256) * blur_input_each_step()` blurs at first and no longer at the end.
     """
-    return Decay(steps=_positive(steps, "steps"))
+    return Decay(steps=numbers(steps, "steps", above=0))
 
 
 def only_after(step: Any) -> Objective:
     """A factor that is 0 before the given step (counted from 0), and 1 from then on."""
-    return OnlyAfter(step=_positive(step, "step", zero=True))
-
-
-def _positive(value: Any, name: str, *, zero: bool = False) -> Float[Array, "*tasks"]:
-    array = jnp.asarray(value, jnp.float32)
-    if not bool(jnp.isfinite(array).all()) or not bool((array >= 0 if zero else array > 0).all()):
-        raise ValueError(f"{name}={value!r} must be a number of steps{'' if zero else ' above 0'}.")
-    return array
+    return OnlyAfter(step=numbers(step, "step", low=0))

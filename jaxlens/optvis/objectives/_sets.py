@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective, pick, rebuild, task_count
-from jaxlens.optvis.objectives._layer import check_range, indices, maps, one_channel
+from jaxlens.optvis.objectives._layer import check_range, maps, one_channel
 from jaxlens.optvis.objectives._parse import as_objective
+from jaxlens.optvis.objectives._values import check_layer, indices, numbers
 
 NEIGHBOURS = 4  # how far apart images are aligned, in Lucid and captum
 
@@ -65,7 +66,7 @@ def _check_several(images: int, name: str) -> None:
         raise ValueError(f"{name} compares a task's images, but there is 1; see `param.image(batch=...)`.")
 
 
-def channel_interpolate(layer1: str, n_channel1: Any, layer2: str, n_channel2: Any) -> Objective:
+def channel_interpolate(layer1: Any, n_channel1: Any, layer2: Any, n_channel2: Any) -> Objective:
     """From one channel to another along a task's images: `sum_n (1 - w_n) a1[n] + w_n a2[n]`, `w_n = n / (B - 1)`.
 
     Args:
@@ -74,11 +75,13 @@ def channel_interpolate(layer1: str, n_channel1: Any, layer2: str, n_channel2: A
 
     Use it with `param.image(..., batch=B)`, and with `alignment` or `param.aligned` so that neighbours look alike.
     """
+    for name, layer in (("layer1", layer1), ("layer2", layer2)):
+        check_layer(layer, name)
     first = Ramp(index=indices(n_channel1, "n_channel1"), falling=True, layer=layer1)
     return first + Ramp(index=indices(n_channel2, "n_channel2"), falling=False, layer=layer2)
 
 
-def alignment(layer: str, decay_ratio: Any = 2.0) -> Objective:
+def alignment(layer: Any, decay_ratio: Any = 2.0) -> Objective:
     """How alike neighbours among a task's images are; negative, so use a *positive* weight, as in Lucid and Lucent.
 
     `- sum_{d=1..4} sum_i mean((a_i - a_{i+d})**2) / decay_ratio**d`.
@@ -87,7 +90,7 @@ def alignment(layer: str, decay_ratio: Any = 2.0) -> Objective:
         layer: name as in `model.layers`.
         decay_ratio: how much less images count that are one step further apart.
     """
-    return Alignment(decay_ratio=jnp.asarray(decay_ratio, jnp.float32), layer=layer)
+    return Alignment(decay_ratio=numbers(decay_ratio, "decay_ratio", above=0), layer=layer)
 
 
 def combine(*groups: Any) -> list[Objective]:

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
-from jaxlens.optvis.objectives._layer import at, check_place, check_range, dot_cossim, indices, maps
+from jaxlens.optvis.objectives._layer import at, check_place, check_range, dot_cossim, maps
+from jaxlens.optvis.objectives._values import indices, numbers
 
 
 @pytree
@@ -130,15 +131,7 @@ def _check_vector(vector: Any, shape: tuple[int, ...], layer: str, name: str) ->
         raise ValueError(f"{name} has {vector.shape[-1]} entries, but layer {layer!r} has {shape[-1]} channels.")
 
 
-def _vectors(value: Any, name: str, rank: int = 1) -> Float[Array, "..."]:
-    array = jnp.asarray(value, jnp.float32)
-    if array.ndim not in (rank, rank + 1):
-        one = "[C]" if rank == 1 else "[h, w, C]"
-        raise ValueError(f"{name} has shape {array.shape}, but {one} is needed, or {one.replace('[', '[N, ')} for N tasks.")
-    return array
-
-
-def channel_weight(layer: str, weight: Any, batch: int | None = None) -> Objective:
+def channel_weight(layer: Any, weight: Any, batch: Any = None) -> Objective:
     """Channels weighed and averaged: the mean over images, positions *and* channels of `weight * a`.
 
     Args:
@@ -147,16 +140,16 @@ def channel_weight(layer: str, weight: Any, batch: int | None = None) -> Objecti
 
     Lucent's formula: `C` times smaller than `direction(layer, weight)`, otherwise the same.
     """
-    return Weighted(weight=_vectors(weight, "weight"), layer=layer, batch=batch)
+    return Weighted(weight=numbers(weight, "weight", 1), layer=layer, batch=batch)
 
 
-def neuron_weight(layer: str, weight: Any = None, x: Any = None, y: Any = None, batch: int | None = None) -> Objective:
+def neuron_weight(layer: Any, weight: Any = None, x: Any = None, y: Any = None, batch: Any = None) -> Objective:
     """`channel_weight` at one position, the centre by default; no weight is equal weights."""
     return localgroup_weight(layer, weight, x, y, 1, 1, batch)
 
 
 def localgroup_weight(
-    layer: str, weight: Any = None, x: Any = None, y: Any = None, wx: int = 1, wy: int = 1, batch: int | None = None
+    layer: Any, weight: Any = None, x: Any = None, y: Any = None, wx: Any = 1, wy: Any = 1, batch: Any = None
 ) -> Objective:
     """`channel_weight` in a window of `wx` columns and `wy` rows.
 
@@ -168,7 +161,7 @@ def localgroup_weight(
         wx, wy: its size.
     """
     return Weighted(
-        weight=None if weight is None else _vectors(weight, "weight"),
+        weight=None if weight is None else numbers(weight, "weight", 1),
         x=None if x is None else indices(x, "x"),
         y=None if y is None else indices(y, "y"),
         window=(check_int(wy, "wy", low=1), check_int(wx, "wx", low=1)),
@@ -177,7 +170,7 @@ def localgroup_weight(
     )
 
 
-def tensor_direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
+def tensor_direction(layer: Any, vec: Any, cossim_pow: Any = 0.0, batch: Any = None) -> Objective:
     """`direction` with a vector of its own for each position.
 
     Args:
@@ -185,19 +178,19 @@ def tensor_direction(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | N
         vec: `[h, w, C]`, or `[N, h, w, C]` for a batch of tasks. Of a larger map the centre is compared.
     """
     return TensorDirection(
-        vector=_vectors(vec, "vec", 3), cossim_pow=jnp.asarray(cossim_pow, jnp.float32), layer=layer, batch=batch
+        vector=numbers(vec, "vec", 3), cossim_pow=numbers(cossim_pow, "cossim_pow"), layer=layer, batch=batch
     )
 
 
-def spatial_channel(layer: str, target_map: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
+def spatial_channel(layer: Any, target_map: Any, cossim_pow: Any = 0.0, batch: Any = None) -> Objective:
     """Activations like a map `[H, W, C]`: at each position `a . map`, mean over positions; see `tensor_direction`.
 
     faccent's `spatial_channel` and, with `cossim_pow`, its `spatial_channel_cosim`.
     """
-    return tensor_direction(layer, target_map, cossim_pow, batch)
+    return tensor_direction(layer, numbers(target_map, "target_map", 3), cossim_pow, batch)
 
 
-def direction_cossim(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | None = None) -> Objective:
+def direction_cossim(layer: Any, vec: Any, cossim_pow: Any = 0.0, batch: Any = None) -> Objective:
     """The angle to a direction: the mean over positions of `cosine * max(0.1, cosine) ** cossim_pow`.
 
     Args:
@@ -206,17 +199,17 @@ def direction_cossim(layer: str, vec: Any, cossim_pow: Any = 0.0, batch: int | N
 
     By default Lucent's `direction`. In Lucid this name is an alias of `direction`, whose default is the dot product.
     """
-    return Cosine(vector=_vectors(vec, "vec"), cossim_pow=jnp.asarray(cossim_pow, jnp.float32), layer=layer, batch=batch)
+    return Cosine(vector=numbers(vec, "vec", 1), cossim_pow=numbers(cossim_pow, "cossim_pow"), layer=layer, batch=batch)
 
 
 def angled_neuron_direction(
-    layer: str,
+    layer: Any,
     vec: Any,
     S: Any = None,
     x: Any = None,
     y: Any = None,
     cossim_pow: Any = 4.0,
-    batch: int | None = None,
+    batch: Any = None,
 ) -> Objective:
     """A direction at one position, whitened, with weight on the angle: how activation atlases are drawn.
 
@@ -231,15 +224,15 @@ def angled_neuron_direction(
     Lucid's `direction_neuron_cossim_S` (activation atlas recipe) and captum's `AngledNeuronDirection`. As there, d is not
     divided by the length of `vec @ S`.
     """
-    vector = _vectors(vec, "vec")
+    vector = numbers(vec, "vec", 1)
     if S is not None:
-        square = jnp.asarray(S, jnp.float32)
+        square = numbers(S, "S", 2)
         if square.shape != (vector.shape[-1],) * 2:
             raise ValueError(f"S has shape {square.shape}, but vec has {vector.shape[-1]} entries: a square matrix is needed.")
         vector = jnp.matmul(vector, square, precision="highest")
     return AngledNeuron(
         vector=vector,
-        cossim_pow=jnp.asarray(cossim_pow, jnp.float32),
+        cossim_pow=numbers(cossim_pow, "cossim_pow"),
         x=None if x is None else indices(x, "x"),
         y=None if y is None else indices(y, "y"),
         layer=layer,

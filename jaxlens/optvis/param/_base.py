@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jaxlens._checks import brief
 from jaxlens._pytree import field, pytree
 
 
@@ -32,7 +33,17 @@ class Parameterization(Protocol):
         ...
 
 
-class Wrapper:
+class Whole:
+    """One object, where Lucent's parameterizations are two."""
+
+    def __iter__(self) -> Any:
+        raise TypeError(
+            "`params, image_f = param.image(...)` is Lucent's: here a parameterization is one object `p`, with "
+            "theta = p.init(key) and images = p.to_image(theta). Give it to render(..., param=p) whole."
+        )
+
+
+class Wrapper(Whole):
     """A parameterization around another one: its images are what `to_image` makes of the inner ones."""
 
     inner: Any
@@ -51,8 +62,17 @@ class Wrapper:
         return self.inner.from_image(images)
 
 
+def check_inner(param: Any, name: str = "inner") -> tuple[int, ...]:
+    """The shape of a parameterization's images, or an error; `each` is for tasks, and outermost."""
+    if isinstance(param, type) or not all(hasattr(param, part) for part in ("init", "to_image", "shape")):
+        raise TypeError(f"{name}={brief(repr(param), 80)} must be a parameterization, such as param.image(128).")
+    if hasattr(param, "take"):
+        raise TypeError(f"{name} is a param.each, which comes last: param.each([f(p) for p in ...]) of what it is made of.")
+    return tuple(param.shape)
+
+
 @pytree
-class FromFunctions:
+class FromFunctions(Whole):
     """See `from_functions`."""
 
     init_function: Callable[[PRNGKeyArray], Any] = field(static=True)
@@ -68,7 +88,7 @@ class FromFunctions:
         return self.image_function(theta).astype(jnp.float32)
 
 
-def from_functions(init: Callable[[PRNGKeyArray], Any], to_image: Callable[[Any], Array]) -> FromFunctions:
+def from_functions(init: Any, to_image: Any) -> FromFunctions:
     """A parameterization from a pair of functions: a CPPN, a generator, a texture, anything differentiable.
 
     Args:

@@ -4,18 +4,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_images
+from jaxlens._checks import check_choice, check_images, check_number, check_reals
 from jaxlens._pytree import field, pytree
-from jaxlens.optvis.param._base import Wrapper
+from jaxlens.optvis.param._base import Whole, Wrapper, check_inner
 
 NORMS = ("L2", "Linf")
 EDGE = 1e-4  # how far from a ball's edge, in radii, the inverse of tanh stays
 
 
 @pytree
-class Ball:
+class Ball(Whole):
     """See `ball`."""
 
     images: Float[Array, "b h w c"] = field(rank=4)
@@ -105,7 +106,7 @@ class Gray(Wrapper):
         return self.inner.from_image(images.mean(-1, keepdims=True))
 
 
-def ball(images: Any, radius: int | float, norm: str = "L2") -> Ball:
+def ball(images: Any, radius: Any, norm: Any = "L2") -> Ball:
     """Images within a distance of given ones, and in [0, 1]: adversarial examples.
 
     Args:
@@ -118,10 +119,8 @@ def ball(images: Any, radius: int | float, norm: str = "L2") -> Ball:
     """
     batch = check_images(images, name="images", channels=None, batched=getattr(images, "ndim", 0) == 4)
     batch = jnp.asarray(batch, jnp.float32)
-    if norm not in NORMS:
-        raise ValueError(f"norm={norm!r} must be one of {', '.join(NORMS)}.")
-    if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 < radius < float("inf"):
-        raise ValueError(f"radius={radius!r} must be a number above 0; 8 / 255 is common for Linf.")
+    check_choice(norm, "norm", NORMS)
+    radius = check_number(radius, "radius", above=0)
     return Ball(images=batch if batch.ndim == 4 else batch[None], radius=jnp.float32(radius), norm=norm)
 
 
@@ -132,7 +131,7 @@ def beside(inner: Any, images: Any) -> Beside:
         inner: a parameterization of B images.
         images: `[H, W, C]` or `[N, H, W, C]` in [0, 1], of the same size. The first is image number B of a task.
     """
-    shape = tuple(inner.shape)
+    shape = check_inner(inner)
     given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
     given = jnp.asarray(given, jnp.float32)
     if given.shape[-3:] != shape[1:]:
@@ -148,9 +147,10 @@ def masked(inner: Any, images: Any, mask: Any) -> Masked:
         images: `[H, W, C]` or `[B, H, W, C]` in [0, 1], kept where the mask is 0.
         mask: `[H, W]` or `[B, H, W]`, numbers in [0, 1]; between, both are mixed.
     """
-    shape = tuple(inner.shape)
+    shape = check_inner(inner)
     batch = jnp.asarray(check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4))
-    weights = jnp.asarray(mask, jnp.float32)
+    mask = np.asarray(mask, np.float32) if isinstance(mask, np.ndarray | jax.Array) and mask.dtype == bool else mask
+    weights = check_reals(mask, "mask").astype(jnp.float32)
     if weights.ndim not in (2, 3) or weights.shape[-2:] != shape[1:3] or batch.shape[-3:-1] != shape[1:3]:
         raise ValueError(f"images {batch.shape} and mask {weights.shape} must be of the size of inner, {shape[1:3]}.")
     if not bool(((weights >= 0) & (weights <= 1)).all()):
@@ -165,6 +165,6 @@ def masked(inner: Any, images: Any, mask: Any) -> Masked:
 
 def grayscale(inner: Any) -> Gray:
     """Grey images for networks that take colours: the one channel of `inner` (`param.image(128, channels=1)`), three times."""
-    if inner.shape[-1] != 1:
+    if check_inner(inner)[-1] != 1:
         raise ValueError(f"inner makes {inner.shape[-1]} channels, but 1 is needed: param.image(128, channels=1).")
     return Gray(inner=inner)

@@ -8,33 +8,40 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_flag, check_int, check_reals
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._base import Whole
+from jaxlens.optvis.param._spatial import check_shape
 
 Theta = tuple[tuple[Array, Array], ...]
 
 TRUNCATED = 0.87962566  # deviation of a standard normal truncated at +-2
 
 
+def _activations(x: Any) -> Array:
+    x = check_reals(x, "x")
+    return x if jnp.issubdtype(x.dtype, jnp.floating) and x.ndim else jnp.atleast_1d(x).astype(jnp.float32)
+
+
 def composite_activation(x: Array) -> Array:
     """`[atan(x) / 0.67, atan(x)**2 / 0.6]`, twice the channels: Lucid's default."""
-    a = jnp.arctan(x)
+    a = jnp.arctan(_activations(x))
     return jnp.concatenate([a / 0.67, jnp.square(a) / 0.6], axis=-1)
 
 
 def composite_activation_unbiased(x: Array) -> Array:
     """`[atan(x) / 0.67, (atan(x)**2 - 0.45) / 0.396]`: both parts of mean 0 and deviation 1 for normal x."""
-    a = jnp.arctan(x)
+    a = jnp.arctan(_activations(x))
     return jnp.concatenate([a / 0.67, (jnp.square(a) - 0.45) / 0.396], axis=-1)
 
 
 def relu_normalized(x: Array) -> Array:
     """`(relu(x) - 0.40) / 0.58`: mean 0 and deviation 1 for normal x."""
-    return (jnp.maximum(x, 0) - 0.40) / 0.58
+    return (jnp.maximum(_activations(x), 0) - 0.40) / 0.58
 
 
 @pytree
-class CPPN:
+class CPPN(Whole):
     """See `cppn`."""
 
     shape: tuple[int, int, int, int] = field(static=True)
@@ -80,14 +87,14 @@ class CPPN:
 
 
 def cppn(
-    w: int,
-    h: int | None = None,
-    batch: int = 1,
-    num_output_channels: int = 3,
-    num_hidden_channels: int = 24,
-    num_layers: int = 8,
-    activation: Callable[[Array], Array] = composite_activation,
-    normalize: bool = False,
+    w: Any,
+    h: Any = None,
+    batch: Any = 1,
+    num_output_channels: Any = 3,
+    num_hidden_channels: Any = 24,
+    num_layers: Any = 8,
+    activation: Any = composite_activation,
+    normalize: Any = False,
 ) -> CPPN:
     """Images in [0, 1] as a small network from place to colour: smooth, detailed at any size.
 
@@ -106,14 +113,15 @@ def cppn(
     Lucid's initialisation: variance scaling for kernels, deviation 0.1 for biases, zeros for the output. Adam with a rate of
     0.005 and no transforms suit it. Mordvintsev et al. 2018, "Differentiable image parameterizations".
     """
-    shape = (batch, h or w, w, num_output_channels)
-    b, height, width, channels = (check_int(n, "shape", low=1) for n in shape)
-    if not callable(activation):
+    names = ("batch", "h", "w", "num_output_channels")
+    shape = check_shape((batch, w if h is None else h, w, num_output_channels), names)
+    function: Callable[[Array], Array] = activation
+    if not callable(function):
         raise TypeError(f"activation={activation!r} must be a function of an array, such as param.composite_activation.")
     return CPPN(
-        shape=(b, height, width, channels),
-        hidden=check_int(num_hidden_channels, "num_hidden_channels", low=1),
-        layers=check_int(num_layers, "num_layers", low=1),
-        activation=activation,
-        normalize=bool(normalize),
+        shape=shape,
+        hidden=check_int(num_hidden_channels, "num_hidden_channels", low=1, high=4096),
+        layers=check_int(num_layers, "num_layers", low=1, high=256),
+        activation=function,
+        normalize=check_flag(normalize, "normalize"),
     )

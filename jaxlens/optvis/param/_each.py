@@ -1,6 +1,6 @@
 """A parameterization of its own for each task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._checks import brief
 from jaxlens._pytree import pytree
-from jaxlens.optvis.param._base import Wrapper
+from jaxlens.optvis.param._base import Wrapper, check_inner
 
 
 @pytree
@@ -32,7 +33,7 @@ class Each(Wrapper):
         return Each(inner=jax.tree.map(lambda leaf: leaf[np.asarray(tasks)], self.inner))
 
 
-def each(params: Sequence[Any]) -> Each:
+def each(params: Any) -> Each:
     """Parameterizations that differ in their numbers, one for each task of a render: other images to start from, other masks.
 
     Args:
@@ -40,7 +41,11 @@ def each(params: Sequence[Any]) -> Each:
 
     They go through one compiled program, as the tasks of an objective do; a single objective is used for all of them.
     """
+    if not isinstance(params, Iterable) or isinstance(params, str | bytes | Wrapper):
+        raise TypeError(f"params={brief(repr(params), 80)} must be a list of parameterizations.")
     members = list(params)
+    for member in members:
+        check_inner(member, "params")
     if not members:
         raise ValueError("params is empty: give at least one parameterization.")
     forms = {(jax.tree.structure(p), tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(p))) for p in members}

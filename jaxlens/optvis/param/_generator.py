@@ -1,6 +1,6 @@
 """Images from a generator: any pure decoder from latents to images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, check_reals
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._base import Whole
+from jaxlens.optvis.param._spatial import check_sd
 
 CAFFE_MEAN = np.array([123.0, 117.0, 104.0], np.float32)  # RGB, as Lucent rounds it
 
 
 @pytree
-class Generator:
+class Generator(Whole):
     """See `generator`."""
 
     params: Any
@@ -36,17 +38,20 @@ class Generator:
 
 def deepsim_colors(raw: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """What Lucent's upconvGAN puts out, RGB in 0..255 less the mean of Caffe's ImageNet, in [0, 1]: for `generator`."""
+    raw = check_reals(raw, "raw")
+    if raw.ndim != 4 or raw.shape[-1] != 3:
+        raise ValueError(f"raw has shape {raw.shape}, but [B, H, W, 3] is needed.")
     return jnp.clip(raw + jnp.asarray(CAFFE_MEAN).reshape(1, 1, 1, 3), 0, 255) / 255
 
 
 def generator(
-    forward: Callable[[Any, Array], Array],
+    forward: Any,
     params: Any,
-    latent: int | Sequence[int],
+    latent: Any,
     *,
-    batch: int = 1,
-    sd: int | float = 1.0,
-    to_unit: Callable[[Array], Array] = jax.nn.sigmoid,
+    batch: Any = 1,
+    sd: Any = 1.0,
+    to_unit: Any = jax.nn.sigmoid,
 ) -> Generator:
     """Images as latents of a generator, such as an upconvolution GAN: pictures that look like its training data.
 
@@ -66,11 +71,14 @@ def generator(
 
     Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons in neural networks via deep generator networks".
     """
-    sizes = (latent,) if isinstance(latent, int) else tuple(latent)
-    sizes = tuple(check_int(n, "latent", low=1) for n in sizes)
-    count = check_int(batch, "batch", low=1)
+    for name, function in (("forward", forward), ("to_unit", to_unit)):
+        if not callable(function):
+            raise TypeError(f"{name}={function!r} must be a function.")
+    sizes = tuple(latent) if isinstance(latent, list | tuple) else (latent,)
+    sizes = tuple(check_int(n, "latent", low=1, high=2**31 - 1) for n in sizes)
+    count, sd = check_int(batch, "batch", low=1, high=2**16), check_sd(sd)
     images = jax.eval_shape(forward, params, jax.ShapeDtypeStruct((count, *sizes), jnp.float32))
     shape = getattr(images, "shape", None)
     if shape is None or len(shape) != 4 or shape[0] != count:
         raise ValueError(f"forward makes {images} of {count} latents, but one array [{count}, H, W, C] is needed.")
-    return Generator(params=params, forward=forward, to_unit=to_unit, latent=sizes, shape=shape, sd=float(sd))
+    return Generator(params=params, forward=forward, to_unit=to_unit, latent=sizes, shape=shape, sd=sd)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import check_flag, check_images, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param import color
 from jaxlens.optvis.param._base import Wrapper
-from jaxlens.optvis.param._spatial import fft_image, pixel_image
+from jaxlens.optvis.param._spatial import check_shape, fft_image, pixel_image
 from jaxlens.optvis.param._valid import Valid
 
 
@@ -33,18 +33,18 @@ class StartingAt(Wrapper):
 
 
 def image(
-    w: int | None = None,
-    h: int | None = None,
-    batch: int | None = None,
-    sd: int | float | None = None,
+    w: Any = None,
+    h: Any = None,
+    batch: Any = None,
+    sd: Any = None,
     decorrelate: Any = True,
-    fft: bool = True,
-    alpha: bool = False,
-    channels: int | None = None,
+    fft: Any = True,
+    alpha: Any = False,
+    channels: Any = None,
     *,
-    sigmoid: bool = True,
+    sigmoid: Any = True,
     init: Any = None,
-    decay_power: int | float = 1.0,
+    decay_power: Any = 1.0,
 ) -> Valid | StartingAt:
     """Images in [0, 1] for visualization, by default as decorrelated Fourier coefficients under a sigmoid.
 
@@ -72,6 +72,8 @@ def image(
         raise TypeError(f"batch={batch} must be an integer. Lucent's third argument is sd: write sd={batch}.")
     given = {"batch": batch, "h": h, "w": w, "channels": channels}
     given = {name: None if n is None else check_int(n, name, low=1) for name, n in given.items()}
+    flags = {"fft": fft, "alpha": alpha, "sigmoid": sigmoid}
+    fft, alpha, sigmoid = (check_flag(value, name) for name, value in flags.items())
     if alpha and channels is not None:
         raise ValueError(f"alpha=True and channels={channels} exclude each other; alpha has 4 channels.")
     count = given["channels"] or (4 if alpha else 3)
@@ -88,9 +90,10 @@ def image(
             f"init has shape {own}, but batch={batch}, h={h}, w={w} ask for {size}. Leave them out, or resize init first."
         )
 
+    size = check_shape(size, ("batch", "h", "w", "channels"))
     inner = fft_image(size, sd, decay_power) if fft else pixel_image(size, sd)
     mixes, matrix = color.check_matrix(decorrelate if channels is None else False)
-    valid = Valid(inner=inner, decorrelate=mixes, sigmoid=bool(sigmoid), alpha=bool(alpha), matrix=matrix)
+    valid = Valid(inner=inner, decorrelate=mixes, sigmoid=sigmoid, alpha=alpha, matrix=matrix)
     if start is None:
         return valid
     return StartingAt(inner=valid, images=jnp.broadcast_to(start, size), noisy=sd is not None)

@@ -10,16 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import SIDE, check_images, check_int, check_reals
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param import color
+from jaxlens.optvis.param._base import Whole
+from jaxlens.optvis.param._spatial import check_shape
 from jaxlens.optvis.param._valid import LOGIT_MARGIN
 
 EPSILON = 1e-5  # beside deviations
 
 
 @pytree
-class Phases:
+class Phases(Whole):
     """See `maco` and `fourier_phase`."""
 
     magnitude: Float[Array, "n c h f"] = field(rank=4)
@@ -59,7 +61,7 @@ def _standardized(x: Float[Array, "b *axes"]) -> Float[Array, "b *axes"]:
     return (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + EPSILON)
 
 
-def maco(w: int, h: int | None = None, batch: int = 1, *, magnitude: Any = None) -> Phases:
+def maco(w: Any, h: Any = None, batch: Any = 1, *, magnitude: Any = None) -> Phases:
     """Images in [0, 1] of which the Fourier phases are optimized and the magnitudes are those of natural images.
 
     `x = irfft2(r * exp(i phi'))` with `phi' = (phi - mean) / std`; then `(x - mean) / std` over all channels, decorrelated
@@ -78,9 +80,7 @@ def maco(w: int, h: int | None = None, batch: int = 1, *, magnitude: Any = None)
     return _phases(w, h, batch, magnitude, None, standardize=True)
 
 
-def fourier_phase(
-    w: int | None = None, h: int | None = None, batch: int = 1, *, magnitude: Any = None, init: Any = None
-) -> Phases:
+def fourier_phase(w: Any = None, h: Any = None, batch: Any = 1, *, magnitude: Any = None, init: Any = None) -> Phases:
     """`maco` without standardized phases, so that it can start at an image: feature accentuation (Hamblin et al. 2024).
 
     Args:
@@ -92,6 +92,9 @@ def fourier_phase(
         if w is None:
             raise ValueError("w=None leaves the size open; give w, or an init image to take the size from.")
         return _phases(w, h, batch, magnitude, None, standardize=False)
+    batch = check_int(batch, "batch", low=1)
+    sides = {"w": w, "h": h}
+    w, h = (None if n is None else check_int(n, name, low=1) for name, n in sides.items())
     images = check_images(init, name="init", channels=None, batched=getattr(init, "ndim", 0) == 4)
     images = jnp.asarray(images if images.ndim == 4 else images[None], jnp.float32)
     if (w or images.shape[2], h or images.shape[1]) != (images.shape[2], images.shape[1]):
@@ -103,10 +106,9 @@ def fourier_phase(
     spectrum = _spectrum(images)
     start = jnp.angle(spectrum).astype(jnp.float32)
     if magnitude is not None:
-        if np.shape(magnitude)[0] != images.shape[3]:
-            raise ValueError(
-                f"magnitude has shape {np.shape(magnitude)}, but init has {images.shape[3]} channels: give as many."
-            )
+        magnitude = check_magnitude(magnitude)
+        if magnitude.shape[0] != images.shape[3]:
+            raise ValueError(f"magnitude has shape {magnitude.shape}, but init has {images.shape[3]} channels: give as many.")
         return _phases(images.shape[2], images.shape[1], count, magnitude, start, standardize=False)
     x = _unbounded(images)
     moments = jnp.stack([x.mean((1, 2, 3)), x.std((1, 2, 3)) + EPSILON], axis=1)
@@ -116,18 +118,23 @@ def fourier_phase(
 
 
 def _phases(w: int, h: int | None, batch: int, magnitude: Any, start: Any, *, standardize: bool) -> Phases:
-    sides = {"w": w, "h": w if h is None else h, "batch": batch}
-    width, height, count = (check_int(n, name, low=1) for name, n in sides.items())
-    size = natural_spectrum(height, width) if magnitude is None else jnp.asarray(magnitude, jnp.float32)
-    if size.ndim != 3 or size.shape[0] not in (1, 3):
-        raise ValueError(f"magnitude has shape {size.shape}, but [C, H, W // 2 + 1] with C of 1 or 3 is needed.")
-    if not bool((size >= 0).all()) or not bool(size.any()):
-        raise ValueError("magnitude must hold numbers >= 0, not all 0.")
+    count, height, width, _ = check_shape((batch, w if h is None else h, w, 3), ("batch", "h", "w", "channels"))
+    size = natural_spectrum(height, width) if magnitude is None else check_magnitude(magnitude)
     if size.shape[1:] != (height, width // 2 + 1):
         centred = jnp.fft.fftshift(size, 1)  # so that neighbours in frequency are neighbours
         size = jnp.fft.ifftshift(jax.image.resize(centred, (size.shape[0], height, width // 2 + 1), "linear"), 1)
     shape = (count, height, width, size.shape[0])
     return Phases(magnitude=size[None], start=start, shape=shape, standardize=standardize)
+
+
+def check_magnitude(magnitude: Any) -> Array:
+    """Fourier magnitudes `[C, H, W // 2 + 1]`, or an error."""
+    size = check_reals(magnitude, "magnitude")
+    if size.ndim != 3 or size.shape[0] not in (1, 3) or size.size == 0:
+        raise ValueError(f"magnitude has shape {size.shape}, but [C, H, W // 2 + 1] with C of 1 or 3 is needed.")
+    if not bool((size >= 0).all()) or not bool(size.any()):
+        raise ValueError("magnitude must hold numbers >= 0, not all 0.")
+    return size
 
 
 def _unbounded(images: Float[Array, "b h w c"]) -> Array:
@@ -149,10 +156,12 @@ def spectrum_of(images: Any) -> Float[Array, "c h f"]:
 
     Returns: `[C, H, W // 2 + 1]`: the mean of `|rfft2|` of the images in decorrelated colours.
     """
-    batches = [images] if hasattr(images, "ndim") else images
+    batches = color.as_batches(images)
     total, count = jnp.zeros(()), 0
     for batch in batches:
-        checked = check_images(batch, channels=None).astype(jnp.float32)
+        checked = check_images(batch, channels=None)
+        if 0 in checked.shape[1:]:
+            raise ValueError(f"images has shape {checked.shape}: it is empty.")
         x = jnp.moveaxis(color.from_rgb(checked) if checked.shape[-1] == 3 else checked, -1, 1)
         size = jnp.abs(jnp.fft.rfft2(x)).sum(0)
         total, count = (size if count == 0 else total + size), count + len(checked)
@@ -161,13 +170,14 @@ def spectrum_of(images: Any) -> Float[Array, "c h f"]:
     return total / count
 
 
-def natural_spectrum(h: int, w: int) -> Float[Array, "3 h f"]:
+def natural_spectrum(h: Any, w: Any) -> Float[Array, "3 h f"]:
     """Fourier magnitudes of natural images in decorrelated colours, `[3, h, w // 2 + 1]`, up to a common factor.
 
     A model with 3 x 16 x 3 numbers: the logarithm of the magnitude as a function of the logarithm of the frequency (in
     cycles per pixel), each with its part that depends on the angle (`cos 2a`, `cos 4a`: horizontal and vertical
     structure is more common). Fitted by `python -m benchmarks.natural_spectrum` to photographs; the file says which.
     """
+    h, w = check_int(h, "h", low=1, high=SIDE), check_int(w, "w", low=1, high=SIDE)
     down, right = np.meshgrid(np.fft.fftfreq(h), np.fft.rfftfreq(w), indexing="ij")
     frequency, angle = np.hypot(down, right), np.arctan2(down, right)
     model = _natural()

@@ -1,7 +1,6 @@
 """Images as sums of coarse ones: Laplacian pyramids, and parts that several images share."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param import color
+from jaxlens.optvis.param._base import Whole
 from jaxlens.optvis.param._spatial import check_sd, check_shape, fft_image
 from jaxlens.optvis.param._valid import Valid
 
@@ -21,7 +21,7 @@ SHARED = ((2, 0), (4, 0), (8, 0), (8, 2), (16, 0), (16, 2))
 
 
 @pytree
-class LowRes:
+class LowRes(Whole):
     """See `lowres_tensor`."""
 
     shape: tuple[int, int, int, int] = field(static=True)
@@ -51,7 +51,7 @@ def _interpolation(n: int, m: int, offset: int) -> np.ndarray:
 
 
 @pytree
-class Total:
+class Total(Whole):
     """The sum of several unbounded parameterizations of one shape."""
 
     parts: tuple[Any, ...]
@@ -61,10 +61,12 @@ class Total:
         """(B, H, W, C) of the images."""
         return self.parts[0].shape
 
+    @jax.jit  # one program: by itself, each of the many small operations compiles one
     def init(self, key: PRNGKeyArray) -> tuple[Any, ...]:
         """The start of each part."""
         return tuple(part.init(jax.random.fold_in(key, i)) for i, part in enumerate(self.parts))
 
+    @jax.jit
     def to_image(self, theta: tuple[Any, ...]) -> Float[Array, "b h w c"]:
         """The sum of the parts."""
         return functools.reduce(jnp.add, [part.to_image(each) for part, each in zip(self.parts, theta, strict=True)])
@@ -92,10 +94,10 @@ class Pyramid(Total):
 
 
 def lowres_tensor(
-    shape: Sequence[int],
-    underlying_shape: Sequence[int],
-    offset: bool | int | Sequence[int] | None = None,
-    sd: int | float | None = None,
+    shape: Any,
+    underlying_shape: Any,
+    offset: Any = None,
+    sd: Any = None,
 ) -> LowRes:
     """Images `[B, H, W, C]` interpolated from fewer numbers, along any axis: a coarse image, or one that several share.
 
@@ -107,21 +109,23 @@ def lowres_tensor(
 
     As in Lucid, with pixel centres aligned and mirrored ends. Lucent's pads the last two axes only.
     """
-    full, under = check_shape(shape), tuple(check_int(n, "underlying_shape", low=1) for n in underlying_shape)
-    if len(under) != 4 or any(n > m for n, m in zip(under, full, strict=True)):
+    full, under = check_shape(shape), check_shape(underlying_shape, "underlying_shape")
+    if any(n > m for n, m in zip(under, full, strict=True)):
         raise ValueError(f"underlying_shape={under} must be (B, H, W, C), nowhere larger than shape={full}.")
+    if isinstance(offset, np.ndarray):
+        offset = offset.tolist()
     if offset is True:
         moved = tuple(m // n // 2 for n, m in zip(under, full, strict=True))
     elif not offset:
         moved = (0, 0, 0, 0)
     else:
-        moved = (offset,) * 4 if isinstance(offset, int) else tuple(offset)
-        if len(moved) != 4 or not all(isinstance(d, int) for d in moved):
+        moved = tuple(offset) if isinstance(offset, list | tuple) else (offset,) * 4
+        if len(moved) != 4 or not all(isinstance(d, int) and abs(d) <= SIDE for d in moved):
             raise ValueError(f"offset={offset!r} must be one integer, four, True or None.")
     return LowRes(shape=full, underlying=under, offset=moved, sd=check_sd(sd))  # type: ignore[arg-type]
 
 
-def laplacian_pyramid_image(shape: Sequence[int], n_levels: int = 4, sd: int | float | None = None) -> Pyramid:
+def laplacian_pyramid_image(shape: Any, n_levels: Any = 4, sd: Any = None) -> Pyramid:
     """Images as a sum of `n_levels` images of sides 1, 1/2, 1/4 ...; unbounded: see `to_valid_rgb`. As in Lucid.
 
     Args:
@@ -137,7 +141,15 @@ def laplacian_pyramid_image(shape: Sequence[int], n_levels: int = 4, sd: int | f
     return Pyramid(parts=tuple(lowres_tensor(full, size, sd=sd) for size in sizes))
 
 
-def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None = None, *, decorrelate: Any = True) -> Valid:
+def aligned(
+    w: Any,
+    h: Any = None,
+    batch: Any = 6,
+    sd: Any = None,
+    *,
+    decorrelate: Any = True,
+    channels: Any = 3,
+) -> Valid:
     """Several images in [0, 1] that share their coarse structure, so that they look alike where objectives let them.
 
     Each is a Fourier image of its own plus coarse parts that all, or pairs of neighbours, share: for
@@ -147,13 +159,13 @@ def aligned(w: int, h: int | None = None, batch: int = 6, sd: int | float | None
         w, h: size; square unless `h` is given.
         batch: how many images.
         sd: the deviation of the Gaussian start of every part, 0.01 by default.
-        decorrelate: as in `param.image`.
+        decorrelate: as in `param.image`; with other than 3 channels they are not.
+        channels: of the images.
     """
-    height, width, count = check_int(h or w, "h", low=1), check_int(w, "w", low=1), check_int(batch, "batch", low=1)
-    shape = (count, height, width, 3)
+    shape = full = check_shape((batch, w if h is None else h, w, channels), ("batch", "h", "w", "channels"))
     shared = [
-        lowres_tensor(shape, (max(1, count // n if n else 1), max(1, height // k), max(1, width // k), 3), sd=sd)
+        lowres_tensor(full, (max(1, full[0] // n if n else 1), max(1, full[1] // k), max(1, full[2] // k), full[3]), sd=sd)
         for k, n in SHARED
     ]
-    mixes, matrix = color.check_matrix(decorrelate)
+    mixes, matrix = color.check_matrix(decorrelate if full[3] == 3 else False)
     return Valid(inner=Total(parts=(fft_image(shape, sd), *shared)), decorrelate=mixes, sigmoid=True, matrix=matrix)

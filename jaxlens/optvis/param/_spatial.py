@@ -1,6 +1,5 @@
 """Images as pixels or as scaled Fourier coefficients, unbounded."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,15 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SIDE, check_int, check_number
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._base import Whole
 
+LARGEST_SD = 1e12  # larger numbers overflow on their way to pixels
+STEEPEST = 10.0  # spectra that fall faster have one frequency, and overflow
 SD = 0.01  # Lucid's default standard deviation of fresh parameters
 LUCID_DIVISOR = 4.0  # fft_image in lucid/optvis/param/spatial.py: "TODO: is that a magic constant?"
 
 
 @pytree
-class Pixels:
+class Pixels(Whole):
     """See `pixel_image`."""
 
     shape: tuple[int, int, int, int] = field(static=True)
@@ -36,7 +38,7 @@ class Pixels:
 
 
 @pytree
-class Fourier:
+class Fourier(Whole):
     """See `fft_image`."""
 
     shape: tuple[int, int, int, int] = field(static=True)
@@ -67,7 +69,7 @@ class Fourier:
         return (scale / LUCID_DIVISOR).astype(np.float32)[None, None]
 
 
-def pixel_image(shape: Sequence[int], sd: int | float | None = None) -> Pixels:
+def pixel_image(shape: Any, sd: Any = None) -> Pixels:
     """Images `[B, H, W, C]` stored as their pixels; unbounded: see `to_valid_rgb`.
 
     Args:
@@ -77,7 +79,7 @@ def pixel_image(shape: Sequence[int], sd: int | float | None = None) -> Pixels:
     return Pixels(shape=check_shape(shape), sd=check_sd(sd))
 
 
-def fft_image(shape: Sequence[int], sd: int | float | None = None, decay_power: int | float = 1) -> Fourier:
+def fft_image(shape: Any, sd: Any = None, decay_power: Any = 1) -> Fourier:
     """Images stored as Fourier coefficients scaled to the 1/f spectrum of natural images; unbounded: see `to_valid_rgb`.
 
     `x = irfft2(theta * sqrt(h w) / max(f, 1/max(h, w))**decay_power) / 4`, with f in cycles per pixel. It changes which images
@@ -86,7 +88,7 @@ def fft_image(shape: Sequence[int], sd: int | float | None = None, decay_power: 
     Args:
         shape: (B, H, W, C).
         sd: the deviation of the Gaussian start, 0.01 by default.
-        decay_power: how steeply the spectrum falls; 0 gives white noise.
+        decay_power: how steeply the spectrum falls, from -10 to 10: 1 is natural, 0 white noise.
 
     Returns: a parameterization whose theta is float32 `[B, C, H, W // 2 + 1, 2]`, real and imaginary parts (Lucent's
         layout). It is real because optimizers treat complex numbers as a unit (Adam: one second moment for both
@@ -94,19 +96,25 @@ def fft_image(shape: Sequence[int], sd: int | float | None = None, decay_power: 
 
     Exact for every size. Lucid and Lucent keep one column of coefficients more for odd widths, which has no effect.
     """
-    if isinstance(decay_power, bool) or not isinstance(decay_power, int | float) or not np.isfinite(decay_power):
-        raise ValueError(f"decay_power={decay_power!r} must be a number; 1 is natural, 0 white.")
-    return Fourier(shape=check_shape(shape), sd=check_sd(sd), decay_power=float(decay_power))
+    decay_power = check_number(decay_power, "decay_power", low=-STEEPEST, high=STEEPEST)
+    return Fourier(shape=check_shape(shape), sd=check_sd(sd), decay_power=decay_power)
 
 
-def check_shape(shape: Any) -> tuple[int, int, int, int]:
-    """(B, H, W, C) as integers, or an error."""
-    shape = tuple(shape)
-    if len(shape) != 4:
-        raise ValueError(f"shape={shape} must be (B, H, W, C).")
-    if shape[1] in (3, 4) and shape[3] > 4:
-        raise ValueError(f"shape={shape} looks channels-first; jaxlens uses (B, H, W, C).")
-    b, h, w, c = (check_int(size, f"shape[{i}]", low=1) for i, size in enumerate(shape))
+LARGEST = 2**31  # numbers in the images of one task: 8 GiB of them
+
+
+def check_shape(shape: Any, names: str | tuple[str, str, str, str] = "shape") -> tuple[int, int, int, int]:
+    """(B, H, W, C) as integers, or an error that names the argument, or the four that it is made of."""
+    if not isinstance(shape, tuple | list | np.ndarray) or len(shape) != 4:
+        raise ValueError(f"{names}={shape!r} must be (B, H, W, C).")
+    each = [f"{names}[{i}]" for i in range(4)] if isinstance(names, str) else names
+    b, h, w, c = (check_int(size, name, low=1) for size, name in zip(shape, each, strict=True))
+    if names == "shape" and h in (3, 4) and c > 4:
+        raise ValueError(f"{names}={tuple(shape)} looks channels-first; jaxlens uses (B, H, W, C).")
+    for size, name in ((w, each[2]), (h, each[1])):
+        check_int(size, name, low=1, high=SIDE)
+    if b * h * w * c > LARGEST:
+        raise ValueError(f"{', '.join(each)} = {b}, {h}, {w}, {c} are {b * h * w * c:.1e} numbers; {LARGEST:.1e} at most.")
     return b, h, w, c
 
 
@@ -114,6 +122,6 @@ def check_sd(sd: Any) -> float:
     """A standard deviation (None: the default), or an error."""
     if sd is None:
         return SD
-    if isinstance(sd, bool) or not isinstance(sd, int | float | np.integer | np.floating) or not 0 <= sd < np.inf:
-        raise ValueError(f"sd={sd!r} must be a number >= 0, or None for {SD}.")
+    if isinstance(sd, bool) or not isinstance(sd, int | float | np.integer | np.floating) or not 0 <= sd <= LARGEST_SD:
+        raise ValueError(f"sd={sd!r} must be a number >= 0, at most {LARGEST_SD:g}, or None for {SD}.")
     return float(sd)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import check_images, check_int, check_number
 from jaxlens._pytree import pytree
-from jaxlens.optvis.param._base import Wrapper
+from jaxlens.optvis.param._base import Wrapper, check_inner
 from jaxlens.optvis.param._image import StartingAt
 from jaxlens.optvis.param._pyramid import Total
 
@@ -31,7 +31,7 @@ class StartingFrom(Wrapper):
         return self.inner.to_image(theta)
 
 
-def starting_at(param: Any, images: Any, steps: int = 1000, rate: int | float = 0.05) -> StartingAt | StartingFrom:
+def starting_at(param: Any, images: Any, steps: Any = 1000, rate: Any = 0.05) -> StartingAt | StartingFrom:
     """A parameterization that starts at given images instead of its own start.
 
     Pixels, Fourier coefficients, pyramids, `aligned`, balls, masks and what is around them have an inverse: they start exactly
@@ -46,18 +46,17 @@ def starting_at(param: Any, images: Any, steps: int = 1000, rate: int | float = 
 
     Returns: a parameterization. `p.to_image(p.init(key))` shows how near it starts.
     """
-    shape = tuple(param.shape)
+    shape = check_inner(param, "param")
     given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
     batch = jnp.asarray(given, jnp.float32)
     batch = batch if batch.ndim == 4 else batch[None]
+    steps, rate = check_int(steps, "steps", low=0, high=10**7), check_number(rate, "rate", above=0)
     if batch.shape[1:] != shape[1:] or batch.shape[0] not in (1, shape[0]):
         raise ValueError(f"images have shape {batch.shape}, but param makes {shape}: resize them first.")
     batch = jnp.broadcast_to(batch, shape)
     if _invertible(param):
         return StartingAt(inner=param, images=batch, noisy=False)
-    if not 0 < rate < float("inf"):
-        raise ValueError(f"rate={rate} must be a number above 0, such as 0.05.")
-    return StartingFrom(inner=param, theta=_fit(param, batch, jnp.float32(rate), check_int(steps, "steps", low=0)))
+    return StartingFrom(inner=param, theta=_fit(param, batch, jnp.float32(rate), steps))
 
 
 def _invertible(param: Any) -> bool:

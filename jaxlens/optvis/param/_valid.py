@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._checks import check_flag, check_reals
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param import color
 from jaxlens.optvis.param._base import Wrapper
@@ -26,11 +27,11 @@ def constrain_L_inf(x: Float[Array, "..."]) -> Float[Array, "..."]:
     negate the gradient for the optimizer afterwards. Differentiating a loss turns the rule around. (Lucid has the same
     formula but differentiates the loss, so there it holds back the pixels that return.)
     """
-    return jnp.clip(x, -1, 1)
+    return jnp.clip(check_reals(x, "x"), -1, 1)
 
 
 def _constrain_fwd(x):
-    return constrain_L_inf(x), x
+    return jnp.clip(x, -1, 1), x
 
 
 def _constrain_bwd(x, cotangent):
@@ -68,7 +69,7 @@ class Valid(Wrapper):
         return self.inner.from_image(jnp.concatenate([rgb, opacity], axis=-1))
 
 
-def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: bool = True) -> Any:
+def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: Any = True) -> Any:
     """Colours in [0, 1] from unbounded numbers.
 
     Args:
@@ -82,15 +83,16 @@ def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: bool = True) -> Any:
     """
     if hasattr(t, "to_image"):
         channels = t.shape[-1]
-    elif isinstance(t, jax.Array | np.ndarray):
-        t, channels = jnp.asarray(t, jnp.float32), t.shape[-1]
+    elif isinstance(t, jax.Array | np.ndarray) and t.ndim:
+        t, channels = check_reals(t, "t").astype(jnp.float32), t.shape[-1]
     else:
         raise TypeError(f"t={t!r} must be an array or a parameterization. jaxlens has no closures as Lucent's image_f.")
+    sigmoid = check_flag(sigmoid, "sigmoid")
     mixes, matrix = color.check_matrix(decorrelate)
     if mixes and channels != 3:
         raise ValueError(f"decorrelate=True needs 3 colour channels, but t has {channels}; use decorrelate=False.")
     if hasattr(t, "to_image"):
-        return Valid(inner=t, decorrelate=mixes, sigmoid=bool(sigmoid), matrix=matrix)
+        return Valid(inner=t, decorrelate=mixes, sigmoid=sigmoid, matrix=matrix)
     return _squash(t, mixes, sigmoid, matrix)
 
 

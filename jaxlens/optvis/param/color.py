@@ -4,13 +4,15 @@ With (0, 0, 0) as the mean colour, unit steps along the axes are about as common
 favours no colour over another. The numbers are Lucid's (lucid/optvis/param/color.py), and identical in Lucent and captum.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_images
+from jaxlens._checks import brief, check_images, check_reals
 
 # The square root of the covariance of ImageNet colours: column j is decorrelated axis j in RGB.
 color_correlation_svd_sqrt = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -27,12 +29,39 @@ _FROM_RGB = np.linalg.inv(color_correlation_normalized.astype(np.float64)).astyp
 
 def to_rgb(t: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
     """RGB, unbounded and without the mean, of colours `t` in decorrelated axes; Lucid's, or the columns of a matrix."""
-    return _mix(t, color_correlation_normalized if matrix is None else matrix)
+    return _mix(_colors(t, "t"), color_correlation_normalized if matrix is None else _checked(matrix))
 
 
 def from_rgb(rgb: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
     """The inverse of `to_rgb`."""
-    return _mix(rgb, _FROM_RGB if matrix is None else jnp.linalg.inv(matrix))
+    return _mix(_colors(rgb, "rgb"), _FROM_RGB if matrix is None else jnp.linalg.inv(_checked(matrix)))
+
+
+def _colors(value: Any, name: str) -> Array:
+    """Finite real numbers whose last axis is of 3 colours."""
+    array = check_reals(value, name)
+    if array.ndim == 0 or array.shape[-1] != 3:
+        raise ValueError(f"{name} has shape {array.shape}, but a last axis of 3 colours is needed.")
+    return array
+
+
+def _checked(matrix: Any) -> Array:
+    """An invertible 3x3 matrix as it is."""
+    array = check_reals(matrix, "matrix")
+    if array.shape != (3, 3):
+        raise ValueError(f"matrix has shape {array.shape}, but 3x3 is needed.")
+    if not isinstance(array, Tracer) and abs(np.linalg.det(np.asarray(array))) <= 1e-9 * float(np.abs(array).max()) ** 3:
+        raise ValueError(f"matrix={np.asarray(array).tolist()} has no inverse.")
+    return array
+
+
+def as_batches(images: Any) -> Iterable[Any]:
+    """Batches of images from one batch or an iterable of them."""
+    if hasattr(images, "ndim"):
+        return [images]
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes):
+        raise TypeError(f"images={brief(repr(images), 80)} must be an array [B, H, W, C] in [0, 1], or an iterable of such.")
+    return images
 
 
 def dataset_klt_matrix(images: Any) -> Float[np.ndarray, "3 3"]:
@@ -45,7 +74,7 @@ def dataset_klt_matrix(images: Any) -> Float[np.ndarray, "3 3"]:
         images: `[B, H, W, 3]` in [0, 1], or an iterable of such batches, of any sizes.
     """
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    for batch in [images] if hasattr(images, "ndim") else images:
+    for batch in as_batches(images):
         colors = np.asarray(check_images(batch), np.float64).reshape(-1, 3)
         count, total, products = count + len(colors), total + colors.sum(0), products + colors.T @ colors
     if count < 4:

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxlens._checks import check_int
+from jaxlens.optvis.render._arguments import device_list
 
 _USABLE = 0.78  # of the limit
 # What a step takes in truth, over the compiler's account of it: scratch of convolutions, finished images, fragments
@@ -19,11 +20,12 @@ _TRUE = 1.25
 _PER_ACCELERATOR = 64
 
 
-def default_batch(devices: Sequence[Any]) -> int:
+def default_batch(devices: Any) -> int:
     """Tasks per batch that are quick: 64 for each accelerator, and on a CPU one for every two cores.
 
     A CPU's caches hold one or two tasks, and one task keeps two cores busy (`python -m benchmarks.scaling`).
     """
+    devices = device_list(devices)
     few = max(1, (os.cpu_count() or 1) // 2)
     return max(few if devices[0].platform == "cpu" else _PER_ACCELERATOR * len(devices), len(devices))
 

@@ -209,9 +209,10 @@ def memory(program: Program, model: Model, param: Any, transforms: Any, objectiv
     needs = compiled.memory_analysis()
     if needs is None:  # a backend that does not tell
         return 0
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(model.params))
-    total = needs.temp_size_in_bytes + needs.argument_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
-    return total - weights
+    # The compiler's size of the arguments includes the weights, but only those up to the layer: the others are never passed.
+    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((param, transforms, objective, keys, state)))
+    devices = 1 if program.mesh is None else program.mesh.size
+    return needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes + own // devices
 
 
 @jax.jit

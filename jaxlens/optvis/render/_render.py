@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,17 +13,28 @@ import optax
 from jaxtyping import Array
 from tqdm.auto import tqdm
 
-from jaxlens._checks import check_int
-from jaxlens.errors import NonFiniteError, NonFiniteWarning
-from jaxlens.model import Model
+from jaxlens._checks import brief, check_flag, check_int, check_size
+from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning
+from jaxlens.model import Model, check_model
 from jaxlens.model.rules import redirected
 from jaxlens.optvis import objectives, transform
 from jaxlens.optvis.objectives._base import task_count
-from jaxlens.optvis.param import image as default_image
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import _program
+from jaxlens.optvis.render._arguments import (
+    DRAWS,
+    STEPS,
+    check_count,
+    check_devices,
+    check_ids,
+    check_optimizer,
+    check_thresholds,
+    parameterization,
+    refuse_traced,
+    task_keys,
+)
 from jaxlens.optvis.render._batch import default_batch
-from jaxlens.optvis.render._loop import Job, Progress
+from jaxlens.optvis.render._loop import Job
 from jaxlens.optvis.render._result import RenderResult, concatenate
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
 
@@ -33,7 +43,7 @@ REDIRECT_STEPS = 16  # Lucid's
 
 
 def render(
-    model: Model,
+    model: Any,
     objective: Any,
     *,
     size: Any = 128,
@@ -46,14 +56,14 @@ def render(
     batch: Any = None,
     memory_limit: Any = None,
     compute_dtype: Any = None,
-    thresholds: Sequence[int] = (),
+    thresholds: Any = (),
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
-    draws: int = 1,
-    transparency: bool = False,
-    devices: Sequence[Any] | None = None,
-    callback: Callable[[Progress], Any] | None = None,
-    progress: bool = True,
+    draws: Any = 1,
+    transparency: Any = False,
+    devices: Any = None,
+    callback: Any = None,
+    progress: Any = True,
 ) -> RenderResult:
     """Images that maximise objectives: what neurons respond to.
 
@@ -104,20 +114,24 @@ def render(
         NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which and when.
     """
     began = time.perf_counter()
-    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer={optimizer!r} must be an optax optimizer, such as optax.adam(0.05).")
+    model = check_model(model)
+    refuse_traced("render", model, objective, param, seed)
+    check_optimizer(optimizer)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback={callback!r} must be a function of a Progress, or None.")
     groups = _groups(objective, model)
-    param = _param(param, size)
+    param = parameterization(param, size, model)
     groups = _for_each(groups, param)
-    steps, draws = check_int(steps, "steps", low=0), check_int(draws, "draws", low=1)
-    thresholds = tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
+    steps, draws = check_count(steps, "steps", low=0, most=STEPS), check_count(draws, "draws", low=1, most=DRAWS)
+    thresholds = check_thresholds(thresholds, steps)
+    transparency, progress = check_flag(transparency, "transparency"), check_flag(progress, "progress")
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
     resize_to = network_size(model, param.shape, fixed_image_size)
     redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
-    devices = list(devices or jax.local_devices())
-    keys = _keys(seed, sum(len(places) for _, places in groups))
+    devices = check_devices(devices, model)
+    keys = task_keys(seed, sum(len(places) for _, places in groups))
     total = sum(len(places) for _, places in groups)
-    names = None if ids is None else _check_ids(ids, total)
+    names = None if ids is None else check_ids(ids, total)
 
     most = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
     # a CPU's own few tasks fit, and asking costs part of a second
@@ -131,7 +145,7 @@ def render(
     order: list[int] = []
     interrupted = False
     with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
-        program = _program.Program(optimizer or _adam(), resize_to, None, draws, bool(transparency))
+        program = _program.Program(optimizer or _adam(), resize_to, None, draws, transparency)
         advance = functools.partial(_advance, bar)
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
@@ -150,14 +164,14 @@ def render(
     return _report(dataclasses.replace(result, finished=result.finished and not interrupted))
 
 
-def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int | tuple[int, int] | None = None) -> np.ndarray:
+def evaluate(model: Any, objective: Any, images: Any, *, fixed_image_size: Any = None) -> np.ndarray:
     """Scores of images `[N, B, H, W, 3]` for the N tasks of an objective, without transforms.
 
     Images are resized for the network as `render` does. This is the number to compare between methods.
     """
-    images = jnp.asarray(images, jnp.float32)
-    if images.ndim != 5:
-        raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
+    model = check_model(model)
+    refuse_traced("evaluate", model, objective, images)
+    images = _finished(model, images)
     resize_to = network_size(model, images.shape[1:], fixed_image_size)
     groups = _groups(objective, model)
     total = sum(len(places) for _, places in groups)
@@ -169,6 +183,19 @@ def evaluate(model: Model, objective: Any, images: Any, *, fixed_image_size: int
     for group, places in groups:
         scores[places] = _program.evaluate(model, group, images[np.asarray(places)], resize_to)
     return scores
+
+
+def _finished(model: Model, images: Any) -> Array:
+    """Images to be scored, as float32 `[N, B, H, W, C]`."""
+    if not isinstance(images, np.ndarray | jax.Array) or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images must be floats [N, B, H, W, C], as in RenderResult.images, but got {brief(repr(images), 80)}.")
+    if images.ndim != 5 or 0 in images.shape:
+        raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
+    if images.shape[-1] != model.channels:
+        raise ValueError(f"images has {images.shape[-1]} channels, but {model.name} takes {model.channels}.")
+    if not np.isfinite(np.asarray(images)).all():
+        raise ValueError("images holds NaN or infinite values, which have no score.")
+    return jnp.asarray(images, jnp.float32)
 
 
 @functools.cache
@@ -191,15 +218,6 @@ def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
     return [(objectives.stack(members), places) for members, places in groups.values()]
 
 
-def _param(param: Any, size: int | tuple[int, int]) -> Any:
-    if param is None:
-        height, width = (size, size) if not isinstance(size, tuple | list) else size
-        return default_image(check_int(width, "size", low=1), check_int(height, "size", low=1))
-    if not (hasattr(param, "init") and hasattr(param, "to_image") and hasattr(param, "shape")):
-        raise TypeError(f"param={param!r} must be a parameterization, such as param.image(128).")
-    return param
-
-
 def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any, list[int]]]:
     """The groups, with as many tasks as there are parameterizations: one objective serves them all."""
     total = sum(len(places) for _, places in groups)
@@ -214,9 +232,10 @@ def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any
 def network_size(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """The size at which the network sees the images, or None for the size they have."""
     if fixed is not None:
-        height, width = (fixed, fixed) if not isinstance(fixed, tuple | list) else fixed
-        return check_int(height, "fixed_image_size", low=1), check_int(width, "fixed_image_size", low=1)
+        return check_size(fixed, "fixed_image_size")
     height, width = shape[1:3]
+    if model.fixed_size:  # also after transforms, which may change the size
+        return model.input_size[0], model.input_size[1]
     factor = max(model.input_size[0] / height, model.input_size[1] / width)
     return (round(height * factor), round(width * factor)) if factor > 1 else None
 
@@ -228,6 +247,8 @@ def _check(
     param = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), param) if isinstance(param, Each) else param
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     moved = jax.eval_shape(chain, jax.random.key(0), images)
+    if getattr(moved, "ndim", 0) != 4 or not jnp.issubdtype(moved.dtype, jnp.floating):
+        raise ValueError(f"transforms give {moved} of images {images.shape}, but floats [B, H, W, C] are needed.")
     seen = moved.shape[1:3] if resize_to is None else resize_to
     if moved.shape[-1] != model.channels:
         hint = " Images with opacity need transform.collapse_alpha_random() first." if moved.shape[-1] == 4 else ""
@@ -237,7 +258,7 @@ def _check(
     layers = _check_group(model, group, images.shape, seen)
     if redirect_steps is None:
         return REDIRECT_STEPS if layers and model.rule is None else 0
-    if check_int(redirect_steps, "redirect_steps", low=0) and layers:
+    if check_count(redirect_steps, "redirect_steps", low=0, most=STEPS) and layers:
         # refuses nonlinearities that the rule does not know
         model.with_gradient_rule(redirected()).shapes((seen[0], seen[1]), layers)
     return redirect_steps
@@ -246,30 +267,19 @@ def _check(
 def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[int, ...]) -> list[str]:
     """Checks an objective against the layers' shapes for images `(B, H, W, C)` that the network sees at a size; its layers."""
     layers = [layer for layer in group.layers if layer != "input"]
-    shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
+    try:
+        shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
+    except (TypeError, ValueError) as error:
+        own = (model.input_size[0], model.input_size[1])
+        if isinstance(error, ImageTooSmallError) or own == tuple(seen):
+            raise
+        model.shapes(own, layers)  # whatever is wrong at its own size too is told as it is
+        raise ValueError(
+            f"{model.name} does not take images of {seen[0]}x{seen[1]}: {str(error).splitlines()[0][:200]} Show them to it at "
+            f"another size: fixed_image_size={own}."
+        ) from error
     group.check(shapes | {"input": tuple(images[1:])}, images[0])
     return layers
-
-
-def _keys(seed: int | Array | Sequence[int], count: int) -> Array:
-    """One base key per task."""
-    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        if seed.shape not in ((), (count,)):
-            raise ValueError(f"seed has shape {seed.shape}, but one key, or one per task ({count},), is needed.")
-        return jnp.broadcast_to(seed, (count,))
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-        return jnp.broadcast_to(jax.random.key(seed), (count,))
-    seeds = np.asarray(seed)
-    if seeds.shape != (count,) or not np.issubdtype(seeds.dtype, np.integer):
-        raise ValueError(f"seed={seed!r} must be an integer or a key, or {count} integers, one per task.")
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-
-
-def _check_ids(ids: Any, count: int) -> list[int]:
-    numbers = np.asarray(ids)
-    if numbers.shape != (count,) or not np.issubdtype(numbers.dtype, np.integer):
-        raise ValueError(f"ids={ids!r} must be {count} integers, one per task.")
-    return [int(number) % 2**32 for number in numbers]
 
 
 def _advance(bar: Any, count: int, scores: np.ndarray) -> None:

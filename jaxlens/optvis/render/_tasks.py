@@ -8,10 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import _program
+from jaxlens.optvis.render._arguments import own_devices
 from jaxlens.optvis.render._batch import batches, largest, layout, out_of_memory, room
 from jaxlens.optvis.render._loop import Job, run_batch
 from jaxlens.optvis.render._result import RenderResult
@@ -68,7 +70,8 @@ def run_tasks(
     while left:
         mesh, size = layout(len(left), most, devices)
         least = 1 if mesh is None else mesh.size
-        job = dataclasses.replace(job, program=dataclasses.replace(job.program, mesh=mesh))
+        program = dataclasses.replace(job.program, mesh=mesh)
+        job = dataclasses.replace(job, program=program, model=on_devices(job.model, mesh, devices))
         if check:
             needs = partial(_needs, job, tasks, left)
             size = largest(size, least, needs, partial(room, limit, devices[:least]))
@@ -86,6 +89,13 @@ def run_tasks(
                 break
             yield part, places, interrupted
             left = left[len(done) :]
+
+
+def on_devices(model: Any, mesh: Any, devices: Sequence[Any]) -> Any:
+    """The model with its weights on the devices of a batch, where they or the devices are not the usual ones."""
+    if not own_devices(model) and devices[0] == jax.local_devices()[0]:
+        return model
+    return jax.device_put(model, devices[0] if mesh is None else NamedSharding(mesh, PartitionSpec()))
 
 
 def _needs(job: Job, tasks: Tasks, left: list[int], size: int) -> int:

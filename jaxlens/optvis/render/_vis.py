@@ -1,36 +1,36 @@
 """`render_vis`: the call of Lucid and Lucent, word for word."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxlens._checks import check_flag, check_path
 from jaxlens.data import save_image as write_image
 from jaxlens.data import show_image as display
-from jaxlens.model import Model, Preprocess
+from jaxlens.model import Preprocess, check_model
 from jaxlens.optvis import objectives
-from jaxlens.optvis.param import image as default_image
+from jaxlens.optvis.render._arguments import STEPS, check_thresholds
 from jaxlens.optvis.render._render import render
 
 
 def render_vis(
-    model: Model,
+    model: Any,
     objective_f: Any,
-    param_f: Callable[[], Any] | None = None,
+    param_f: Any = None,
     optimizer: Any = None,
     transforms: Any = None,
-    thresholds: Sequence[int] = (512,),
-    verbose: bool = False,
-    preprocess: bool = True,
-    progress: bool = True,
-    show_image: bool = True,
-    save_image: bool = False,
-    image_name: str | None = None,
-    show_inline: bool = False,
-    fixed_image_size: int | None = None,
+    thresholds: Any = (512,),
+    verbose: Any = False,
+    preprocess: Any = True,
+    progress: Any = True,
+    show_image: Any = True,
+    save_image: Any = False,
+    image_name: Any = None,
+    show_inline: Any = False,
+    fixed_image_size: Any = None,
     *,
-    relu_gradient_override: bool = True,
-    seed: int = 0,
+    relu_gradient_override: Any = True,
+    seed: Any = 0,
 ) -> list[np.ndarray]:
     """Renders one objective and returns its images at each threshold; code written for Lucent runs as it is.
 
@@ -54,9 +54,19 @@ def render_vis(
 
     Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending order.
     """
+    model = check_model(model)
+    thresholds = check_thresholds(thresholds, STEPS)
+    flags = {"verbose": verbose, "preprocess": preprocess, "show_image": show_image, "save_image": save_image}
+    flags |= {"show_inline": show_inline, "relu_gradient_override": relu_gradient_override}
+    for name, value in flags.items():
+        check_flag(value, name)
     if not thresholds:
         raise ValueError("thresholds is empty: give at least one number of steps, such as (512,).")
-    parameterization = default_image(128) if param_f is None else param_f()
+    if hasattr(param_f, "to_image"):
+        raise TypeError("param_f is a parameterization, but a function that gives one is needed: lambda: param.image(128).")
+    if param_f is not None and not callable(param_f):
+        raise TypeError(f"param_f={param_f!r} must be a function that gives a parameterization: lambda: param.image(128).")
+    path = check_path("image.jpg" if image_name is None else image_name, "image_name")
     if not preprocess:
         model = model.replace(preprocess=Preprocess())
     objective = objectives.as_objective(objective_f, model)
@@ -68,11 +78,11 @@ def render_vis(
     result = render(
         model,
         objective,
-        param=parameterization,
+        param=None if param_f is None else param_f(),
         optimizer=optimizer,
         transforms=transforms,
         steps=max(thresholds),
-        thresholds=tuple(thresholds),
+        thresholds=thresholds,
         fixed_image_size=fixed_image_size,
         progress=progress,
         seed=seed,
@@ -83,7 +93,7 @@ def render_vis(
     if not result.finished:
         images.append(_flat(result.images))
     if save_image:
-        write_image(image_name or "image.jpg", _row(images[-1]))
+        write_image(path, _row(images[-1]))
     if show_inline:
         for each in images:
             display(_row(each))

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._pytree import field, pytree
@@ -62,7 +61,7 @@ def resample_once(stages: Sequence[RandomScale | RandomRotate], keys: Sequence[P
         return rotate_and_scale(images, scale, angle, max_scale=max_scale, max_angle=max_angle, fill=fill)
 
 
-def random_scale(scales: Sequence[int | float] | np.ndarray | Uniform, *, fill: int | float = 0.5) -> RandomScale:
+def random_scale(scales: Any, *, fill: Any = 0.5) -> RandomScale:
     """Enlarges the images about their centre by a random factor, on a canvas of the same size.
 
     Args:
@@ -81,9 +80,7 @@ def random_scale(scales: Sequence[int | float] | np.ndarray | Uniform, *, fill: 
     return RandomScale(scales=draw, fill=check_grey(fill, "fill"))
 
 
-def random_rotate(
-    angles: Sequence[int | float] | np.ndarray | Uniform, units: str = "degrees", *, fill: int | float = 0.5
-) -> RandomRotate:
+def random_rotate(angles: Any, units: Any = "degrees", *, fill: Any = 0.5) -> RandomRotate:
     """Turns the images about their centre by a random angle, counter-clockwise as displayed.
 
     Args:

@@ -1,5 +1,7 @@
 """Opacity: images `[..., 4]` before a background."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
@@ -31,7 +33,7 @@ class CollapseAlpha:
         return jnp.asarray(alpha * images[..., :3] + (1 - alpha) * behind)
 
 
-def collapse_alpha_random(sd: int | float = 0.5, decay_power: int | float = 1.0) -> CollapseAlpha:
+def collapse_alpha_random(sd: Any = 0.5, decay_power: Any = 1.0) -> CollapseAlpha:
     """Puts images with opacity in front of a random background, a new one at every call: `a rgb + (1 - a) background`.
 
     What is opaque is then what the objective needs; the rest may be anything.

@@ -8,7 +8,6 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxlens._checks import check_int
 from jaxlens._pytree import pytree
-from jaxlens.optvis.transform._base import Transform
 
 
 @pytree
@@ -29,7 +28,7 @@ class Anneal:
         return self.first(key, images)
 
 
-def anneal(first: Transform, last: Transform, steps: int) -> Anneal:
+def anneal(first: Any, last: Any, steps: Any) -> Anneal:
     """A transform that goes from one to another over the first `steps` steps of a render, in a straight line, and stays there.
 
     Args:
@@ -39,13 +38,16 @@ def anneal(first: Transform, last: Transform, steps: int) -> Anneal:
     Raises:
         ValueError: if the two differ in more than their numbers, or have none.
     """
+    for name, each in (("first", first), ("last", last)):
+        if not callable(each) or isinstance(each, type):
+            raise TypeError(f"{name}={each!r} must be a transform, such as random_boxes(8, 64, (0.4, 0.5)).")
     forms = [(jax.tree.structure(each), [jnp.shape(leaf) for leaf in jax.tree.leaves(each)]) for each in (first, last)]
     if forms[0] != forms[1] or not forms[0][1]:
         raise ValueError(
             f"first={first!r} and last={last!r} must be two transforms that differ in numbers which may change from step to "
             "step, such as random_boxes(8, 64, (0.4, 0.5)) and random_boxes(8, 64, (0.05, 0.1))."
         )
-    return Anneal(first=first, last=last, steps=jnp.float32(check_int(steps, "steps", low=1)))
+    return Anneal(first=first, last=last, steps=jnp.float32(check_int(steps, "steps", low=1, high=10**7)))
 
 
 def at(transform: Any, number: Array) -> Any:

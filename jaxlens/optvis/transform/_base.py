@@ -23,6 +23,9 @@ class Transform(Protocol):
         ...
 
 
+LARGEST = 1e30  # pixels are float32
+
+
 def check_call(images: Any, transform: str) -> jax.Array:
     """The images of a transform's call as an array, or an error if they are not floats `[B, H, W, C]`."""
     images = jnp.asarray(images)
@@ -37,21 +40,26 @@ def check_call(images: Any, transform: str) -> jax.Array:
     return images
 
 
-def check_finite(values: Any, name: str) -> tuple[float, ...]:
-    """A non-empty sequence of finite numbers as a tuple of floats, or an error that names the argument."""
+def check_finite(values: Any, name: str, count: int | None = None) -> tuple[float, ...]:
+    """A non-empty sequence of finite numbers (so many) as a tuple of floats, or an error that names the argument."""
     try:
-        numbers = np.asarray(values, np.float64)
+        numbers = np.asarray(values)
+        if numbers.dtype.kind not in "iuf":
+            raise TypeError(numbers.dtype)
+        numbers = numbers.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}={values!r} must be a list of numbers, or transform.uniform(low, high).") from error
     if numbers.ndim != 1 or not numbers.size:
         raise ValueError(f"{name}={values!r} must be a non-empty list of numbers, or transform.uniform(low, high).")
-    if not np.isfinite(numbers).all():
+    if not (np.abs(numbers) < LARGEST).all():
         raise ValueError(f"{name}={values!r} must be finite numbers.")
+    if count is not None and len(numbers) != count:
+        raise ValueError(f"{name}={values!r} must be {count} numbers.")
     return tuple(numbers.tolist())
 
 
 def check_grey(value: Any, name: str) -> float:
     """A finite number as a float, or an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not abs(value) < LARGEST:
         raise ValueError(f"{name}={value!r} must be a finite number; 0.5 is mid-grey, 0 black and 1 white.")
     return float(value)

@@ -1,10 +1,12 @@
 """Crops at random places: of one size, and boxes of many sizes that are resampled to one."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, check_size
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call, check_finite
 from jaxlens.optvis.transform._draw import below
@@ -57,17 +59,17 @@ class RandomBoxes:
         return jax.image.scale_and_translate(images, shape, (1, 2), scale, translation, "linear", antialias=True)
 
 
-def random_crop(height: int, width: int | None = None) -> RandomCrop:
+def random_crop(height: Any, width: Any = None) -> RandomCrop:
     """A part of fixed size from a random place; `width` is `height` unless given."""
     height = check_int(height, "height", low=1)
     return RandomCrop(height=height, width=height if width is None else check_int(width, "width", low=1))
 
 
 def random_boxes(
-    count: int,
-    size: int | tuple[int, int],
-    box: tuple[int | float, int | float] = (0.2, 0.25),
-    center_sd: int | float | None = 0.15,
+    count: Any,
+    size: Any,
+    box: Any = (0.2, 0.25),
+    center_sd: Any = 0.15,
 ) -> RandomBoxes:
     """Several random parts of each image, of any size, all resampled to one size: MACO's crops.
 
@@ -82,15 +84,14 @@ def random_boxes(
     Bilinear, and blurred where it shrinks. Horama's code draws sides between 1.25 and 1.5 times what `box_size` says it
     does, in its defaults 0.25..0.3; here `box` means what it says.
     """
-    low, high = check_finite(box, "box")
+    low, high = check_finite(box, "box", count=2)
     if not 0 < low <= high or high > 1:
         raise ValueError(f"box={box} must be two fractions of the image in ascending order, such as (0.2, 0.25).")
     if center_sd is not None and check_finite([center_sd], "center_sd")[0] < 0:
         raise ValueError(f"center_sd={center_sd} must not be negative.")
-    sides = (size, size) if not isinstance(size, tuple | list) else tuple(size)
-    height, width = (check_int(side, "size", low=1) for side in sides)
+    height, width = check_size(size, "size")
     return RandomBoxes(
-        count=check_int(count, "count", low=1),
+        count=check_int(count, "count", low=1, high=10**6),
         size=(height, width),
         box=jnp.asarray((low, high), jnp.float32),
         center_sd=None if center_sd is None else float(center_sd),

@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._affine import RandomRotate, RandomScale, resample_once
 from jaxlens.optvis.transform._anneal import at
-from jaxlens.optvis.transform._base import Transform, check_call
+from jaxlens.optvis.transform._base import check_call
 
 
 @pytree
@@ -86,7 +86,7 @@ def compose(transforms: Any) -> Compose:
     return Compose(stages=tuple(_as_stage(stage, f"transforms[{i}]") for i, stage in enumerate(transforms)))
 
 
-def per_image(transform: Transform) -> PerImage:
+def per_image(transform: Any) -> PerImage:
     """Draws for each image of a call, where a transform by itself shares one draw between them."""
     return PerImage(inner=_as_stage(transform, "transform"))
 

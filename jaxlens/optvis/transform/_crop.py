@@ -1,10 +1,12 @@
 """Transforms that keep pixels as they are and change the frame: jitter, roll and crop_or_pad_to."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call, check_grey
 from jaxlens.optvis.transform._draw import below
@@ -67,7 +69,7 @@ def roll() -> Roll:
     return Roll()
 
 
-def jitter(d: int) -> Jitter:
+def jitter(d: Any) -> Jitter:
     """A random crop that is `d` pixels smaller: the offset is 0..d, inclusive, in each direction.
 
     Raises:
@@ -78,13 +80,13 @@ def jitter(d: int) -> Jitter:
     return Jitter(d=check_int(d, "d", low=1))
 
 
-def crop_or_pad_to(height: int, width: int, *, fill: int | float = 0.5) -> CropOrPadTo:
+def crop_or_pad_to(height: Any, width: Any, *, fill: Any = 0.5) -> CropOrPadTo:
     """Cuts or pads around the centre to a fixed size.
 
     Differs from Lucid, which pads with black: `fill=0` is Lucid's.
     """
     return CropOrPadTo(
-        height=check_int(height, "height", low=1),
-        width=check_int(width, "width", low=1),
+        height=check_int(height, "height", low=1, high=SIDE),
+        width=check_int(width, "width", low=1, high=SIDE),
         fill=check_grey(fill, "fill"),
     )

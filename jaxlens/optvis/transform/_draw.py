@@ -1,5 +1,7 @@
 """Where a random scale or angle is drawn from: a list of choices, or an interval."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ class Uniform:
         return jax.random.uniform(key, (), jnp.float32, self.low, self.high)
 
 
-def uniform(low: int | float, high: int | float) -> Uniform:
+def uniform(low: Any, high: Any) -> Uniform:
     """An interval to draw from, where `random_scale` and `random_rotate` take a list of choices.
 
     Raises:

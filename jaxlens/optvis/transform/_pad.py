@@ -1,10 +1,12 @@
 """Padding, so that jitter has something to cut away."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call, check_grey
 
@@ -45,7 +47,7 @@ class Pad:
         return jnp.pad(images, widths, mode=self.mode)
 
 
-def pad(w: int, mode: str = "reflect", constant_value: int | float | str = 0.5) -> Pad:
+def pad(w: Any, mode: Any = "reflect", constant_value: Any = 0.5) -> Pad:
     """Adds `w` pixels on each of the four sides.
 
     Args:
@@ -57,7 +59,7 @@ def pad(w: int, mode: str = "reflect", constant_value: int | float | str = 0.5) 
     Raises:
         ValueError: for an unknown mode; at the call, if there are not `w` pixels to mirror.
     """
-    w = check_int(w, "w", low=0)
+    w = check_int(check_int(w, "w", low=0), "w", low=0, high=SIDE)
     if not isinstance(mode, str) or mode.lower() not in MODES:
         raise ValueError(f"mode={mode!r} is unknown; use one of {sorted(MODES)}.")
     if isinstance(constant_value, str):

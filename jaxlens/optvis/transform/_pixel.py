@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jaxlens._checks import check_flag
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call, check_finite
 from jaxlens.optvis.transform._draw import Choices, Uniform
@@ -43,10 +44,12 @@ class Blur:
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
         """Maps `[B, H, W, C]` to the same shape."""
         images = check_call(images, "blur")
-        radius, sigma = math.ceil(3 * self.sigmas.bounds[1]), self.sigmas.draw(key)
-        weights = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / jnp.maximum(sigma, 1e-3)))
+        sigma = jnp.maximum(self.sigmas.draw(key), 1e-3)
         blurred = images.astype(jnp.float32)
         for axis in (1, 2):
+            # no pixel is further from another than the image is long
+            radius = min(math.ceil(3 * self.sigmas.bounds[1]), blurred.shape[axis] - 1)
+            weights = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1, dtype=jnp.float32) / sigma))
             shape = [blurred.shape[axis] if i == axis else 1 for i in range(4)]
             inside = _along(jnp.ones(shape, jnp.float32), axis, weights)  # of the kernel: edges do not darken
             blurred = _along(blurred, axis, weights) / inside
@@ -136,7 +139,7 @@ def _normalized_bwd(scale: float, _: None, g: Array) -> tuple[Array]:
 _normalized.defvjp(lambda scale, images: (images, None), _normalized_bwd)
 
 
-def noise(sd: int | float = 0.0, spread: int | float = 0.0) -> Noise:
+def noise(sd: Any = 0.0, spread: Any = 0.0) -> Noise:
     """Adds noise, `N(0, sd)` and `U(-spread, spread)` at every value; the same for all images of a call.
 
     Args:
@@ -149,7 +152,7 @@ def noise(sd: int | float = 0.0, spread: int | float = 0.0) -> Noise:
     return Noise(sd=sd, spread=spread)
 
 
-def blur(sigma: Draw) -> Blur:
+def blur(sigma: Any) -> Blur:
     """A Gaussian blur; what lies beyond the edge does not count.
 
     Args:
@@ -158,14 +161,15 @@ def blur(sigma: Draw) -> Blur:
     return Blur(sigmas=_draw(sigma, "sigma", low=0))
 
 
-def flip(horizontal: bool = True, vertical: bool = False) -> Flip:
+def flip(horizontal: Any = True, vertical: Any = False) -> Flip:
     """Mirrors left and right, and top and bottom if `vertical`, each with probability one half."""
+    horizontal, vertical = check_flag(horizontal, "horizontal"), check_flag(vertical, "vertical")
     if not (horizontal or vertical):
         raise ValueError("horizontal=False and vertical=False: a flip of nothing; leave it out.")
-    return Flip(horizontal=bool(horizontal), vertical=bool(vertical))
+    return Flip(horizontal=horizontal, vertical=vertical)
 
 
-def gamma(power: Draw) -> Gamma:
+def gamma(power: Any) -> Gamma:
     """Raises values to a power, at least 0.0001 before: `gamma(1 / 2.2)` takes linear light for a display.
 
     Args:
@@ -174,7 +178,7 @@ def gamma(power: Draw) -> Gamma:
     return Gamma(powers=_draw(power, "power", low=0))
 
 
-def color_jitter(brightness: int | float = 0.0, contrast: int | float = 0.0, saturation: int | float = 0.0) -> ColorJitter:
+def color_jitter(brightness: Any = 0.0, contrast: Any = 0.0, saturation: Any = 0.0) -> ColorJitter:
     """Random brightness, contrast and saturation, each a factor in `1 - value .. 1 + value`, in this order.
 
     torchvision's `ColorJitter` without the hue, unclipped (a clip has no gradient) and in fixed order.
@@ -185,7 +189,7 @@ def color_jitter(brightness: int | float = 0.0, contrast: int | float = 0.0, sat
     return ColorJitter(brightness=values[0], contrast=values[1], saturation=values[2])
 
 
-def normalize_gradient(grad_scale: int | float = 1.0) -> NormalizeGradient:
+def normalize_gradient(grad_scale: Any = 1.0) -> NormalizeGradient:
     """Changes nothing but the gradient, which is given a norm of `grad_scale` in each image."""
     (scale,) = check_finite([grad_scale], "grad_scale")
     if scale <= 0:

@@ -1,8 +1,9 @@
 """The lists of transforms that the known systems use, by name."""
 
 from collections.abc import Callable
+from typing import Any
 
-from jaxlens._checks import check_int, suggest
+from jaxlens._checks import SIDE, check_int, suggest
 from jaxlens.optvis.transform._affine import random_rotate, random_scale
 from jaxlens.optvis.transform._base import Transform
 from jaxlens.optvis.transform._boxes import random_boxes
@@ -84,7 +85,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset(name: str, size: int = 224) -> list[Transform]:
+def preset(name: Any, size: Any = 224) -> list[Transform]:
     """The list of transforms of a known system, to pass as `transforms` or to change.
 
     Args:
@@ -95,6 +96,6 @@ def preset(name: str, size: int = 224) -> list[Transform]:
     They draw what those systems draw. Where operations differ (a jitter that shifts, corners filled with black, crops
     that shrink over time), the operation here is jaxlens' own: see each transform.
     """
-    if name not in PRESETS:
-        raise ValueError(f"name={name!r} is not a preset. Closest: {', '.join(suggest(str(name), PRESETS))}.")
-    return PRESETS[name](check_int(size, "size", low=1))
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"name={name!r} is not a preset. Closest: {', '.join(suggest(name, PRESETS))}.")
+    return PRESETS[name](check_int(size, "size", low=1, high=SIDE))

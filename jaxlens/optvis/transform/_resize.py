@@ -1,13 +1,14 @@
 """Bilinear resizing with aligned corners, as Lucent resizes images for the network."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.transform._base import check_call
 
@@ -29,13 +30,13 @@ class Resize:
         return jnp.asarray(interpolate(wide, 2, w, self.width), images.dtype)
 
 
-def resize(height: int, width: int) -> Resize:
+def resize(height: Any, width: Any) -> Resize:
     """Bilinear interpolation to a fixed size; the corner pixels stay where they are (`align_corners=True`).
 
     This is what Lucent does before a network of fixed input size. Like it, and unlike `jax.image.resize`, it does not
     blur when shrinking, so a strongly shrunk image aliases.
     """
-    return Resize(height=check_int(height, "height", low=1), width=check_int(width, "width", low=1))
+    return Resize(height=check_int(height, "height", low=1, high=SIDE), width=check_int(width, "width", low=1, high=SIDE))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -1,0 +1,60 @@
+"""Objectives written for Lucent: losses of channels-first activations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxlens._checks import brief
+from jaxlens.optvis.objectives._base import Objective
+from jaxlens.optvis.objectives._parse import Constantly, Function
+from jaxlens.optvis.objectives._values import check_function
+
+
+class Loss:
+    """A function of Lucent's as one of jaxlens: activations turned to channels first, and the sign turned."""
+
+    def __init__(self, function: Callable[[Callable[[str], Any]], Any]):
+        self.function = function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Loss) and self.function == other.function
+
+    def __call__(self, T: Callable[[str], Any]) -> Any:
+        def model(layer: str) -> Any:
+            a = T(layer)
+            return jnp.moveaxis(a, -1, 1) if a.ndim == 4 else a
+
+        try:
+            loss = jnp.asarray(self.function(model))
+        except (TypeError, AttributeError) as error:
+            raise TypeError(
+                f"function={brief(repr(self.function), 80)} asks of activations what JAX arrays do not do: "
+                f"{brief(error, 200)}. Write that part with "
+                "jax.numpy, or take the objective of jaxlens: `direction_cossim`, for one, is Lucent's `direction`."
+            ) from error
+        return -loss
+
+
+def lucent(function: Any) -> Objective:
+    """An objective written for Lucent, as it is: `objectives.lucent(lambda model: -model("mixed4a")[:, 7].mean())`.
+
+    Lucent's functions are losses, which it minimises, of activations with the channels first; jaxlens' are scores, which it
+    maximises, of activations `[B, H, W, C]`. The score of this one is minus the function's value.
+
+    Args:
+        function: `model -> loss`, where `model(layer)` gives activations `[B, C, H, W]` of a map, `[B, C]` of a vector and
+            `[B, T, C]` of tokens, and `model("input")` the images `[B, C, H, W]` before transforms; or an `Objective` of
+            Lucent's (`lucent.optvis.objectives.channel(...)`, and sums of them). Names of layers are those of either system.
+            It is called with JAX arrays: what only PyTorch's tensors do is an error.
+
+    Returns: an objective like any other: multiply and add it.
+    """
+    if isinstance(function, Objective):
+        raise TypeError(f"function={function!r} is an objective of jaxlens already: use it as it is.")
+    check_function(function, "function", 'lambda model: -model("mixed4a")[:, 7].mean()')
+    label = getattr(function, "description", None) or getattr(function, "__name__", "objective")
+    return Function(build=Constantly(Loss(function)), label=str(label))

@@ -1,0 +1,115 @@
+"""The arguments of `render`, checked before anything is compiled."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+from jaxtyping import Array
+
+from jaxlens._checks import SEEDS, as_key, brief, check_int, check_size
+from jaxlens.model import Model
+from jaxlens.optvis.param import image as default_image
+
+STEPS, DRAWS = 10**7, 10**5  # more would never end
+
+
+def parameterization(param: Any, size: Any, model: Model) -> Any:
+    """The one given, or images of the size and of the model's channels."""
+    if param is None:
+        height, width = check_size(size, "size")
+        return default_image(width, height, channels=None if model.channels == 3 else model.channels)
+    if isinstance(param, type) or not all(hasattr(param, name) for name in ("init", "to_image", "shape")):
+        hint = " Call what makes one: param.image(128)." if callable(param) else ""
+        raise TypeError(f"param={brief(repr(param), 100)} must be a parameterization, such as param.image(128).{hint}")
+    return param
+
+
+def task_keys(seed: Any, count: int) -> Array:
+    """One base key per task."""
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        if seed.shape not in ((), (count,)):
+            raise ValueError(f"seed has shape {seed.shape}, but one key, or one per task ({count},), is needed.")
+        return jnp.broadcast_to(seed, (count,))
+    if not isinstance(seed, list | tuple | range | np.ndarray | jax.Array) or np.ndim(seed) == 0:
+        return jnp.broadcast_to(as_key(seed, "seed"), (count,))
+    seeds = _one_per_task(seed, "seed", count, "an integer or a key, or ")
+    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+
+
+def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.ndarray:
+    """Integers of 32 bits, one per task; JAX would cut larger ones off without a word."""
+    try:
+        numbers = np.asarray(list(values) if isinstance(values, range) else values)
+    except (TypeError, ValueError):
+        numbers = np.asarray(None)
+    fits = numbers.shape == (count,) and np.issubdtype(numbers.dtype, np.integer)
+    if not fits or not ((numbers >= 0) & (numbers < SEEDS)).all():
+        raise ValueError(
+            f"{name}={brief(repr(values), 100)} must be {besides}{count} integers in 0..{SEEDS - 1}, one per task."
+        )
+    return numbers
+
+
+def check_ids(ids: Any, count: int) -> list[int]:
+    """One number per task."""
+    return [int(number) for number in _one_per_task(ids, "ids", count)]
+
+
+def check_count(value: Any, name: str, *, low: int, most: int) -> int:
+    """An integer from `low` on, and not so large that the render would never end."""
+    count = check_int(value, name, low=low)
+    if count > most:
+        raise ValueError(f"{name}={count} would never end: {most} at most.")
+    return count
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """An optax optimizer or None; PyTorch's, and Lucent's functions of parameters, are told what they are here."""
+    if optimizer is None or isinstance(optimizer, optax.GradientTransformation):
+        return
+    hint = ""
+    if callable(optimizer):
+        hint = (
+            " What Lucent writes as `lambda params: torch.optim.Adam(params, lr=0.05)` is optax.adam(0.05): the parameters are "
+            "the render's own."
+        )
+    raise TypeError(f"optimizer={brief(repr(optimizer), 100)} must be an optax optimizer, such as optax.adam(0.05).{hint}")
+
+
+def check_thresholds(thresholds: Any, steps: int) -> tuple[int, ...]:
+    """Steps after which snapshots are kept."""
+    if not isinstance(thresholds, Iterable) or isinstance(thresholds, str | bytes):
+        raise TypeError(f"thresholds={thresholds!r} must be a list of steps, such as (64, 512).")
+    return tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
+
+
+def check_devices(devices: Any, model: Model) -> list[Any]:
+    """The devices given; else those on which the model's weights were put on purpose; else all."""
+    return own_devices(model) or jax.local_devices() if devices is None else device_list(devices)
+
+
+def device_list(devices: Any) -> list[Any]:
+    """Devices as a list, or an error."""
+    found = list(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else []
+    if not found or not all(isinstance(device, jax.Device) for device in found):
+        raise TypeError(f"devices={brief(repr(devices), 100)} must be a list of devices, such as jax.devices()[:1].")
+    return found
+
+
+def own_devices(model: Model) -> list[Any]:
+    """Devices on which weights of a model were put, by `jax.device_put(model, device)` or a sharding; none by default."""
+    placed = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array) and getattr(leaf, "committed", False)]
+    return sorted({device for leaf in placed for device in leaf.devices()}, key=lambda device: device.id)
+
+
+def refuse_traced(what: str, *values: Any) -> None:
+    """Raises inside `jax.jit`, `vmap` and `grad`, where no value is known."""
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((values, jnp.zeros(())))):
+        raise TypeError(
+            f"{what} was called inside jax.jit, vmap or grad, but it looks at the values of its arguments, and compiles a "
+            "program of its own: call it outside. Many objectives are one program: give it a list, or channels as a range."
+        )
