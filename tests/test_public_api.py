@@ -22,7 +22,7 @@ NAMES = {
     "attribution_compare blur_alpha_each_step blur_input_each_step channel channel_interpolate channel_weight class_logit "
     "class_probability combine cossim_compare decay deepdream direction direction_cossim direction_neuron diversity "
     "dot_compare gram guide input_diff l1_compare l2_compare localgroup_weight mean_L1 mean_L2 neuron neuron_weight "
-    "only_after pearson_compare penalize_boundary_complexity spatial_channel stack style style_ema tensor_direction "
+    "lucent only_after pearson_compare penalize_boundary_complexity spatial_channel stack style style_ema tensor_direction "
     "total_variation weighted_dot_compare wrap_objective",
     param: "Parameterization aligned ball beside composite_activation composite_activation_unbiased constrain_L_inf cppn "
     "deepsim_colors each fft_image fourier_phase from_functions generator grayscale image laplacian_pyramid_image "

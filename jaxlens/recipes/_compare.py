@@ -92,7 +92,7 @@ def caricature(
     return _beside(model, objective, images, steps, options)
 
 
-def _beside(model: Model, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
+def _beside(model: Any, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
     """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
     batch = pictures(model, images)
     inner = canvas(model, options, batch.shape[1:3])

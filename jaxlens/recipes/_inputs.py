@@ -23,7 +23,7 @@ NEAR = 0.01  # how far theta is moved from the start, on average, where gradient
 ROUNDING = 1e-4  # what lies between two pictures or their activations, relative to them, where nothing else does
 
 
-def pictures(model: Model, images: Any, name: str = "images") -> np.ndarray:
+def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
     """One picture or several for a model, as float32 `[N, H, W, C]`."""
     given = check_images(images, name=name, channels=check_model(model).channels, batched=getattr(images, "ndim", 0) == 4)
     if not given.size:
@@ -37,14 +37,14 @@ def picture_ids(images: np.ndarray) -> list[int]:
     return [zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images]
 
 
-def tasks_of(model: Model, objective: Any) -> list[Objective]:
+def tasks_of(model: Any, objective: Any) -> list[Objective]:
     """Every task of an objective by itself, class names looked up."""
     items = objectives.as_objective(objective, check_model(model))
     items = items if isinstance(items, list) else [items]
     return objectives.combine([item.bind(model) for item in items])
 
 
-def one_task(model: Model, objective: Any, name: str = "objective") -> Objective:
+def one_task(model: Any, objective: Any, name: str = "objective") -> Objective:
     """An objective of a single task."""
     tasks = tasks_of(model, objective)
     if len(tasks) != 1:
@@ -52,7 +52,7 @@ def one_task(model: Model, objective: Any, name: str = "objective") -> Objective
     return tasks[0]
 
 
-def canvas(model: Model, options: dict[str, Any], size: Any, batch: int = 1, **how: Any) -> Any:
+def canvas(model: Any, options: dict[str, Any], size: Any, batch: int = 1, **how: Any) -> Any:
     """The parameterization among the options, taken out of them, or else an image of the model's channels."""
     given = options.pop("param", None)
     check_model(model)

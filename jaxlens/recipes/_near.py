@@ -62,7 +62,7 @@ def maco(
     return render(model, objective, param=param.maco(width, height, magnitude=magnitude), steps=steps, **options)
 
 
-def _boxes(size: tuple[int, int], box: tuple[float, float], steps: int) -> transform.Transform:
+def _boxes(size: tuple[int, int], box: Any, steps: int) -> transform.Transform:
     """A random part of a picture, whose side goes from the first of `box` to the second."""
     box = _pair(box, "box")
     if not all(0 < side <= 1 for side in box):

@@ -189,5 +189,5 @@ def evolution(result: Any, task: Any = 0) -> tuple[np.ndarray, list[str]]:
     return np.stack([result.snapshots[step][task, 0] for step in steps]), [f"step {step}" for step in steps]
 
 
-def _check_several(batch: int) -> None:
+def _check_several(batch: Any) -> None:
     check_int(batch, "batch", low=2)

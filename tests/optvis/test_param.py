@@ -325,7 +325,7 @@ def test_from_functions(key):
         (lambda: unwrap(param.fft_image)((1, H, W, 3), decay_power="1"), ValueError, "decay_power='1'"),
         (lambda: param.image(init=(photo() * 255).astype(np.uint8)), TypeError, "init has dtype uint8.*/ 255"),
         (lambda: param.image(init=photo() * 255), ValueError, "init has values in .* Divide by 255"),
-        (lambda: param.image(init=np.full((H, W, 3), np.nan, np.float32)), ValueError, "init has values in"),
+        (lambda: param.image(init=np.full((H, W, 3), np.nan, np.float32)), ValueError, "init holds NaN"),
         (lambda: param.image(init=photo().transpose(2, 0, 1)), ValueError, "init .*channels-first.*moveaxis"),
         (lambda: param.image(init=photo()[..., 0]), ValueError, "init has shape"),
         (lambda: param.image(init="cat.png"), TypeError, "init must be an array"),

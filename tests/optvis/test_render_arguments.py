@@ -134,7 +134,7 @@ def test_inside_jit_render_says_that_it_belongs_outside(model):
         ({"seed": 2**32 + 1}, "seed=4294967297 must be"),
         ({"seed": [2**32 + 1]}, "seed=.*0..4294967295"),
         ({"ids": [2**32]}, "ids=.*0..4294967295"),
-        ({"steps": 2**70}, "steps=1180591620717411303424 must be an integer in 0..10000000"),
+        ({"steps": 2**70}, "steps=1180591620717411303424 would never end"),
         ({"size": (16, 16, 3)}, r"size=\(16, 16, 3\) must be a side in pixels, or a pair"),
         ({"size": 2**20}, "size=1048576 must be an integer in 1..16384"),
         ({"fixed_image_size": 1e6}, "fixed_image_size=1000000.0 must be an integer"),

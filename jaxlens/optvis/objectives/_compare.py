@@ -185,7 +185,7 @@ def l2_compare(layer: Any, batch: Any = 1, comp_batch: Any = 0, *, target: Any =
     return _compare("l2", layer, batch, comp_batch, target)
 
 
-def _compare(measure: str, layer: str, batch: int, comp_batch: int, target: Any, **options: Any) -> Objective:
+def _compare(measure: str, layer: Any, batch: Any, comp_batch: Any, target: Any, **options: Any) -> Objective:
     options.setdefault("cossim_pow", jnp.float32(0))
     batch, comp_batch = check_int(batch, "batch", low=0), check_int(comp_batch, "comp_batch", low=0)
     if target is None and batch == comp_batch and measure in ("l1", "l2", "cosine", "pearson"):

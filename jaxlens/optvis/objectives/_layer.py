@@ -251,7 +251,7 @@ def direction_neuron(layer: Any, vec: Any, x: Any = None, y: Any = None, cossim_
     return _direction(layer, vec, cossim_pow, batch=batch, neuron=True, **place)
 
 
-def _direction(layer: str, vec: Any, cossim_pow: Any, **options: Any) -> Objective:
+def _direction(layer: Any, vec: Any, cossim_pow: Any, **options: Any) -> Objective:
     return Direction(vector=numbers(vec, "vec", 1), cossim_pow=numbers(cossim_pow, "cossim_pow"), layer=layer, **options)
 
 
@@ -294,7 +294,7 @@ def class_probability(layer: Any, label: Any, batch: Any = None) -> Objective:
     return named or ClassProbability(index=indices(label, "label"), layer=layer, batch=batch)
 
 
-def _named_class(layer: str, label: Any, batch: int | None, probability: bool = False) -> ClassLogit | None:
+def _named_class(layer: Any, label: Any, batch: Any, probability: bool = False) -> ClassLogit | None:
     """The class of that label, or the classes of those; None for numbers."""
     names = (label,) if isinstance(label, str) else label
     names = names.tolist() if isinstance(names, np.ndarray) and names.ndim == 1 else names

@@ -117,7 +117,7 @@ def fourier_phase(w: Any = None, h: Any = None, batch: Any = 1, *, magnitude: An
     return Phases(magnitude=own, start=start, moments=moments, shape=shape, standardize=False)
 
 
-def _phases(w: int, h: int | None, batch: int, magnitude: Any, start: Any, *, standardize: bool) -> Phases:
+def _phases(w: Any, h: Any, batch: Any, magnitude: Any, start: Any, *, standardize: bool) -> Phases:
     count, height, width, _ = check_shape((batch, w if h is None else h, w, 3), ("batch", "h", "w", "channels"))
     size = natural_spectrum(height, width) if magnitude is None else check_magnitude(magnitude)
     if size.shape[1:] != (height, width // 2 + 1):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import SIDE, check_int, check_number
+from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._base import Whole
 
@@ -96,8 +96,10 @@ def fft_image(shape: Any, sd: Any = None, decay_power: Any = 1) -> Fourier:
 
     Exact for every size. Lucid and Lucent keep one column of coefficients more for odd widths, which has no effect.
     """
-    decay_power = check_number(decay_power, "decay_power", low=-STEEPEST, high=STEEPEST)
-    return Fourier(shape=check_shape(shape), sd=check_sd(sd), decay_power=decay_power)
+    number = isinstance(decay_power, int | float | np.integer | np.floating) and not isinstance(decay_power, bool)
+    if not number or not abs(decay_power) <= STEEPEST:
+        raise ValueError(f"decay_power={decay_power!r} must be a number from -10 to 10; 1 is natural, 0 white.")
+    return Fourier(shape=check_shape(shape), sd=check_sd(sd), decay_power=float(decay_power))
 
 
 LARGEST = 2**31  # numbers in the images of one task: 8 GiB of them

@@ -232,10 +232,11 @@ def _update(
 ) -> State:
     """The state after an ascent along the gradient; not alive if anything in it is not finite."""
     loss = jax.tree.map(jnp.negative, gradient)  # optax minimises
-    updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
-        loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta)
-    )
-    theta = optax.apply_updates(state.theta, updates)
+    with jax.numpy_dtype_promotion("standard"):  # optimizers mix dtypes, which users may have forbidden
+        updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
+            loss, state.optimizer, state.theta, value=-value, grad=loss, value_fn=lambda theta: -value_of(theta)
+        )
+        theta = optax.apply_updates(state.theta, updates)
     alive = state.alive & jnp.isfinite(value) & _all_finite(gradient) & _all_finite(theta)
     return dataclasses.replace(state, theta=theta, optimizer=memory, alive=alive)
 

@@ -229,7 +229,7 @@ def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any
     return [(jax.tree.map(lambda leaf: np.repeat(leaf, param.count, 0), group), list(range(param.count)))]
 
 
-def network_size(model: Model, shape: tuple[int, ...], fixed: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int, int] | None:
     """The size at which the network sees the images, or None for the size they have."""
     if fixed is not None:
         return check_size(fixed, "fixed_image_size")
