@@ -28,25 +28,29 @@ def metadata(model: Model) -> dict[str, str]:
     """What a file says of an imported model besides its weights; nothing for other models."""
     if not isinstance(model.forward, GraphForward):
         return {}
-    if not isinstance(model.preprocess, Preprocess):
-        raise ValueError(
-            f"preprocess={model.preprocess!r} of {model.name} is code, which no file can hold: use jaxlens.model.Preprocess."
-        )
     if len(model.forward.graph.inputs) == 1:
         try:
             _run(model, model.forward)
         except Exception as error:
             reason = brief(str(error).partition("\n")[0])
             raise ValueError(f"{model.name} is beyond what modelzoo.load accepts from a file ({reason}).") from error
-    about = {
-        "output": model.forward.output,
+    about = {"output": model.forward.output, **described(model)}
+    return {"graph": model.forward.graph.to_json(), "about": json.dumps(about)}
+
+
+def described(model: Model) -> dict[str, Any]:
+    """What a model knows besides its network and weights, as JSON values; `description` reads it."""
+    if not isinstance(model.preprocess, Preprocess):
+        raise ValueError(
+            f"preprocess={model.preprocess!r} of {model.name} is code, which no file can hold: use jaxlens.model.Preprocess."
+        )
+    return {
         "scale": model.preprocess.scale,
         "offset": model.preprocess.offset,
         "input_size": model.input_size,
         "channels": model.channels,
         "labels": model.labels,
     }
-    return {"graph": model.forward.graph.to_json(), "about": json.dumps(about)}
 
 
 def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Model:
@@ -70,6 +74,7 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({brief(error)}).") from error
     expected = {name: arrays[name].shape if name in arrays else () for name in graph.parameters()}
     _params.account(expected, {key: tuple(array.shape) for key, array in arrays.items()}, name, str(path))
+    _params.warn_of_non_finite(arrays, str(path), infinite=False)
     for key, order in graph.orders:
         if key not in arrays or len(order) != arrays[key].ndim:
             raise WeightsError(f"{path} is damaged: its graph gives {brief(repr(key), 100)} an order of {len(order)} axes.")
@@ -81,8 +86,20 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 
 def _options(graph: Graph, about: Any) -> dict[str, Any]:
     """All of a Model but its weights and name."""
+    output = tuple(about["output"])
+    if not all(isinstance(key, str | int) for key in output):
+        raise TypeError(f"output={output}")
+    return {"forward": GraphForward(graph, output), **description(about)}
+
+
+def description(about: Any) -> dict[str, Any]:
+    """What `described` says, as fields of a Model.
+
+    Raises:
+        ValueError, TypeError, KeyError: if it is damaged.
+    """
     scale, offset, size = (tuple(about[key]) for key in ("scale", "offset", "input_size"))
-    channels, labels, output = about["channels"], about["labels"], tuple(about["output"])
+    channels, labels = about["channels"], about["labels"]
     if not all(type(n) is int and 0 < n <= _SIDE for n in (*size, channels)):
         raise ValueError(f"images of size {size} with {channels} channels")
     if not all(type(x) in (int, float) and math.isfinite(x) for x in (*scale, *offset)):
@@ -91,10 +108,7 @@ def _options(graph: Graph, about: Any) -> dict[str, Any]:
         raise ValueError(f"the scale {scale} and offset {offset} of {channels} channels")
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
         raise TypeError("labels that are no list of names")
-    if not all(isinstance(key, str | int) for key in output):
-        raise TypeError(f"output={output}")
     return {
-        "forward": GraphForward(graph, output),
         "preprocess": Preprocess(tuple(map(float, scale)), tuple(map(float, offset))),
         "input_size": size,
         "channels": channels,

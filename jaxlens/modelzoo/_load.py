@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import itertools
+import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from jaxlens._checks import brief, check_int, check_path
 from jaxlens._files import cache_dir
 from jaxlens._package import DISTRIBUTION, install_hint
 from jaxlens.errors import WeightsError
-from jaxlens.model import Model
+from jaxlens.model import Model, check_model
 from jaxlens.modelzoo import _imported, _params
 from jaxlens.modelzoo._registry import Network, Weights, find, names
 
@@ -74,13 +76,11 @@ def load(name: Any, weights: Any = "DEFAULT", *, seed: Any = 0, progress: bool =
     about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.weights[0])
     template = _template(network, about, options)
     if isinstance(source, Weights):
-        params = _published(network, source, template, progress)
-    elif source is None:
-        drawn = _params.random(template.params, check_int(seed, "seed", low=0))
-        params = _params.fill(template.params, drawn, name, "random")
-    else:
-        params = _from_file(template, source)
-    return template.replace(params=params)
+        return _published(network, source, template, progress)
+    if source is not None:
+        return _from_file(template, source)
+    drawn = _params.random(template.params, check_int(seed, "seed", low=0))
+    return template.replace(params=_params.fill(template.params, drawn, name, "random"))
 
 
 def _saved(path: Path, weights: object, options: Mapping[str, Any]) -> Model:
@@ -96,23 +96,55 @@ def _saved(path: Path, weights: object, options: Mapping[str, Any]) -> Model:
     return _imported.model(path, arrays, metadata)
 
 
-def save(model: Model, path: str | Path, **metadata: str) -> Path:
-    """Writes a model's parameters as safetensors, in Flax's layout; `load(path)` reads them back without torch.
+def save(model: Any, path: Any, **metadata: Any) -> Path:
+    """Writes a model as safetensors, in Flax's layout; `load(path)` reads it back without torch.
 
-    Of a model that `converters.from_torch` imported the file holds the graph too, as data. It is written whole or not at all.
+    The file holds the parameters, preprocessing, input size and labels; of a model that `converters.from_torch` imported
+    the graph too, as data. It is written whole or not at all.
 
     Args:
-        model: any Model; its parameters are stored under their dotted names.
+        model: a Model that `load` or `converters.from_torch` made, or one of a network of the zoo under its name there; its
+            parameters are stored under their dotted names.
         path: the file, `.safetensors`.
         **metadata: strings to store with it.
 
     Returns: the path.
+
+    Raises:
+        TypeError: for a model that is no Model, or metadata that are no strings.
+        ValueError: for another ending, or a model that `load` could not read.
+        OSError: of the fitting kind, if the file cannot be written.
     """
-    path = Path(path).expanduser()
+    model, path = check_model(model), check_path(path, "path")
     if path.suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must end in .safetensors.")
-    _params.write(path, model.params, {"model": model.name, **_imported.metadata(model), **metadata})
+    if wrong := [key for key, text in metadata.items() if not isinstance(text, str)]:
+        raise TypeError(f"{wrong[0]}={brief(repr(metadata[wrong[0]]), 60)} must be a string.")
+    about = _imported.metadata(model) or _zoo_metadata(model)
+    _params.write(path, model.params, {"model": model.name, **about, **metadata})
     return path
+
+
+def _zoo_metadata(model: Model) -> dict[str, str]:
+    """What a file says of a network of the zoo besides its weights; `load` has the network itself."""
+    if model.name not in names():
+        raise ValueError(
+            f"model={model.name!r} is neither a network of the zoo nor imported by converters.from_torch, so modelzoo.load "
+            "could not read it. If it is one of the zoo, say so: model.replace(name='resnet18'). Else keep model.params, for "
+            "instance with orbax."
+        )
+    network, ours = find(model.name), {name for name, _ in _params.named(model.params)}
+    theirs: set[str] = set()
+    switches = [name for name, default in network.options.items() if isinstance(default, bool)]
+    for values in itertools.product((False, True), repeat=len(switches)):
+        template = _template(network, network.weights[0], dict(zip(switches, values, strict=True)))
+        theirs = {name for name, _ in _params.named(template.params)}
+        if ours == theirs:
+            return {"about": json.dumps(_imported.described(model))}
+    raise ValueError(
+        f"model={model.name!r} has other tensors than the zoo's network of that name, so modelzoo.load could not read it: "
+        f"{brief(', '.join(sorted(ours ^ theirs)))}. Keep model.params, for instance with orbax."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,26 +224,27 @@ def _short(source: Weights) -> str:
     return source.digest.partition(":")[2][:8]
 
 
-def _published(network: Network, source: Weights, template: Model, progress: bool) -> Any:
+def _published(network: Network, source: Weights, template: Model, progress: bool) -> Model:
     """Published weights, from the package, from the cache or through it."""
     if source.bundled is not None:
         return _from_file(template, source.bundled)
     entry = _entry(network.name, source, template)
-    if (params := _cached(network, source, template, entry)) is not None:
-        return params
+    if (model := _cached(network, source, template, entry)) is not None:
+        return model
     _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
     advice = f"Or download it by other means and pass weights='path/to/{source.file}'; weights=None gives random weights."
     try:
         with _download.fetched(source, entry, advice=advice, progress=progress) as (file, digest):
-            params = _from_file(template, file)
-        _params.write(entry, params, {"model": network.name, "weights": source.name, "source": source.url, "digest": digest})
+            model = _from_file(template, file)
+        about = {"model": network.name, "weights": source.name, "source": source.url, "digest": digest}
+        _params.write(entry, model.params, about)
     except OSError as error:
         raise OSError(f"The cache {entry.parent} cannot be written ({error}). {_CACHE_ADVICE}") from error
-    return params
+    return model
 
 
-def _cached(network: Network, source: Weights, template: Model, entry: Path) -> Any:
-    """The parameters of a cache entry, or None if there is none or it is damaged: then it is removed.
+def _cached(network: Network, source: Weights, template: Model, entry: Path) -> Model | None:
+    """The model of a cache entry, or None if there is none or it is damaged: then it is removed.
 
     What may not be read is another user's and no damage: it stays.
     """
@@ -222,7 +255,7 @@ def _cached(network: Network, source: Weights, template: Model, entry: Path) -> 
         says = {key: metadata.get(key, "") for key in ("model", "weights", "digest")}
         if (says["model"], says["weights"]) != (network.name, source.name) or not says["digest"].startswith(source.digest):
             raise WeightsError(f"{entry} says that it holds something else: {brief(says)}.")
-        return _params.fill(template.params, arrays, template.name, str(entry))
+        return template.replace(params=_params.fill(template.params, arrays, template.name, str(entry)))
     except WeightsError as error:
         warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=4)
         _remove(entry)
@@ -242,8 +275,8 @@ def _remove(entry: Path) -> None:
         ) from error
 
 
-def _from_file(template: Model, path: Path) -> Any:
-    """Parameters from a file of ours, or from PyTorch's through `converters`."""
+def _from_file(template: Model, path: Path) -> Model:
+    """The model of a file of ours, or of PyTorch's through `converters`."""
     if path.suffix == ".safetensors":
         arrays, metadata = _params.read(path)
         if _params.is_ours(metadata):
@@ -253,7 +286,7 @@ def _from_file(template: Model, path: Path) -> Any:
                 raise WeightsError(
                     f"{path} holds the weights of {holds}, not of {template.name}: modelzoo.load({str(path)!r})."
                 )
-            return params
+            return template.replace(params=params, **_described(metadata, path))
     elif path.is_file() and path.suffix not in _WITHOUT_TORCH:
         _require_torch(f"{path} is a PyTorch file")
     import converters  # the only place: what is converted once needs neither converters nor torch
@@ -263,7 +296,15 @@ def _from_file(template: Model, path: Path) -> Any:
             f"{converters.__file__} is the package `converters` of another distribution, not the one of {DISTRIBUTION}. "
             f"Run: pip uninstall converters; pip install --force-reinstall --no-deps {DISTRIBUTION}."
         )
-    return converters.convert(converters.read_state_dict(path), template, source=str(path))
+    return template.replace(params=converters.convert(converters.read_state_dict(path), template, source=str(path)))
+
+
+def _described(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """What a file of ours says of a model besides its weights, as fields of the Model."""
+    try:
+        return _imported.description(json.loads(metadata["about"])) if "about" in metadata else {}
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({brief(error)}).") from error
 
 
 def _require_torch(reason: str) -> None:

@@ -119,8 +119,9 @@ def check_size(images: jax.Array, image_size: int) -> None:
     height, width = images.shape[1:3]
     if (height, width) != (image_size, image_size):
         raise ValueError(
-            f"The images are {height}x{width}, but this network takes {image_size}x{image_size} only. Resize them, or pass "
-            "image_size= to modelzoo.load for a network of another size (square; its weights must be for that size too)."
+            f"The images are {height}x{width}, but this network takes {image_size}x{image_size} only. Resize them (a render "
+            f"does it with fixed_image_size={image_size}), or pass image_size= to modelzoo.load for a network of another size "
+            "(square; its weights must be for that size too)."
         )
 
 

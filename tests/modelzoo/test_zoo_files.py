@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError
+from jaxlens.model import Model, Preprocess
 from jaxlens.modelzoo import _params, _registry
 
 
@@ -154,3 +156,33 @@ def test_options_that_are_none(options, message):
 def test_seeds_that_are_none(seed):
     with pytest.raises((TypeError, ValueError), match="seed="):
         modelzoo.load("squeezenet1_1", None, seed=seed)
+
+
+def test_a_saved_model_keeps_its_preprocessing_size_and_labels(tmp_path):
+    model = modelzoo.load("lensnet").replace(
+        preprocess=Preprocess.mean_std((0.1, 0.2, 0.3), (0.5,) * 3), input_size=(48, 40), labels=tuple(map(str, range(71)))
+    )
+    images = np.random.default_rng(0).random((2, 48, 40, 3), np.float32)
+    path = modelzoo.save(model, tmp_path / "net.safetensors")
+    for loaded in (modelzoo.load(path), modelzoo.load("lensnet", path)):
+        assert loaded.preprocess == model.preprocess and loaded.input_size == (48, 40) and loaded.labels == model.labels
+        np.testing.assert_array_equal(loaded(images), model(images))
+    _params.write(path, model.params, {"model": "lensnet", "about": '{"scale": [1]}'})
+    with pytest.raises(WeightsError, match="what it says of the model cannot be read"):
+        modelzoo.load(path)
+    with pytest.raises(ValueError, match="is code, which no file can hold"):
+        modelzoo.save(model.replace(preprocess=lambda x: x), path)
+
+
+def test_a_model_that_load_cannot_read_is_not_saved(tmp_path):
+    own = Model.from_nnx(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), preprocess=Preprocess(), input_size=(8, 8), name="mine")
+    with pytest.raises(ValueError, match=r"model='mine' is neither a network of the zoo nor imported"):
+        modelzoo.save(own, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"model='lensnet' has other tensors than the zoo's network"):
+        modelzoo.save(own.replace(name="lensnet"), tmp_path / "net.safetensors")
+    with pytest.raises(TypeError, match="note=3 must be a string"):
+        modelzoo.save(modelzoo.load("lensnet"), tmp_path / "net.safetensors", note=3)
+    for model in (None, 3, "lensnet", object()):
+        with pytest.raises(TypeError, match="model"):
+            modelzoo.save(model, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
