@@ -50,7 +50,8 @@ NAMES = {
     metrics: "Curve Randomization average_drop average_gain blurred complexity deletion energy_pointing_game "
     "increase_in_confidence infidelity insertion model_randomization mu_fidelity noisy_linear_imputation pointing_game "
     "random_logit road sensitivity_max sparseness spearman ssim stability",
-    errors: "AssumedWarning ConversionError DatasetError DownloadError ImageFileError ImageTooSmallError NonFiniteError NonFiniteWarning "
+    errors: "AssumedWarning ConversionError DatasetError DownloadError ImageFileError ImageTooSmallError NonFiniteError "
+    "NonFiniteWarning "
     "UnknownLabelError UnknownLayerError WeightsError",
 }
 
