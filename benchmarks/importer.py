@@ -38,7 +38,7 @@ def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
     for name in names or NAMES:
         module, model = parity.pair(name, size=(128, 160))
         images = jax.random.uniform(jax.random.key(0), (batch, *model.input_size, 3))
-        imported = from_torch(module, model.input_size, check=False)
+        imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
         models = {"zoo": model, "imported": imported}
         contestants = {f"{kind} {what}": run for kind, each in models.items() for what, run in runs(each, images).items()}
         times = harness.compare(contestants, repeats)

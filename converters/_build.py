@@ -50,7 +50,8 @@ class _Open:
 class Builder:
     """Nodes one after another; modules nest."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, widen: bool = False) -> None:
+        self.widen = widen  # casts to other float dtypes are left out
         self.frames = [_Open("", "", [], [])]
         self.inputs: list[str] = []
         self.arrays: dict[str, np.ndarray] = {}
@@ -74,6 +75,7 @@ class Builder:
 
     def op(self, name: str, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...] = ()) -> Ref:
         """A call of an operator."""
+        name = "float" if self.widen and name in ("half", "bfloat16", "double") else name
         kept = tuple((key, value) for key, value in kwargs if key not in _PLACEMENT and not (key == "out" and value is None))
         self.frames[-1].nodes.append(Op(self._new(), name, args, kept))
         return Ref(self.frames[-1].nodes[-1].out)
@@ -123,7 +125,7 @@ class Builder:
             parts = (value.start, value.stop, value.step)
             return Slice(tuple(self.convert(part, node) for part in parts))  # type: ignore[arg-type]
         if isinstance(value, torch.dtype):
-            return DType(_dtype(value))
+            return DType("float32" if self.widen and value.is_floating_point else _dtype(value))
         if isinstance(value, torch.device | torch.layout | torch.memory_format):
             return None
         if isinstance(value, np.generic):

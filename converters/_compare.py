@@ -1,4 +1,4 @@
-"""A PyTorch network and ours, on the same images, layer by layer."""
+"""A PyTorch network and ours, on the same images: every layer's values, and the gradient at the inputs."""
 
 import dataclasses
 from typing import Any
@@ -9,9 +9,12 @@ import numpy as np
 
 from jaxlens.graph import GraphForward
 from jaxlens.model import Site
-from jaxlens.model._sites import intercepting
+from jaxlens.model._jaxpr import _OPERATORS_WANTED
+from jaxlens.model._sites import RESERVED, intercepting
 
 TOLERANCE = 1e-4
+# Of gradients, relative to their length: rounding takes a few ReLUs to the other side of their corner.
+GRADIENT_TOLERANCE = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,9 @@ class Row:
     kind: str
     shape: tuple[int, ...]
     error: float
+
+
+Calls = dict[str, list[np.ndarray]]
 
 
 def compare(module: Any, forward: Any, params: Any, *inputs: Any) -> list[Row]:
@@ -38,8 +44,56 @@ def compare(module: Any, forward: Any, params: Any, *inputs: Any) -> list[Row]:
     """
     path = forward.output if isinstance(forward, GraphForward) else ()
     logits = "output" + "".join(f"[{key}]" for key in path)
-    theirs = {"logits" if name == logits else name: x for name, x in run_torch(module, *map(np.asarray, inputs)).items()}
+    calls, outputs, _ = _torch_calls(module, inputs, gradient=False)
     ours, kinds = run_ours(forward, params, *inputs)
+    return _rows(_labelled(calls, outputs, logits), ours, kinds)
+
+
+def compare_gradients(module: Any, forward: GraphForward, params: Any, *inputs: Any) -> tuple[list[Row], float, bool]:
+    """`compare`, and the gradient at the inputs of a random score of all that the network returns.
+
+    Ours runs with JAX's own pools and convolutions, whose gradients compile fast, and where the result differs once more with
+    ours, which break ties as PyTorch does.
+
+    Returns: the rows; the difference of the gradients, relative to their length in PyTorch; and whether PyTorch has any
+        gradient. Where PyTorch cannot differentiate its own code the difference is 0.
+    """
+    logits = "output" + "".join(f"[{key}]" for key in forward.output)
+    calls, outputs, pulled = _torch_calls(module, inputs, gradient=True)
+    theirs = _labelled(calls, outputs, logits)
+    weights = {name: w for name, (w, _) in pulled.items() if name.startswith("output")}
+    want = [g for name, (_, g) in pulled.items() if name.startswith("input")]
+    rows: list[Row] = []
+    wrong = float("inf")
+    for operators in (True, False):
+        try:
+            with _OPERATORS_WANTED(operators):
+                ours, kinds, gradients = _our_gradients(forward, params, inputs, weights)
+        except NotImplementedError:  # JAX has no gradient of dilated pools
+            if operators:
+                continue
+            raise
+        rows, wrong = _rows(theirs, ours, kinds), gradient_error(gradients, want)
+        if wrong <= GRADIENT_TOLERANCE and all(row.error <= TOLERANCE for row in rows):
+            break
+    return rows, wrong, any(g is not None for g in want)
+
+
+def gradient_error(got: list[np.ndarray], want: list[np.ndarray | None]) -> float:
+    """The length of the difference over the length of what PyTorch has; 0 if it has none to compare."""
+    if not want or not got:
+        return 0.0
+    pairs = [(g, np.zeros_like(g) if w is None else w) for g, w in zip(got, want, strict=True)]
+    a, b = (np.concatenate([x.ravel() for x in side]).astype(np.float64) for side in zip(*pairs, strict=True))
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if same.all():
+        return 0.0
+    a, b = np.where(same, 0, a), np.where(same & ~np.isfinite(b), 0, b)
+    difference = float(np.linalg.norm(np.where(same, 0, a - b)) / max(float(np.linalg.norm(b)), 1e-30))
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def _rows(theirs: dict[str, np.ndarray], ours: dict[str, np.ndarray], kinds: dict[str, str]) -> list[Row]:
     rows = []
     for name, want in theirs.items():
         got = ours.get(name, np.empty(0))
@@ -56,39 +110,81 @@ def run_ours(forward: Any, params: Any, *inputs: Any) -> tuple[dict[str, np.ndar
 
     def run(params: Any, *inputs: jax.Array) -> dict[str, list[jax.Array]]:
         calls: dict[str, list[jax.Array]] = {}
-
-        def record(site: Site, call: Any, *args: Any, **kwargs: Any) -> Any:
-            out = call(*args, **kwargs)
-            if hasattr(out, "shape"):
-                calls.setdefault(site.name, []).append(out)
-                kinds[site.name] = site.kind
-            return out
-
-        with jax.default_matmul_precision("highest"), intercepting([record], {}):
+        with jax.default_matmul_precision("highest"), intercepting([_recording(calls, kinds)], {}):
             out = forward(params, *inputs)
-        kinds["logits"] = "Output"
         return calls | {"logits": [out]}
 
-    program = jax.jit(run).lower(params, *map(jnp.asarray, inputs))
-    # It runs once: hundreds of layers as outputs take longer to optimise than to compute.
+    return _values(_run_once(run, params, *map(jnp.asarray, inputs)), kinds)
+
+
+def _our_gradients(
+    forward: GraphForward, params: Any, inputs: tuple[Any, ...], weights: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, str], list[np.ndarray]]:
+    kinds: dict[str, str] = {}
+    arrays = [jnp.asarray(x) for x in inputs]
+    moving = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+    def run(params: Any, floats: list[jax.Array], weights: Any, *inputs: jax.Array) -> Any:
+        def network(floats: list[jax.Array]) -> tuple[list[jax.Array], Any]:
+            given, calls = list(inputs), {}
+            for i, x in zip(moving, floats, strict=True):
+                given[i] = x
+            with intercepting([_recording(calls, kinds)], {}):
+                leaves = forward.outputs(params, *given)
+            for path, leaf in leaves.items():
+                label = "output" + "".join(f"[{key}]" for key in path)
+                calls.setdefault("logits" if path == forward.output else label, []).append(leaf.surface)
+            scored = [leaf.logical for path, leaf in leaves.items() if "output" + "".join(f"[{k}]" for k in path) in weights]
+            return scored, calls
+
+        with jax.default_matmul_precision("highest"):
+            scored, pull, calls = jax.vjp(network, floats, has_aux=True)
+            cotangents = [w.reshape(x.shape).astype(x.dtype) for w, x in zip(weights.values(), scored, strict=True)]
+            return calls, pull(cotangents)[0]
+
+    calls, gradients = _run_once(run, params, [arrays[i] for i in moving], weights, *arrays)
+    return *_values(calls, kinds), [np.moveaxis(g, -1, 1) if g.ndim == 4 else np.asarray(g) for g in map(np.asarray, gradients)]
+
+
+def _recording(calls: dict[str, list[jax.Array]], kinds: dict[str, str]) -> Any:
+    def record(site: Site, call: Any, *args: Any, **kwargs: Any) -> Any:
+        out = call(*args, **kwargs)
+        if hasattr(out, "shape"):
+            calls.setdefault(site.name, []).append(out)
+            kinds[site.name] = site.kind
+        return out
+
+    return record
+
+
+def _run_once(run: Any, *args: Any) -> Any:
+    """Compiled in haste: hundreds of layers as outputs take longer to optimise than to compute."""
+    program = jax.jit(run).lower(*args)
     quick: dict[str, str | bool] = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
-    calls = program.compile(compiler_options=quick)(params, *map(jnp.asarray, inputs))
+    return program.compile(compiler_options=quick)(*args)
+
+
+def _values(calls: dict[str, list[Any]], kinds: dict[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     values = _numbered({name: [np.asarray(x) for x in values] for name, values in calls.items()})
-    return values, {label: kinds[label.partition("@")[0]] for label in values}
+    labels = {label: name for name, each in calls.items() for label in _numbered({name: each})}
+    return values, {label: kinds.get(name, "Output") for label, name in labels.items()}
 
 
-def _numbered(calls: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+def _numbered(calls: dict[str, list[Any]]) -> dict[str, Any]:
     return {
         name if len(values) == 1 else f"{name}@{i}": value for name, values in calls.items() for i, value in enumerate(values)
     }
 
 
 def error(got: np.ndarray, want: np.ndarray) -> float:
-    """The largest difference relative to the largest value; infinite where shapes differ or a number is not finite."""
+    """The largest difference relative to the largest value, infinities that are equal aside; infinite where shapes differ or
+    a number is not finite on one side."""
     if got.shape != want.shape:
         return float("inf")
     if np.array_equal(got, want):
         return 0.0
+    same = (got == want) & np.isinf(want) if want.dtype.kind == "f" else np.zeros(want.shape, bool)
+    got, want = np.where(same, 0, got), np.where(same, 0, want)
     largest = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
     return largest if np.isfinite(largest) else float("inf")
 
@@ -108,26 +204,75 @@ def run_torch(module: Any, *inputs: np.ndarray) -> dict[str, np.ndarray]:
     """What every named module of a PyTorch network outputs; `name@k` where one is called several times.
 
     A module that returns several tensors gives `name[0]`, `name[key]`; what the network itself returns is `output`,
-    `output[key]`. Inputs are channels last.
+    `output[key]`. Inputs are channels last. Names that a Model keeps for its ends have an underscore, as its layers have.
     """
+    calls, outputs, _ = _torch_calls(module, inputs, gradient=False)
+    return _labelled(calls, outputs, "")
+
+
+def _labelled(calls: Calls, outputs: dict[str, np.ndarray], logits: str) -> dict[str, np.ndarray]:
+    """Layers and outputs by the names of our sites; the part that is called so is the logits."""
+    calls = {name: list(values) for name, values in calls.items()}
+    for name, value in outputs.items():
+        calls.setdefault("logits" if name == logits else name, []).append(value)
+    return _numbered(calls)
+
+
+def _torch_calls(
+    module: Any, inputs: tuple[Any, ...], *, gradient: bool
+) -> tuple[Calls, dict[str, np.ndarray], dict[str, Any]]:
+    """What every module outputs, what the network does, and with `gradient` the weights of a score of the outputs and its
+    gradients at the inputs, under the names of both."""
     import torch
 
-    calls: dict[str, list[np.ndarray]] = {}
+    calls: Calls = {}
 
     def hook(name: str) -> Any:
         def record(_module: Any, _inputs: Any, output: Any) -> None:
             found = tensors(output)
             for part, value in found.items():  # copied, as torchvision's ReLUs work in place
-                calls.setdefault(name + part * (len(found) > 1), []).append(value.numpy().copy())
+                calls.setdefault(name + part * (len(found) > 1), []).append(_array(value).copy())
 
         return record
 
-    handles = [child.register_forward_hook(hook(name)) for name, child in module.named_modules() if name]
+    handles = [
+        child.register_forward_hook(hook(f"{name}_" if name.rstrip("_") in RESERVED else name))
+        for name, child in module.named_modules()
+        if name
+    ]
+    given = [
+        torch.from_numpy(np.array(np.moveaxis(x, -1, 1) if x.ndim == 4 else x, order="C")) for x in map(np.asarray, inputs)
+    ]
+    floats = [x.requires_grad_() for x in given if x.is_floating_point() and gradient]
     try:
-        with torch.no_grad():
-            out = module(*(torch.from_numpy(np.array(np.moveaxis(x, -1, 1) if x.ndim == 4 else x, order="C")) for x in inputs))
+        with torch.set_grad_enabled(gradient):
+            out = tensors(module(*(x.clone() for x in given)))  # a clone may be written to
     finally:
         for handle in handles:
             handle.remove()
-    calls |= {f"output{part}": [value.numpy()] for part, value in tensors(out).items()}
-    return _numbered(calls)
+    outputs = {f"output{part}": _array(value) for part, value in out.items()}
+    generator, pulled = np.random.default_rng(0), {}
+    if gradient:
+        scored = {f"output{part}": value for part, value in out.items() if value.is_floating_point()}
+        weights = {name: generator.standard_normal(tuple(value.shape)).astype(np.float32) for name, value in scored.items()}
+        pulled = {name: (w, None) for name, w in weights.items()}
+        live = [
+            (value, torch.from_numpy(np.asarray(weights[name])).to(value.dtype))
+            for name, value in scored.items()
+            if value.requires_grad
+        ]
+        try:
+            found = (
+                torch.autograd.grad([v for v, _ in live], floats, [w for _, w in live], allow_unused=True)
+                if live and floats
+                else [None] * len(floats)
+            )
+        except RuntimeError:  # code that PyTorch cannot differentiate: there is nothing to compare with
+            found = []
+        pulled |= {f"input{i}": (None, None if g is None else _array(g)) for i, g in enumerate(found)}
+    return calls, outputs, pulled
+
+
+def _array(value: Any) -> np.ndarray:
+    value = value.detach()
+    return (value.float() if value.is_floating_point() else value).cpu().numpy()

@@ -58,7 +58,8 @@ IGNORED = ("num_batches_tracked",)
 def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *, source: str = "state_dict") -> Any:
     """Parameters of a network from a PyTorch state dict.
 
-    Every tensor on both sides is accounted for. A network may declare what its files hold besides (`unused_tensors`, a regular
+    Every tensor on both sides is accounted for. A prefix that all names have and the network's have not ("backbone.") is taken
+    off, and errors name it. A network may declare what its files hold besides (`unused_tensors`, a regular
     expression: constants, heads it was built without) and old names (`renamed_tensors`, a pattern and its replacement).
 
     Args:
@@ -76,6 +77,8 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
     wanted = _wanted(module, dict(_params.named(model.params)), model.name)
     old, new = getattr(module, "renamed_tensors", ("$^", ""))
     tensors = {re.sub(old, new, key): np.asarray(value) for key, value in state_dict.items()}
+    tensors, prefix = _unprefixed(tensors, wanted)
+    source = f"{source} (without the prefix {prefix!r})" if prefix else source
     unused = re.compile(getattr(module, "unused_tensors", "$^"))
     ignored = {key for key in tensors if key.rpartition(".")[2] in IGNORED or (key not in wanted and unused.search(key))}
     tensors = {key: tensor for key, tensor in tensors.items() if key not in ignored}
@@ -83,6 +86,19 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
     _params.account(expected, found, model.name, source)
     arrays = {w.ours: tensors[key].transpose(w.axes) if w.axes else tensors[key] for key, w in wanted.items()}
     return _params.fill(model.params, arrays, model.name, source)
+
+
+def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The tensors without what stands before all their names, if the network then knows more of them; and what that was."""
+    first = next(iter(tensors), "")
+    prefixes = [first[: i + 1] for i, letter in enumerate(first) if letter == "."]
+    shared = [prefix for prefix in prefixes if all(name.startswith(prefix) for name in tensors)]
+    best, known = "", len(wanted.keys() & tensors.keys())
+    for prefix in shared:
+        count = sum(name.removeprefix(prefix) in wanted for name in tensors)
+        if count > known:
+            best, known = prefix, count
+    return {name.removeprefix(best): tensor for name, tensor in tensors.items()}, best
 
 
 def _model(network: str | nnx.Module) -> Model:

@@ -1,7 +1,11 @@
 """Any PyTorch module to a graph, by `torch.export`: for code that looks at sizes or writes through views."""
 
+import contextlib
 import inspect
+import io
 import json
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,8 +19,10 @@ from converters._names import operator_name
 from jaxlens.graph._ir import FrozenDict
 
 
-def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> Any:
+def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, widen: bool = False) -> Any:
     """The graph and the parameters of a module in evaluation mode, for inputs of these sizes and any number of them.
+
+    With `widen`, code that asks for another float dtype than float32 gets float32.
 
     Raises:
         Untraceable: if its course depends on the values it is given.
@@ -32,8 +38,9 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> Any
         if inspect.Parameter.VAR_POSITIONAL in kinds:
             named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
             shapes = (*shapes[:named], shapes[named:])
-        with torch.no_grad():
+        with _silence():
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
+            _detach_no_grad(program.graph_module)
             program = program.run_decompositions({})  # no operator writes in place after this
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
@@ -45,8 +52,8 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> Any
     first = {id(child): path for path, child in module.named_modules()}
     paths: dict[str, str] = {path: first[id(child)] for path, child in module.named_modules(remove_duplicate=False)}
     try:
-        return _lower(program, paths)
-    except TypeError as error:
+        return _lower(program, paths, Builder(widen=widen))
+    except (TypeError, IndexError, KeyError) as error:  # what no graph holds, or modules that were made on the way
         raise Untraceable(f"{name}: {error}") from error
 
 
@@ -82,9 +89,37 @@ def _marked(out: Any, path: str, part: tuple[Any, ...]) -> Any:
     return out
 
 
-def _lower(program: Any, paths: dict[str, str]) -> Any:
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """An export that fails prints the graph it had, of thousands of lines; its error says what there is to say."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _detach_no_grad(graph_module: Any) -> None:
+    """Detaches what the parts of a graph that run under `torch.no_grad` return: lowering would forget that they do."""
+    for node in graph_module.graph.nodes:
+        if "wrap_with_set_grad_enabled" not in str(node.target):
+            continue
+        part = getattr(graph_module, node.args[1].target)
+        _detach_no_grad(part)
+        if node.args[0] is False:
+            (output,) = part.graph.find_nodes(op="output")
+            with part.graph.inserting_before(output):
+                for value in output.all_input_nodes:
+                    detached = part.graph.call_function(torch.ops.aten.detach.default, (value,))
+                    detached.meta |= value.meta
+                    output.replace_input_with(value, detached)
+            part.recompile()
+
+
+def _lower(program: Any, paths: dict[str, str], builder: Builder) -> Any:
     """`paths` has the first name, under which PyTorch lists a module, of each that it has."""
-    builder = Builder()
     signature = program.graph_signature
     tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
     values = {**program.state_dict, **program.constants}

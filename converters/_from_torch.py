@@ -1,5 +1,6 @@
 """Any PyTorch module as a Model: `from_torch`."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from converters._compare import TOLERANCE, compare
 from jaxlens.errors import ConversionError
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph.ops import OPS
-from jaxlens.model import IMAGENET, Model, Preprocess
+from jaxlens.model import Model, Preprocess
+from jaxlens.modelzoo import _params
 
 
 def from_torch(
     module: Any,
-    input_size: tuple[int, int] = (224, 224),
+    input_size: tuple[int, int] | None = None,
     *,
     example: Any = None,
     output: str | int | tuple[str | int, ...] = (),
@@ -30,178 +31,232 @@ def from_torch(
 
     The module is traced in evaluation mode (dropout and stochastic depth vanish, batch norms use their running statistics)
     and left as it was. Every module in it that runs is a layer under its PyTorch path, containers too; functional ReLUs are
-    ReLUs for the gradient rules. Maps are channels last on the surface; parameters are float32, kernels laid out as Flax does.
+    ReLUs for the gradient rules. Maps are channels last on the surface; kernels are laid out as Flax does. All floats are
+    float32: modules in another precision, mixtures and autocast are widened. Wrappers (`DataParallel`, `torch.compile`,
+    exported programs) are taken off.
     `modelzoo.save(model, "net.safetensors")` writes weights and graph to one file, which `modelzoo.load` reads without torch.
 
     `torch.fx` traces it if it can; the result then takes images of any size that the module takes. Code that looks at
     sizes, or writes through views, is traced by `torch.export`; the result then takes images of `input_size` only.
 
+    Gradients are those of what the code computes: `torch.no_grad` and `detach` are followed. Where code sets others
+    (`autograd.Function`, hooks on gradients), they are compared with PyTorch's, and refused if they differ.
+
     Args:
         module: a `torch.nn.Module` that takes images `[B, C, H, W]`, or what `example` holds.
-        input_size: height and width of the images it was trained on.
-        example: what to call it with, instead of random images of 3 channels: a tensor or a tuple of them, with a batch axis
-            of 2 or more; for instance latents for a generator. `model.forward(model.params, *inputs)` then takes such inputs,
-            maps channels last.
+        input_size: height and width of the images it was trained on; by default timm's, if the module says so, else 224.
+        example: what to call it with, instead of random images: a tensor or a tuple of them, with a batch axis of 2 or more;
+            for instance latents for a generator. Images of uint8 say that the module takes bytes. Several inputs only
+            `model.forward(model.params, *inputs)` takes, maps channels last.
         output: which part of a dict or tuple that it returns are the logits: a key, a number, or a tuple of these. If there
             are several tensors and nothing is said it is the first. The others are layers `output[...]`.
         preprocess: from images in [0, 1] to what the module eats; by default the mean and std in timm's `pretrained_cfg`
-            if the module has one, else ImageNet's.
+            if the module has one, else ImageNet's (averaged for one channel, none for other than 1 and 3), or a factor of 255
+            for a module that divides by it.
         labels: one name per output.
         name: how errors call it; by default the class.
-        check: run both on random inputs and compare every layer, in a batch of two and alone. Costs two passes of each.
+        check: run both on random inputs and compare every layer, in a batch of two and alone, and the gradient at the input.
 
     Returns: a Model. The graph is in `model.forward.graph`.
 
     Raises:
         ConversionError: for an operator that jaxlens does not have (with the module it is in and how to add it), a module that
-            neither way can trace, or, with `check`, a layer whose values differ by more than 1e-4 of its largest.
+            neither way can trace, or, with `check`, a layer whose values differ by more than 1e-4 of its largest, or a gradient
+            by more than 1e-2 of its length.
+        ValueError, TypeError: for arguments that do not fit the module.
+
+    Warns:
+        AssumedWarning: of sizes, preprocessing and outputs that were not given and are not known.
+        NonFiniteWarning: of weights that are NaN or infinite.
     """
-    import torch
+    from converters import _inputs, _module
 
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module={type(module).__name__} must be a torch.nn.Module.")
+    module = _module.unwrapped(module)
     name = name or type(module).__name__
-    inputs = _inputs(example, input_size)
-    images = example is None or (len(inputs) == 1 and inputs[0].ndim == 4)
-    if images:
-        input_size = (int(inputs[0].shape[2]), int(inputs[0].shape[3]))
-    options = {
-        "preprocess": (preprocess or _preprocess(module)) if images else Preprocess(),
-        "input_size": input_size if images else tuple(inputs[0].shape[1:-1]),
-        "labels": None if labels is None else tuple(labels),
-        "channels": int(inputs[0].shape[1] if images else inputs[0].shape[-1]),
-        "name": name,
-    }
-    modes = {child: child.training for child in module.modules()}
-    module.eval()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, about tracing
-            _try(module, inputs, name)
-            return _convert(module, inputs, output if isinstance(output, tuple) else (output,), options, check)
-    finally:
-        for child, mode in modes.items():
-            child.training = mode
-
-
-def _convert(
-    module: Any, inputs: tuple[Any, ...], output: tuple[str | int, ...], options: dict[str, Any], check: bool
-) -> Model:
-    """By torch.fx, or else by torch.export; the first that gives the module's own values."""
-    from converters import _export, _fx
-
-    name, reasons = options["name"], []
-    for trace in (lambda: _fx.trace(module, len(inputs), name), lambda: _export.trace(module, inputs, name)):
-        try:
-            graph, arrays = trace()
-            model = _model(graph, arrays, inputs, output, options)
-            if check:
-                _check(module, model, inputs)
-            return model
-        except (_fx.Untraceable, ConversionError) as reason:
-            reasons.append(reason)
-            if _fx.recurrent(module):  # torch.export would unroll it, step by step
-                raise ConversionError(str(reason)) from reason
-    # an operator that is missing says more than a way that is closed
-    reasons.sort(key=lambda reason: not isinstance(reason, _UnsupportedOperatorError))
-    raise ConversionError(f"{reasons[0]}\n(The other way: {str(reasons[1]).splitlines()[0]})") from reasons[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about tracing
+        with _module.prepared(module) as widen:
+            found = _Import(module, name, widen, output if isinstance(output, tuple) else (output,), check)
+            known = found.try_inputs(example, input_size)
+            graph, arrays, forward = found.traced()
+    given, assumed = found.inputs, []
+    images = example is None or (len(given) == 1 and given[0].ndim == 4)
+    size = tuple(given[0].shape[2:]) if images else tuple(given[0].shape[1:-1])
+    channels = int(given[0].shape[1] if images else given[0].shape[-1])
+    if not known:
+        assumed.append(f"input_size={size} (give input_size=, or example=)")
+    if not images:
+        preprocess = preprocess or Preprocess()
+    elif preprocess is None:
+        preprocess, what = _inputs.preprocessing(module, given[0], graph)
+        assumed += (
+            [f"{what} (give preprocess=, for instance jaxlens.model.Preprocess() for images as they are)"] if what else []
+        )
+    else:
+        _inputs.checked_preprocess(preprocess, channels, size)
+    labels = _inputs.checked_labels(labels, found.outputs, name)
+    _inputs.tell(name, assumed + found.assumed, len(given))
+    _params.warn_of_non_finite(arrays, name, infinite=False)  # masks are meant
+    params = {key: jnp.asarray(array) for key, array in arrays.items()}
+    return Model(
+        params=params, forward=forward, preprocess=preprocess, input_size=size, labels=labels, channels=channels, name=name
+    )
 
 
 class _UnsupportedOperatorError(ConversionError):
     pass
 
 
-def _try(module: Any, inputs: tuple[Any, ...], name: str) -> None:
-    import torch
+class _GradientError(ConversionError):
+    pass
 
-    try:
-        with torch.no_grad():
-            module(*inputs)
-    except Exception as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        reason = str(error).strip().split("\n")[0]
+
+class _Import:
+    """One module on its way: what it is tried with, and what was found."""
+
+    def __init__(self, module: Any, name: str, widen: bool, output: tuple[str | int, ...], check: bool):
+        self.module, self.name, self.widen, self.output, self.check = module, name, widen, output, check
+        self.inputs: tuple[Any, ...] = ()
+        self.assumed: list[str] = []
+        self.outputs = 0
+
+    def try_inputs(self, example: Any, input_size: Any) -> bool:
+        """Runs the module once; whether the size of its images is known."""
+        from converters import _gradients, _inputs
+
+        size, known = _inputs.sizes(input_size, self.module)
+        tries = [_inputs.examples(example)] if example is not None else [*_inputs.random_images(self.module, size)]
+        errors: list[Exception] = []
+        for inputs in tries:
+            try:
+                with self.float32():
+                    self.scan = _gradients.scan(self.module, inputs)
+            except Exception as error:  # the module's own, of any kind
+                errors.append(error)
+                continue
+            self.inputs, self.widen = inputs, self.widen or self.scan.autocast
+            return known or example is not None
+        shapes = ", ".join(str(tuple(x.shape)) for x in tries[0])
+        reason = str(errors[0]).strip().split("\n")[0]
+        several = f" {_inputs.SEVERAL}" if "required positional argument" in reason else ""
         raise ValueError(
-            f"{name} does not run in PyTorch on inputs of shape {shapes} ({type(error).__name__}: {reason}). "
-            "Give input_size=(height, width), or example= with inputs that it takes."
-        ) from error
+            f"{self.name} does not run in PyTorch on inputs of shape {shapes} ({type(errors[0]).__name__}: {reason}). "
+            f"Give input_size=(height, width), or example= with inputs that it takes.{several}"
+        ) from errors[0]
 
+    def float32(self) -> Any:
+        """A context in which the module computes in float32, if it would not by itself."""
+        from converters._module import Float32
 
-def _model(
-    graph: Graph,
-    arrays: dict[str, np.ndarray],
-    inputs: tuple[Any, ...],
-    output: tuple[str | int, ...],
-    options: dict[str, Any],
-) -> Model:
-    missing = dict.fromkeys((op.op, path) for path, op in graph.walk() if op.op not in OPS)
-    if missing:
-        places = "".join(f"\n  {op!r} in {_place(path)}" for op, path in list(missing)[:10])
-        more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
-        recurrent = {"LSTM", "GRU", "RNN", "lstm", "gru", "rnn_tanh"} & {op for op, _ in missing}
-        advice = "Recurrent layers are out of scope: convert the part before them. " if recurrent else ""
-        raise _UnsupportedOperatorError(
-            f"{options['name']} uses operators that jaxlens does not have:{places}{more}\n{advice}"
-            f"To add one, write a function of that name in jaxlens/graph/ops (see CONTRIBUTING, 'Add an operator'), or for now "
-            f"jaxlens.graph.ops.OPS[{next(iter(missing))[0]!r}] = function."
+        return Float32() if self.widen else contextlib.nullcontext()
+
+    def traced(self) -> tuple[Graph, dict[str, np.ndarray], GraphForward]:
+        """By torch.fx, or else by torch.export; the first that gives the module's own values."""
+        from converters import _export, _fx
+
+        name, reasons = self.name, []
+        ways = (
+            lambda: _fx.trace(self.module, len(self.inputs), name, widen=self.widen),
+            lambda: _export.trace(self.module, self.inputs, name, widen=self.widen),
         )
-    forward = GraphForward(graph, output)
-    params = {key: jnp.asarray(array) for key, array in arrays.items()}
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(_ours, inputs)]
-    try:
-        parts = forward.parts(params, *shapes)
-        if not output and () not in parts and parts:
-            forward = GraphForward(graph, next(iter(parts)))
-        jax.eval_shape(forward, params, *shapes)
-    except Exception as error:  # an operator's own, of any kind
-        where = "; ".join(note for note in getattr(error, "__notes__", ()) if note.startswith("in operator"))
-        reason = str(error).split("\n")[0]
-        raise _UnsupportedOperatorError(
-            f"{options['name']}: {where or 'the graph'}: {reason} ({type(error).__name__})."
-        ) from error
-    return Model(params=params, forward=forward, **options)
+        for trace in ways:
+            try:
+                with self.float32():
+                    graph, arrays = trace()
+                    forward = self.forward(graph, arrays)
+                    if self.check or self.scan.own:
+                        self.compare(forward, arrays)
+                return graph, arrays, forward
+            except (_fx.Untraceable, ConversionError) as reason:
+                reasons.append(reason)
+                if _fx.recurrent(self.module) or (isinstance(reason, _GradientError) and self.scan.findings):
+                    raise ConversionError(str(reason)) from reason  # torch.export would unroll it, or find the same
+        # an operator that is missing says more than a way that is closed
+        reasons.sort(key=lambda reason: not isinstance(reason, _UnsupportedOperatorError | _GradientError))
+        own = f"\n(It sets gradients itself: {'; '.join(map(str, self.scan.findings[:5]))}.)" if self.scan.findings else ""
+        other = str(reasons[1]).splitlines()[0]
+        raise ConversionError(f"{reasons[0]}\n(The other way: {_brief(other)}){own}") from reasons[0]
 
+    def forward(self, graph: Graph, arrays: dict[str, np.ndarray]) -> GraphForward:
+        """The forward function of a graph, once it has run on shapes."""
+        from converters._inputs import ours
 
-def _check(module: Any, model: Model, inputs: tuple[Any, ...]) -> None:
-    """Every layer in a batch, and again for the first example alone."""
-    for count in (None, 1):
-        rows = compare(module, model.forward, model.params, *(_ours(x)[:count] for x in inputs))
+        _require_operators(graph, self.name)
+        forward = GraphForward(graph, self.output)
+        shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(ours, self.inputs)]
+        try:
+            parts = forward.parts(arrays, *shapes)
+            if not self.output and () not in parts and parts:
+                first = next(iter(parts))
+                forward = GraphForward(graph, first)
+                if len(parts) > 1:
+                    listed = ", ".join(
+                        f"output={path[0] if len(path) == 1 else path!r} of {shape}" for path, shape in parts.items()
+                    )
+                    self.assumed = [f"that the first of what it returns are the logits; there are {listed} (give output=)"]
+            logits = jax.eval_shape(forward, arrays, *shapes)
+        except ConversionError:
+            raise
+        except Exception as error:  # an operator's own, of any kind
+            where = "; ".join(note for note in getattr(error, "__notes__", ()) if note.startswith("in operator"))
+            reason = str(error).split("\n")[0]
+            raise _UnsupportedOperatorError(
+                f"{self.name}: {where or 'the graph'}: {reason} ({type(error).__name__})."
+            ) from error
+        if logits.shape[:1] != shapes[0].shape[:1]:
+            raise ConversionError(
+                f"{self.name} returns shape {logits.shape} for a batch of {shapes[0].shape[0]}: the first axis must be the "
+                "batch's. Wrap it in a module that returns one row for each image."
+            )
+        self.outputs = logits.shape[-1] if len(logits.shape) > 1 else 1
+        return forward
+
+    def compare(self, forward: GraphForward, arrays: dict[str, np.ndarray]) -> None:
+        """Every layer and the gradient at the inputs in a batch, and every layer again for the first example alone."""
+        from converters import _compare, _gradients
+        from converters._inputs import ours
+
+        params = {key: jnp.asarray(array) for key, array in arrays.items()}
+        inputs = [ours(x) for x in self.inputs]
+        rows, wrong, moves = _compare.compare_gradients(self.module, forward, params, *inputs)
+        self.require_layers(rows, "several")
+        if self.check:
+            self.require_layers(_compare.compare(self.module, forward, params, *(x[:1] for x in inputs)), "1")
+        if not wrong <= _compare.GRADIENT_TOLERANCE:
+            raise _GradientError(_gradients.explained(self.name, wrong, self.scan.own or self.scan.findings))
+        if not moves and self.scan.findings:
+            raise _GradientError(_gradients.cut_off(self.name, self.scan.findings))
+
+    def require_layers(self, rows: list[Any], count: str) -> None:
+        from converters._compare import TOLERANCE
+
         wrong = [row for row in rows if not row.error <= TOLERANCE]
         if wrong:
             worst = wrong[0]
             missing = "is missing" if worst.kind == "missing" else f"differs by {worst.error:.1e} of its largest value"
             raise ConversionError(
-                f"{model.name}: layer {worst.name!r} ({worst.kind}, of {count or 'several'} examples) {missing}; "
+                f"{self.name}: layer {worst.name!r} ({worst.kind}, of {count} examples) {missing}; "
                 f"{len(wrong)} of {len(rows)} layers are wrong. This is an error of the import, please report it."
             )
 
 
-def _inputs(example: Any, input_size: tuple[int, int]) -> tuple[Any, ...]:
-    import torch
-
-    if example is None:
-        height, width = input_size
-        return (torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) * 4 - 2,)
-    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
-    for x in inputs:
-        if not isinstance(x, torch.Tensor) or not x.ndim or x.shape[0] < 2:
-            kind = f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
-            raise TypeError(f"example={kind} must be a tensor with a batch axis of 2 or more, or a tuple of such.")
-    return inputs
-
-
-def _ours(x: Any) -> np.ndarray:
-    """An input as we take it."""
-    from converters._build import as_numpy
-
-    array = as_numpy(x)
-    return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
+def _require_operators(graph: Graph, name: str) -> None:
+    missing = dict.fromkeys((op.op, path) for path, op in graph.walk() if op.op not in OPS)
+    if not missing:
+        return
+    places = "".join(f"\n  {op!r} in {_place(path)}" for op, path in list(missing)[:10])
+    more = f"\n  and {len(missing) - 10} more" if len(missing) > 10 else ""
+    recurrent = {"LSTM", "GRU", "RNN", "lstm", "gru", "rnn_tanh"} & {op for op, _ in missing}
+    advice = "Recurrent layers are out of scope: convert the part before them. " if recurrent else ""
+    raise _UnsupportedOperatorError(
+        f"{name} uses operators that jaxlens does not have:{places}{more}\n{advice}"
+        f"To add one, write a function of that name in jaxlens/graph/ops (see CONTRIBUTING, 'Add an operator'), or for now "
+        f"jaxlens.graph.ops.OPS[{next(iter(missing))[0]!r}] = function."
+    )
 
 
-def _preprocess(module: Any) -> Preprocess:
-    config = getattr(module, "pretrained_cfg", None) or {}
-    if isinstance(config, dict) and {"mean", "std"} <= config.keys():
-        return Preprocess.mean_std(tuple(config["mean"]), tuple(config["std"]))
-    return IMAGENET
+def _brief(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _place(path: str) -> str:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from converters._build import Builder
+from converters._gradients import stopped_by
 from converters._names import ALIASES, IN_PLACE_OPERATORS, NUMBERS, VIEWS, operator_name, writes_in_place
 from jaxlens.graph._ir import Slice
 
@@ -28,8 +29,10 @@ class Untraceable(Exception):
     """What this way cannot follow; the other one may."""
 
 
-def trace(module: nn.Module, inputs: int, name: str) -> Any:
+def trace(module: nn.Module, inputs: int, name: str, *, widen: bool = False) -> Any:
     """The graph and the parameters of a module in evaluation mode, called with so many inputs and else its defaults.
+
+    With `widen`, code that asks for another float dtype than float32 gets float32.
 
     Raises:
         Untraceable: if its code depends on the values or sizes it is given, or writes through views.
@@ -47,7 +50,7 @@ def trace(module: nn.Module, inputs: int, name: str) -> Any:
         if not torch.equal(dice[0], torch.random.get_rng_state()) or dice[1] != random.getstate():
             raise Untraceable(f"{name} draws random numbers, of which torch.fx would make constants")
         try:
-            return _Lowering(module, tracer, graph).run(inputs)
+            return _Lowering(module, tracer, graph, Builder(widen=widen)).run(inputs)
         except (TypeError, KeyError) as error:  # an argument that no graph can hold, or one that was not given
             raise Untraceable(f"{name}: {error}") from error
 
@@ -89,7 +92,21 @@ def _exit(result: Any) -> None: ...
 
 
 class _Proxy(torch.fx.Proxy):
-    """A proxy that notices writing: without this `x += 1` would pass for `x = x + 1`."""
+    """A proxy that notices writing: without this `x += 1` would pass for `x = x + 1`.
+
+    Hooks on its gradient are left out: `converters._gradients` finds them, and gradients are compared.
+    """
+
+    @property
+    def requires_grad(self) -> bool:
+        return torch.is_grad_enabled()
+
+    def register_hook(self, hook: Any) -> torch.utils.hooks.RemovableHandle:
+        return torch.utils.hooks.RemovableHandle({})
+
+    register_post_accumulate_grad_hook = register_hook
+
+    def retain_grad(self) -> None: ...
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, index, value), {})
@@ -109,12 +126,24 @@ class _Tracer(torch.fx.Tracer):
     def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
         return _Proxy(node, self)
 
+    def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        """Marks what runs under `torch.no_grad`."""
+        proxy = super().create_proxy(*args, **kwargs)
+        if not torch.is_grad_enabled() and stopped_by() in ("torch.no_grad", "torch.inference_mode"):
+            proxy.node.meta["no_grad"] = True
+        return proxy
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m) in _LEAVES
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         """Marks where the module begins and ends, and puts what it returns in the place of its insides."""
-        path = self.path_of_module(m)
+        try:
+            path = self.path_of_module(m)
+        except NameError:  # made on the way, as slices of a Sequential are: no layer, but its children are
+            if self.is_leaf_module(m, ""):
+                raise
+            return forward(*args, **kwargs)
         inputs = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Proxy)]
         self.create_proxy("call_function", _enter, (path, type(m).__name__, inputs), {})
         out = super().call_module(m, forward, args, kwargs)
@@ -154,9 +183,9 @@ def _outside(out: Any, whole: Any) -> Any:
 class _Lowering:
     """A traced graph, node by node. In-place operators become new values, which all names of the old one then mean."""
 
-    def __init__(self, module: nn.Module, tracer: _Tracer, graph: torch.fx.Graph):
+    def __init__(self, module: nn.Module, tracer: _Tracer, graph: torch.fx.Graph, builder: Builder):
         self.module, self.tracer, self.graph = module, tracer, graph
-        self.builder = Builder()
+        self.builder = builder
         self.names: dict[torch.fx.Node, Any] = {}  # what a node is called now
         self.storage: dict[torch.fx.Node, int] = {}  # nodes of one number may share memory
         self.exact: dict[torch.fx.Node, int] = {}  # nodes of one number are the same tensor
@@ -185,6 +214,7 @@ class _Lowering:
                 output = self.convert(node.args[0])
             elif node.op == "call_module":
                 self.leaf(node)
+                self.stop(node)
             elif node.target is _enter:
                 path, kind, given = node.args
                 self.builder.enter(path, kind, [self.names[x] for x in given])
@@ -243,6 +273,7 @@ class _Lowering:
         tensors = [x for x in _flat((args, kwargs)) if isinstance(x, torch.fx.Node)]
         first = args[0] if args and isinstance(args[0], torch.fx.Node) else None
         self.names[node] = self.builder.op(name, self.convert(tuple(args)), self.kwargs(kwargs))
+        self.stop(node)
         if name in NUMBERS or (name == "getattr" and args[1] in ("shape", "ndim", "dtype", "device")):
             self.numbers.add(node)
         elif tensors and all(x in self.numbers for x in tensors):
@@ -262,8 +293,15 @@ class _Lowering:
         else:
             self.fresh(node)
 
+    def stop(self, node: torch.fx.Node) -> None:
+        """No gradient of what ran under `torch.no_grad`."""
+        if node.meta.get("no_grad"):
+            self.names[node] = self.builder.op("detach", (self.names[node],))
+
     def write(self, node: torch.fx.Node, target: torch.fx.Node, position: int) -> None:
         """`target` was written to: every name of it means the result from now on."""
+        if node.meta.get("no_grad"):
+            raise Untraceable(f"it writes in place ({operator_name(node.target)}) under torch.no_grad")
         if target.op == "get_attr":
             raise Untraceable(f"it writes to its own parameter or buffer {target.target!r}")
         for other, storage in list(self.storage.items()):

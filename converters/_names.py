@@ -24,9 +24,9 @@ ALIASES = _set(
 )
 VIEWS = _set("""
     detach view reshape view_as reshape_as flatten unflatten permute transpose swapaxes swapdims t movedim moveaxis squeeze
-    unsqueeze expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr diagonal
-    unfold contiguous to type type_as float double half bfloat16 long int bool numpy_T real ravel meshgrid channel_shuffle
-    unsafe_chunk unsafe_split
+    unsqueeze expand broadcast_to expand_as split split_with_sizes tensor_split chunk unbind narrow select slice getitem getattr
+    diagonal unfold contiguous to type type_as float double half bfloat16 long int bool numpy_T real ravel meshgrid
+    channel_shuffle unsafe_chunk unsafe_split
 """)
 # Operators that give sizes.
 NUMBERS = _set("size dim ndimension numel nelement len is_floating_point get_device stride sym_size sym_numel")

@@ -1,6 +1,7 @@
 """PyTorch state dicts from files that nobody vouches for."""
 
 import contextlib
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,13 +10,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from converters import _pickles
 from jaxlens._package import optional
 from jaxlens.errors import WeightsError
 from jaxlens.modelzoo import _params
 from jaxlens.modelzoo._params import brief
 
-# Where training scripts put the state dict inside a checkpoint.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Where training scripts put the state dict inside a checkpoint; the first that is there is taken, averages of weights last.
+_WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "teacher", "student", "module",
+    "backbone", "encoder", "model_ema", "ema", "ema_state_dict", "state_dict_ema", "params_ema", "ema_model", "shadow",
+)  # fmt: skip
 # What DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 # A file may hold this many times its own size, and 64 MiB more: compressed zeros and tied weights are honest, bombs are not.
@@ -27,7 +32,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
     Reads `.safetensors`, NumPy's `.npz`, HDF5 (`.h5`, `.hdf5`; groups give dotted names, as `/` in names does), and files
     of `torch.save`; only the last need torch. No code in a file is run, and no other file that one refers to is read. A
-    checkpoint that wraps the state dict is unwrapped, and the prefixes of `DataParallel` and `torch.compile` are taken off.
+    checkpoint that wraps the state dict ("state_dict", "model", "net", "ema", ...) is unwrapped, and the prefixes of
+    `DataParallel` and `torch.compile` are taken off; `convert` takes off any other that all names have.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -103,20 +109,17 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
     try:
         if zipfile.is_zipfile(path):
             _require_room(path, _unzipped(path))
+        _pickles.require_small_tuples(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
     except Exception as error:  # the parser of an untrusted file may fail in any way
+        said = _plain_text(error)
         raise WeightsError(
             f"{path} is not a readable PyTorch state dict: it is cut short, damaged, or holds more than tensors. Nothing in it "
-            f"was executed. Save the weights alone: torch.save(model.state_dict(), path). (torch: {_reason(error)})"
+            f"was executed. {_advice(path, said)} (torch: {brief(said, 2000)})"
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-            break
-    if not isinstance(found, Mapping) or not found:
-        raise WeightsError(f"{path} holds {type(found).__name__}, where a state dict (names to tensors) is needed.")
+    found = _inside(found, path)
     named = {name: isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()}
     others = [f"{brief(repr(name), 50)} ({type(found[name]).__name__})" for name, good in named.items() if not good]
     if others:
@@ -125,6 +128,56 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
     with _parsing(path, "PyTorch state dict"):
         _require_room(path, sum(4 * tensor.numel() for tensor in found.values()))  # a few numbers may be shown as many
         return {name: _to_numpy(tensor) for name, tensor in found.items()}
+
+
+def _inside(found: Any, path: Path) -> Mapping[str, Any]:
+    """The state dict in what a file holds, however deep training scripts have wrapped it."""
+    import torch
+
+    for _ in range(4):
+        if not isinstance(found, Mapping) or not found:
+            raise WeightsError(f"{path} holds {type(found).__name__}, where a state dict (names to tensors) is needed.")
+        if all(isinstance(value, torch.Tensor) for value in found.values()):
+            return found
+        dicts = [name for name, value in found.items() if isinstance(value, Mapping) and _holds_tensors(value)]
+        known = [name for name in _WRAPPERS if name in dicts]
+        if not known and len(dicts) > 1:
+            listed = ", ".join(brief(repr(name), 50) for name in dicts[:5])
+            raise WeightsError(
+                f"{path} holds several state dicts ({listed}): save the one you want alone, torch.save(c[KEY], path)."
+            )
+        if not (known or dicts):
+            return found
+        found = found[(known or dicts)[0]]
+    return found
+
+
+def _holds_tensors(value: Mapping[Any, Any], depth: int = 3) -> bool:
+    """Whether there are weights under names in it; the state of an optimizer has numbers for names."""
+    import torch
+
+    parts = [part for name, part in value.items() if isinstance(name, str)]
+    return any(
+        isinstance(part, torch.Tensor) or (depth > 0 and isinstance(part, Mapping) and _holds_tensors(part, depth - 1))
+        for part in parts
+    )
+
+
+def _plain_text(error: Exception) -> str:
+    """The whole of an error, without the colours of a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
+
+
+def _advice(path: Path, said: str) -> str:
+    """How to get at the weights of a file with other objects beside them."""
+    named = re.search(r"GLOBAL ([\w.]+)", said)
+    if named is None:
+        return "Save the weights alone: torch.save(model.state_dict(), path)."
+    return (
+        f"It holds {brief(named[1], 100)} beside weights. Where you trust the file, strip it: "
+        f"c = torch.load({path.name!r}, weights_only=False); print(c.keys()); torch.save(c['state_dict'], 'weights.pth'). "
+        "Or save the weights alone: torch.save(model.state_dict(), path)."
+    )
 
 
 _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {

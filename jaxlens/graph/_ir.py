@@ -212,7 +212,7 @@ def _read_node(node: Any) -> Node:
         return Op(_name(node["out"]), _name(node["op"]), tuple(map(_read, _list(node["args"]))), kwargs)
     inputs = tuple(Ref(_name(name)) for name in _list(node["inputs"]))
     body = tuple(_read_node(inner) for inner in _list(node["body"]))
-    return Module(_name(node["out"]), _name(node["module"]), _name(node["kind"]), inputs, body, _read(node["result"]))
+    return Module(_name(node["out"]), _path(node["module"]), _name(node["kind"]), inputs, body, _read(node["result"]))
 
 
 _READERS = {
@@ -242,6 +242,13 @@ def _read(value: Any) -> Any:
 def _name(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _LENGTH:
         raise TypeError(f"{reprlib.repr(value)} is not a name")
+    return value
+
+
+def _path(value: Any) -> str:
+    """Of a module: PyTorch's names have no empty parts, so that no path is `..`; nor is it one of the file system."""
+    if not all(part and part.isprintable() and part[0] not in "/\\~" for part in _name(value).split(".")):
+        raise ValueError(f"{reprlib.repr(value)} is no path of a module")
     return value
 
 

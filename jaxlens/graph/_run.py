@@ -113,7 +113,7 @@ class GraphForward:
 
     def __call__(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
         """Inputs channels last, as everything on the surface: `[B, H, W, C]` for what PyTorch takes as `[B, C, H, W]`."""
-        leaves = dict(_leaves(self.run(params, *inputs)))
+        leaves = self.outputs(params, *inputs)
         if self.output not in leaves:
             found = ", ".join(f"output={path} {leaf.shape}" for path, leaf in leaves.items())
             raise ConversionError(
@@ -124,12 +124,16 @@ class GraphForward:
                 site(f"output{_named(path)}", _identity, kind="Output")(leaf.surface)
         return leaves[self.output].surface
 
+    def outputs(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> dict[Path, Tensor]:
+        """The tensors that the network returns, by where they are."""
+        return dict(_leaves(self.run(params, *inputs)))
+
     def parts(self, params: Mapping[str, Any], *inputs: Any) -> dict[Path, tuple[int, ...]]:
         """The tensors that the network returns, by where they are, with their shapes; nothing is computed."""
         found: dict[Path, tuple[int, ...]] = {}
 
         def probe(params: Any, *inputs: jax.Array) -> None:
-            found.update((path, leaf.shape) for path, leaf in _leaves(self.run(params, *inputs)))
+            found.update((path, leaf.shape) for path, leaf in self.outputs(params, *inputs).items())
 
         jax.eval_shape(probe, params, *inputs)
         return found
@@ -137,7 +141,10 @@ class GraphForward:
     def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
         """What the network returns, with Tensors for PyTorch's."""
         if len(inputs) != len(self.graph.inputs):
-            raise TypeError(f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}.")
+            raise TypeError(
+                f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}. A Model is of images alone: "
+                "wrap the PyTorch module in one whose forward takes the images and closes over the others, and import that."
+            )
         values = {name: _input(x) for name, x in zip(self.graph.inputs, inputs, strict=True)}
         frame = self.frame(params, self._orders, values)
         frame.execute(self.graph.nodes, "", "")

@@ -22,20 +22,25 @@ from jaxlens.modelzoo._params import brief
 # What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
 # of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.
 _ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 36, 1024, 1 << 16, 1 << 14
+_NODES = 6000  # of a graph: EfficientNet-B7, torchvision's deepest, has 3,300
 
 
 def metadata(model: Model) -> dict[str, str]:
     """What a file says of an imported model besides its weights; nothing for other models."""
     if not isinstance(model.forward, GraphForward):
         return {}
-    if len(model.forward.graph.inputs) == 1:
-        try:
+    graph = model.forward.graph.to_json()
+    try:
+        if (count := sum(1 for _ in model.forward.graph.walk())) > _NODES:
+            raise ValueError(f"a graph of {count:,} operators")
+        Graph.from_json(graph)
+        if len(model.forward.graph.inputs) == 1:
             _run(model, model.forward)
-        except Exception as error:
-            reason = brief(str(error).partition("\n")[0])
-            raise ValueError(f"{model.name} is beyond what modelzoo.load accepts from a file ({reason}).") from error
+    except Exception as error:
+        reason = brief(str(error).partition("\n")[0])
+        raise ValueError(f"{model.name} is beyond what modelzoo.load accepts from a file ({reason}).") from error
     about = {"output": model.forward.output, **described(model)}
-    return {"graph": model.forward.graph.to_json(), "about": json.dumps(about)}
+    return {"graph": graph, "about": json.dumps(about)}
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -66,6 +71,8 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
         raise WeightsError(f"{path}: {brief(error)}") from error
     if missing := sorted({op.op for _, op in graph.walk()} - OPS.keys()):
         raise WeightsError(f"{path} needs operators that this jaxlens does not have: {brief(', '.join(missing))}.")
+    if (count := sum(1 for _ in graph.walk())) > _NODES:
+        raise WeightsError(f"{path} has a graph of {count:,} operators; up to {_NODES:,} are read.")
     if not graph.inputs:
         raise WeightsError(f"{path} is damaged: its graph has no inputs.")
     try:
@@ -78,6 +85,7 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     for key, order in graph.orders:
         if key not in arrays or len(order) != arrays[key].ndim:
             raise WeightsError(f"{path} is damaged: its graph gives {brief(repr(key), 100)} an order of {len(order)} axes.")
+    _params.warn_of_non_finite(arrays, str(path), infinite=False)  # masks are meant
     loaded = Model(params={key: jax.device_put(array) for key, array in arrays.items()}, name=name, **options)
     if len(graph.inputs) == 1:
         _try(loaded, options["forward"], path)
@@ -175,6 +183,11 @@ def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     """How many steps an operator takes while it is traced, where what it is given decides that; roughly."""
     values = [*args, *(value for key, value in kwargs.items() if key != "value")]
     numbers = [[abs(n) for n in _parts(value) if type(n) is int] for value in values]
+    if "interpolate" in op or "upsample" in op:  # factors are numbers of any kind
+        space = max(args[0].shape[2:], default=1) if isinstance(args[0], Tensor) else 1
+        factors = [abs(n) for value in values for n in _parts(value) if type(n) in (int, float)]
+        if not all(n * space <= _STEPS for n in factors if type(n) is float):  # NaN and infinity too
+            raise ValueError(f"{op!r} by a factor of {max(factors)}")
     if any(word in op for word in ("pool", "unfold", "im2col")):  # one for each pixel of a window
         axes = next((n for n in (1, 2, 3) if f"{n}d" in op), 2)  # one number stands for all sides
         return max(math.prod(max(n, 1) for n in each) ** (axes if len(each) == 1 else 1) for each in numbers)

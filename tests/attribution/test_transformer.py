@@ -19,7 +19,7 @@ from jaxlens.attribution._transformer import (
     gradient_rollout,
     transformer_attribution,
 )
-from jaxlens.model import Model
+from jaxlens.model import IMAGENET, Model
 from jaxlens.model.interceptors import ablate
 from jaxlens.modelzoo._load import architecture
 from jaxlens.modelzoo.vit import VisionTransformer
@@ -326,7 +326,7 @@ def test_an_imported_torchvision_transformer():
     from converters import from_torch
 
     net = torchvision.models.VisionTransformer(8, 4, 2, 2, 8, 16, num_classes=3).eval()
-    model = from_torch(net, (8, 8), name="small", check=False)
+    model = from_torch(net, (8, 8), name="small", preprocess=IMAGENET, check=False)
     x = images(2, (8, 8))
     assert grad_cam(model, x, 0).layer == "encoder.layers.encoder_layer_1.ln_1"
     assert len(attention_maps(model, x)) == 2

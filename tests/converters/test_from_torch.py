@@ -1,5 +1,6 @@
 """Any PyTorch module: as people write them, timm's, generators; what is refused; what a saved import is without torch."""
 
+import functools
 import subprocess
 import sys
 
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import converters
 import jaxlens
-from converters import _compare, _fx, from_torch
+from converters import _compare, _fx
 from jaxlens import modelzoo
-from jaxlens.errors import ConversionError
-from jaxlens.model import Preprocess, interceptors, rules
+from jaxlens.errors import AssumedWarning, ConversionError
+from jaxlens.model import IMAGENET, Preprocess, interceptors, rules
 from jaxlens.optvis import objectives, render
 
 torch = pytest.importorskip("torch")
@@ -21,6 +23,7 @@ from torch import nn  # noqa: E402
 from tests.converters import nets  # noqa: E402
 
 SIZE = (33, 47)
+from_torch = functools.partial(converters.from_torch, preprocess=IMAGENET)
 # torch.fx cannot follow these, because they look at sizes or write through views.
 EXPORTED = {nets.InPlaceView, nets.LooksAtSizes, nets.Transformer, nets.WeightTricks}
 # These take images of one size in PyTorch.
@@ -87,7 +90,7 @@ def test_layers_are_pytorchs_calls():
     layer = model.layers["relu@3"]
     assert layer.kind == "ReLU" and layer.shape == (31, 45, 4)
     assert model.resolve("relu") == "relu@3" and model.name == "reused" and model.input_size == SIZE
-    heads = from_torch(built(nets.TupleOutput), SIZE).layers
+    heads = from_torch(built(nets.TupleOutput), SIZE, output=0).layers
     assert {"heads[0]", "heads[1][0]", "heads[1][1]", "heads.a@0", "heads.a@1", "heads.b", "output[1]"} <= set(heads)
 
 
@@ -119,7 +122,7 @@ def test_timm(name, options):
     torch.manual_seed(0)
     module = timm.create_model(name, pretrained=False, **options).eval()
     size = options.get("img_size", (64, 96))
-    model = from_torch(module, size, check=False)
+    model = converters.from_torch(module, size, check=False)
     x = images(2, size)
     assert wrong(module, model, x) == []
     ran = set(_compare.run_torch(module, x)) - {"output"}
@@ -155,7 +158,7 @@ class Conditional(nn.Module):
 
 def test_generators():
     module, z = built(DCGAN), torch.randn(2, 16)
-    model = from_torch(module, example=z)
+    model = converters.from_torch(module, example=z)
     assert model.layers["main"].shape == (12, 16, 3) and model.channels == 16
     assert wrong(module, model, np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)) == []
     weight = torch.randn(2, 3, 12, 16)
@@ -164,7 +167,8 @@ def test_generators():
     assert _compare.error(np.asarray(jax.grad(scored)(z.detach().numpy())), z.grad.numpy()) < 1e-4
 
     module, labels = built(Conditional), torch.tensor([2, 6])
-    model = from_torch(module, example=(torch.randn(2, 6), labels))
+    with pytest.warns(UserWarning, match="closes over the others"):
+        model = converters.from_torch(module, example=(torch.randn(2, 6), labels))
     assert wrong(module, model, np.asarray(torch.randn(3, 6)), np.array([0, 3, 5])) == []
     with pytest.raises(TypeError, match="takes 2 inputs, but got 1"):
         model.forward(model.params, jnp.zeros((1, 6)))
@@ -292,7 +296,10 @@ def test_dicts_and_tuples():
     model = from_torch(built(nets.DictOutput), SIZE, output="out", labels="abcde")
     assert model(np.zeros((1, *SIZE, 3), np.float32)).shape == (1, 5) and model.labels == tuple("abcde")
     assert model.layers["output[aux]"].shape == (31, 45, 2)
-    assert from_torch(built(nets.DictOutput), SIZE).layers["logits"].shape == (31, 45, 2)  # the first, if nothing is said
+    with pytest.warns(
+        AssumedWarning, match=r"the first of what it returns .* output='aux' of .*, output='out' of .*give output="
+    ):
+        assert from_torch(built(nets.DictOutput), SIZE).layers["logits"].shape == (31, 45, 2)
     second = from_torch(built(nets.TupleOutput), SIZE, output=1)
     assert second.layers["logits"].shape == (2,) and second.layers["output[0]"].shape == (5,)
 
@@ -342,7 +349,9 @@ for path in sys.argv[1:]:
 
 @pytest.mark.parametrize("cls", [nets.SqueezeExcite, nets.Transformer, nets.DictOutput])
 def test_a_saved_import_needs_no_torch(cls, tmp_path):
-    model = from_torch(built(cls), SIZE, labels=[f"class {i}" for i in range(5)], name="mine")
+    options = {"output": "out"} if cls is nets.DictOutput else {}
+    outputs = 8 if cls is nets.SqueezeExcite else 5
+    model = from_torch(built(cls), SIZE, labels=[f"class {i}" for i in range(outputs)], name="mine", **options)
     path = modelzoo.save(model, tmp_path / "net.safetensors", source="tests")
     code = WITHOUT_TORCH.replace("{values}", VALUES)
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=300)

@@ -29,7 +29,7 @@ def test_every_layer_agrees(name):
     """The hand-written network with PyTorch, layer by layer; and the importer's with it in names, parameters and values."""
     module, model = parity.pair(name, **FAMILIES[name])
     inputs = model.preprocess(jax.random.uniform(jax.random.key(0), (2, *model.input_size, 3)))
-    imported = from_torch(module, model.input_size, check=False)
+    imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
     for network in (model, imported):
         rows = _compare.compare(module, network.forward, network.params, inputs)
         assert [row for row in rows if not row.error <= 1e-4] == []

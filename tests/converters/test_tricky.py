@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 from converters import _compare, from_torch  # noqa: E402
 from jaxlens.errors import ConversionError  # noqa: E402
+from jaxlens.model import Preprocess  # noqa: E402
 
 nn, F = torch.nn, torch.nn.functional
 SIZE, OTHER = (33, 47), (40, 36)
@@ -215,7 +216,7 @@ def test_right_or_refused_at_two_sizes(name):
     forward, children = (RIGHT | RIGHT_OR_REFUSED)[name]
     net = module(forward, **children)
     try:
-        model = from_torch(net, SIZE, check=False)
+        model = from_torch(net, SIZE, preprocess=Preprocess(), check=False)
     except ConversionError as error:
         assert name in RIGHT_OR_REFUSED, error
         print(f"{name}: {str(error).splitlines()[:2]}")

@@ -1,0 +1,146 @@
+"""What an import is tried with, and what it assumes where nothing is said: sizes, channels, preprocessing, labels."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import nn
+
+from converters._build import as_numpy
+from jaxlens._checks import check_int
+from jaxlens.errors import AssumedWarning
+from jaxlens.graph import Graph
+from jaxlens.graph._ir import Op, Ref
+from jaxlens.model import IMAGENET, Preprocess
+
+# ImageNet's statistics, averaged over the channels, as timm has them for networks of one channel.
+GREY = Preprocess.mean_std((0.449,), (0.226,))
+# The module takes bytes as floats, and scales them itself.
+BYTES = Preprocess.value_range(0.0, 255.0)
+SEVERAL = "To look inside, wrap it in a module whose forward takes the images and closes over the others, and import that."
+# What lies between an input and the arithmetic that is done with it.
+_SAME = ("to", "float", "half", "double", "type", "_to_copy", "fixed_size", "contiguous", "clone", "permute", "getitem", "flip")
+
+
+def sizes(input_size: Any, module: nn.Module) -> tuple[tuple[int, int], bool]:
+    """Height and width, and whether somebody said so."""
+    if input_size is not None:
+        if not isinstance(input_size, tuple | list) or len(input_size) != 2:
+            raise ValueError(f"input_size={input_size!r} must be (height, width), such as (224, 224).")
+        height, width = (check_int(n, f"input_size[{i}]", low=1) for i, n in enumerate(input_size))
+        return (height, width), True
+    published = _config(module).get("input_size")
+    if published and len(published) == 3:
+        return (int(published[1]), int(published[2])), True
+    return (224, 224), _is_torchvisions(module)
+
+
+def random_images(module: nn.Module, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Batches of two to try: of 3 channels, of as many as the first convolution takes, and of 1."""
+    first = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
+    generator = torch.Generator().manual_seed(0)
+    for channels in dict.fromkeys((3, int(first), 1)):
+        yield (torch.rand(2, channels, *size, generator=generator) * 4 - 2,)
+
+
+def examples(example: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors of `example`; floats as float32."""
+    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
+    for x in inputs:
+        if not isinstance(x, torch.Tensor) or not x.ndim or x.shape[0] < 2:
+            kind = f"shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+            raise TypeError(f"example={kind} must be a tensor with a batch axis of 2 or more, or a tuple of such.")
+    return tuple(x.detach().float() if x.is_floating_point() else x for x in inputs)
+
+
+def ours(x: Any) -> np.ndarray:
+    """An input as we take it."""
+    array = as_numpy(x)
+    return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
+
+
+def preprocessing(module: nn.Module, given: torch.Tensor, graph: Graph) -> tuple[Preprocess, str]:
+    """From images in [0, 1] to what a module eats, and in words what was assumed; no words where it is known."""
+    channels, config = given.shape[1], _config(module)
+    if given.dtype == torch.uint8:
+        return BYTES, ""
+    if not given.is_floating_point() or _takes_bytes(graph):
+        return BYTES, "that the module takes values in [0, 255], as it divides by 255 or takes integers"
+    mean, std = (tuple(map(float, config.get(key) or ())) for key in ("mean", "std"))
+    if mean and std:
+        if len(mean) == channels:
+            return Preprocess.mean_std(mean, std), ""
+        if channels == 1:
+            return Preprocess.mean_std((sum(mean) / len(mean),), (sum(std) / len(std),)), ""
+    if channels == 3:
+        return IMAGENET, "" if _is_torchvisions(
+            module
+        ) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
+    if channels == 1:
+        return GREY, "ImageNet's preprocessing, averaged over the channels (mean 0.449, std 0.226)"
+    return Preprocess(), f"no preprocessing for {channels} channels"
+
+
+def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: int, size: tuple[int, ...]) -> None:
+    """Raises if a preprocessing is for another number of channels, which would broadcast."""
+    image = jax.ShapeDtypeStruct((1, *size, channels), "float32")
+    try:
+        found = jax.eval_shape(preprocess, image).shape[-1]
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"preprocess={preprocess!r} does not run on images of {channels} channels ({reason}).") from error
+    if found != channels:
+        raise ValueError(
+            f"preprocess={preprocess!r} makes {found} channels of {channels}, and the module takes {channels}. "
+            "Give one with as many means as the module has channels: Preprocess.mean_std((0.45,), (0.22,)) for grey images."
+        )
+
+
+def checked_labels(labels: Sequence[str] | None, outputs: int, name: str) -> tuple[str, ...] | None:
+    """One label per output, or an error."""
+    if labels is None:
+        return None
+    labels = tuple(labels)
+    wrong = next((label for label in labels if not isinstance(label, str)), None)
+    if wrong is not None:
+        raise TypeError(f"labels must be strings, but one is {wrong!r} ({type(wrong).__name__}).")
+    if len(labels) != outputs:
+        raise ValueError(f"labels has {len(labels)} names, but {name} has {outputs} outputs: give one name for each output.")
+    return labels
+
+
+def tell(name: str, assumed: list[str], inputs: int) -> None:
+    """One warning of all that was assumed, and one of what several inputs allow."""
+    if inputs > 1:
+        text = f"{name} takes {inputs} inputs: only model.forward(model.params, *inputs) takes them. {SEVERAL}"
+        warnings.warn(text, UserWarning, stacklevel=3)
+    if assumed:
+        warnings.warn(f"from_torch({name}) assumes {'; '.join(assumed)}.", AssumedWarning, stacklevel=3)
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    """What timm says of the weights of a module."""
+    config = getattr(module, "pretrained_cfg", None)
+    return config if isinstance(config, dict) else {}
+
+
+def _is_torchvisions(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torchvision.models.")
+
+
+def _takes_bytes(graph: Graph) -> bool:
+    """Whether the first that is done with the image is a division by 255."""
+    image = {graph.inputs[0]}
+    for _, node in graph.walk():
+        if not (isinstance(node, Op) and node.args and isinstance(node.args[0], Ref) and node.args[0].name in image):
+            continue
+        if node.op in _SAME:
+            image.add(node.out)
+        elif len(node.args) > 1 and isinstance(node.args[1], int | float):
+            value = float(node.args[1])
+            if (node.op in ("div", "truediv") and value in (255, 256)) or (node.op == "mul" and abs(value * 255 - 1) < 1e-2):
+                return True
+    return False
