@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxlens._kernels._conv import shifts
-from jaxlens.model._jaxpr import operators_wanted
+from jaxlens.model._wanted import operators_wanted
 from jaxlens.model._window import Window, largest_and_place
 from jaxlens.model.rules import plain_gradient
 

@@ -15,14 +15,12 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens.model import _nested
 from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, constant, elementwise, judge, picks
+from jaxlens.model._wanted import OPERATORS_WANTED
 from jaxlens.model._window import Window
 
 MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
-
-# Set while a function is traced for something that reads pools or convolutions as such. Hand-written kernels (`_kernels`) then
-# use JAX's own operators, whose windows can be read. A context of JAX's, so that inner `jax.jit`s are traced anew for it.
-_OPERATORS_WANTED = jax.make_user_context(False)
 
 _INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "composite"})
 _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
@@ -152,11 +150,6 @@ class Program:
         return jax.tree.unflatten(self.tree, [read(value) for value in self.outputs]), read
 
 
-def operators_wanted() -> bool:
-    """Whether what traces the function reads JAX's own pools and convolutions in it."""
-    return _OPERATORS_WANTED.value
-
-
 def trace(
     fn: Callable[..., Any],
     args: Sequence[Any],
@@ -170,7 +163,7 @@ def trace(
     With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included, and with
     `derivatives` also custom derivatives of functions of one value: their derivative is right where that of their parts is not.
     """
-    with _OPERATORS_WANTED(pools or inside):
+    with OPERATORS_WANTED(pools or inside):
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
@@ -348,11 +341,7 @@ def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
     if step.name in ("reduce_window_max", "reduce_window_min") and (window := Window.of(equation)).dilated:
         sign = 1 if step.name == "reduce_window_max" else -1
         return [sign * window.largest(sign * arrays[0])]
-    reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}
-    single = step.jaxpr.replace(
-        constvars=[], invars=list(reads), outvars=equation.outvars, eqns=[equation], effects=equation.effects
-    )
-    return jax.core.eval_jaxpr(single, (), *reads.values())
+    return _nested.evaluate(step.jaxpr, equation, arrays)
 
 
 def _name(equation: Any) -> str:

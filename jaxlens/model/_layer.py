@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from jaxlens._checks import suggest
 from jaxlens.errors import ImageTooSmallError, UnknownLabelError, UnknownLayerError
-from jaxlens.model._sites import Site, end, intercepting
+from jaxlens.model import _nested
+from jaxlens.model._attention import attention_is_site
+from jaxlens.model._sites import NestedSite, Site, end, intercepting
 
 Size = tuple[int, ...]  # of an image: height and width
 Avals = tuple[tuple[tuple[int, ...], Any], ...]
@@ -60,10 +62,38 @@ def structs(treedef: Any, leaves: Avals) -> Any:
     return jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
 
 
+Event = tuple[str, int, str, tuple[int, ...]]  # path, call number, kind, output shape without the axis of images
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+    """What one forward pass does: every call of a site, in order, and whether some are inside inner traces.
+
+    `readable` leaves out what has no axis of images first, such as a layer that is mapped over something else.
+    """
+
+    calls: tuple[tuple[str, int], ...]  # path, call number
+    readable: tuple[Event, ...]
+    nested: bool
+
+
 @functools.lru_cache(maxsize=256)
-def trace(architecture: Architecture, size: Size) -> tuple[tuple[str, int, str, tuple[int, ...]], ...]:
-    """(path, call number, kind, output shape) of every array-valued site, as the calls finish."""
-    events: list[tuple[str, int, str, tuple[int, ...]]] = []
+def trace(architecture: Architecture, size: Size) -> Traced:
+    """The calls of array-valued sites, as they finish."""
+    try:
+        found = _calls(architecture, size, 1, nested=False)
+        readable = [event for event in found if event[3] is not None]
+        nested = False
+    except NestedSite:
+        # An axis of images is as long as there are images, whatever their number.
+        found, three = (_calls(architecture, size, count, nested=True) for count in (2, 3))
+        readable = [event for event, other in zip(found, three, strict=True) if event == other and event[3] is not None]
+        nested = True
+    return Traced(tuple(event[:2] for event in found), tuple(readable), nested)
+
+
+def _calls(architecture: Architecture, size: Size, count: int, *, nested: bool) -> list[Any]:
+    events: list[Any] = []
     calls: dict[str, int] = {}
 
     def record(site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -71,19 +101,39 @@ def trace(architecture: Architecture, size: Size) -> tuple[tuple[str, int, str, 
         calls[site.name] = number + 1
         out = call(*args, **kwargs)
         if hasattr(out, "shape") and out.ndim >= 1:
-            events.append((site.name, number, site.kind, tuple(out.shape[1:])))
+            with_images = not nested or out.shape[0] == count
+            events.append((site.name, number, site.kind, tuple(out.shape[1:]) if with_images else None))
         return out
 
-    def run(params: Any, images: jax.Array) -> Any:
-        with intercepting([record], {}):
-            return forward(architecture.forward, architecture.preprocess, params, images)
-
-    images = jax.ShapeDtypeStruct((1, *size, architecture.channels), "float32")
-    jax.eval_shape(run, architecture.params(), images)
-    return tuple(events)
+    images = jax.ShapeDtypeStruct((count, *size, architecture.channels), "float32")
+    jax.eval_shape(
+        lambda params, images: forward(architecture, params, images, [record], {}, nested=nested), architecture.params(), images
+    )
+    return events
 
 
-def forward(network: Callable[..., Any], preprocess: Callable[..., Any], params: Any, images: jax.Array) -> jax.Array:
+def forward(
+    network: Architecture,
+    params: Any,
+    images: jax.Array,
+    interceptors: Sequence[Any],
+    totals: Mapping[str, int],
+    *,
+    nested: bool,
+) -> jax.Array:
+    """Images in [0, 1] to logits, with interceptors at the sites; those in inner traces are reached if `nested`."""
+
+    def plain(params: Any, images: jax.Array) -> jax.Array:
+        with attention_is_site():
+            return through(network.forward, network.preprocess, params, images)
+
+    if nested:
+        return _nested.run(plain, (params, images), interceptors, totals)
+    with intercepting(interceptors, totals):
+        return plain(params, images)
+
+
+def through(network: Callable[..., Any], preprocess: Callable[..., Any], params: Any, images: jax.Array) -> jax.Array:
     """Images in [0, 1] to logits; the two ends are sites too."""
     count = images.shape[0]
     images = end("input", kind="Input")(images)
@@ -114,7 +164,7 @@ def _described(output: Any) -> str:
 def call_totals(architecture: Architecture, size: Size) -> dict[str, int]:
     """How often each layer is called in one forward pass."""
     totals: dict[str, int] = {}
-    for path, number, _, _ in trace(architecture, size):
+    for path, number in trace(architecture, size).calls:
         totals[path] = max(totals.get(path, 0), number + 1)
     return totals
 
@@ -123,7 +173,7 @@ def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
     """The layers in execution order, by name."""
     totals = call_totals(architecture, size)
     layers = {}
-    for path, number, kind, shape in trace(architecture, size):
+    for path, number, kind, shape in trace(architecture, size).readable:
         name = path if totals[path] == 1 else f"{path}@{number}"
         layers[name] = Layer(name, kind, shape, path)
     return layers
@@ -181,3 +231,34 @@ def label_index(labels: tuple[str, ...] | None, label: str, model: str) -> int:
         which = ", ".join(map(str, numbers))
         raise UnknownLabelError(f"label={label!r} names {len(numbers)} outputs of {model}: {which}. Give the number you mean.")
     raise UnknownLabelError(f"label={label!r} is not a label of {model}. Closest: {suggest(label, dict.fromkeys(labels))}.")
+
+
+def check_labels(labels: tuple[str, ...], architecture: Architecture, size: Size, model: str) -> None:
+    """Refuses labels of another number than outputs: the names would be those of other classes."""
+    outputs = layers_at(architecture, size)["logits"].channels
+    if len(labels) != outputs:
+        raise ValueError(f"labels holds {len(labels)} names, but {model} has {outputs} outputs.")
+
+
+def same_structure(old: Any, new: Any, model: str) -> Any:
+    """The new parameters in the structure and the dtypes of the old ones; see `Model.update`."""
+
+    def named(tree: Any) -> dict[str, Any]:
+        return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+    before, after = named(old), named(new)
+    if before.keys() != after.keys():
+        lacking, extra = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+        raise ValueError(f"source is not of the structure of {model}: it lacks {lacking[:4]} and has {extra[:4]} besides.")
+    leaves = []
+    for name, leaf in before.items():
+        other = after[name]
+        if jnp.shape(leaf) != jnp.shape(other):
+            raise ValueError(f"source{name} has shape {jnp.shape(other)}, but {model} has {jnp.shape(leaf)} there.")
+        kinds = (jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in (leaf, other))
+        if len(set(kinds)) > 1:
+            raise ValueError(f"source{name} holds {jnp.result_type(other)}, but {model} has {jnp.result_type(leaf)} there.")
+        leaves.append(
+            other if jnp.result_type(leaf) == jnp.result_type(other) else jnp.asarray(other).astype(jnp.result_type(leaf))
+        )
+    return jax.tree.unflatten(jax.tree.structure(old), leaves)

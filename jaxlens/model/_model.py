@@ -20,7 +20,7 @@ from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET, Rounded
 from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
-from jaxlens.model._sites import Site, intercepting
+from jaxlens.model._sites import NestedSite, Site
 
 
 @pytree
@@ -141,6 +141,19 @@ class Model:
         """A copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
 
+    def update(self, source: Any) -> "Model":
+        """The same model with other weights, such as those of the module that is in training; nothing is compiled again.
+
+        Args:
+            source: the NNX or Equinox module, or the Linen variables or other parameters, of the structure that the Model was
+                made of.
+
+        Raises:
+            ValueError: where the structure, a shape or a kind of numbers is another; it says which.
+        """
+        params_of = getattr(self.forward, "params_of", None)
+        return self.replace(params=_layer.same_structure(self.params, params_of(source) if params_of else source, self.name))
+
     def astype(self, dtype: Any) -> "Model":
         """The same model with its floating-point weights, and the images after preprocessing, in another float dtype.
 
@@ -160,16 +173,30 @@ class Model:
     @staticmethod
     def from_nnx(module: Any, **options: Any) -> "Model":
         """A Model of a Flax NNX module `module(images) -> logits`; see `jaxlens.model.from_nnx`."""
-        from jaxlens.model._adapters import from_nnx
+        from jaxlens.model._nnx import from_nnx
 
         return from_nnx(module, **options)
 
     @staticmethod
-    def from_linen(module: Any, variables: Any, **options: Any) -> "Model":
+    def from_linen(module: Any, variables: Any = None, **options: Any) -> "Model":
         """A Model of a Flax Linen module and its variables; see `jaxlens.model.from_linen`."""
-        from jaxlens.model._adapters import from_linen
+        from jaxlens.model._linen import from_linen
 
         return from_linen(module, variables, **options)
+
+    @staticmethod
+    def from_equinox(module: Any, **options: Any) -> "Model":
+        """A Model of an Equinox module `module(image) -> logits`; see `jaxlens.model.from_equinox`."""
+        from jaxlens.model._equinox import from_equinox
+
+        return from_equinox(module, **options)
+
+    @staticmethod
+    def from_haiku(transformed: Any, params: Any, state: Any = None, **options: Any) -> "Model":
+        """A Model of a transformed Haiku function; see `jaxlens.model.from_haiku`."""
+        from jaxlens.model._haiku import from_haiku
+
+        return from_haiku(transformed, params, state, **options)
 
     @staticmethod
     def from_models(models: Mapping[str, "Model"]) -> "Model":
@@ -181,7 +208,7 @@ class Model:
     @staticmethod
     def from_function(fn: Callable[[Any, jax.Array], Any], params: Any, **options: Any) -> "Model":
         """A Model of a plain function `fn(params, images) -> logits`; see `jaxlens.model.from_function`."""
-        from jaxlens.model._adapters import from_function
+        from jaxlens.model._function import from_function
 
         return from_function(fn, params, **options)
 
@@ -364,13 +391,20 @@ def _read(model: Model, images: jax.Array, names: tuple[str, ...], interceptors:
                 raise _Done
         return out
 
-    totals = _layer.call_totals(model._architecture, model.input_size)
-    with intercepting([*interceptors, collect], totals), contextlib.suppress(_Done):
-        _layer.forward(model.forward, model.preprocess, model.params, images)
+    architecture = model._architecture
+    totals, nested = _layer.call_totals(architecture, model.input_size), _layer.trace(architecture, model.input_size).nested
+    try:
+        with contextlib.suppress(_Done):
+            _layer.forward(architecture, model.params, images, [*interceptors, collect], totals, nested=nested)
+    except NestedSite as error:
+        raise RuntimeError(
+            f"Layer {str(error)!r} of {model.name} runs inside an inner jit, checkpoint, scan or vmap for images of shape "
+            f"{images.shape[1:]}, and not at input_size={model.input_size}: set input_size to the size you show."
+        ) from error
     missing = [name for name in names if name not in found]
     if missing:
         raise RuntimeError(
-            f"Layers {missing} did not run although the model lists them. A `jax.jit` or `jax.checkpoint` inside the "
-            "forward function hides them on its second call: jit the outermost function only."
+            f"Layers {missing} of {model.name} did not run for images of shape {images.shape[1:]}, although they do at "
+            f"input_size={model.input_size}: the network takes another way. Set input_size to the size you show."
         )
     return found

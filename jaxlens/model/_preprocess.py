@@ -49,5 +49,15 @@ class Rounded:
 
 # torchvision's ImageNet statistics: the preprocessing of all its classification weights.
 IMAGENET = Preprocess.mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def imagenet(channels: int) -> Preprocess:
+    """What is assumed of a network nobody said anything about: ImageNet's statistics, averaged for one channel as timm does;
+    none for other numbers of channels, which ImageNet does not have."""
+    if channels == 3:
+        return IMAGENET
+    return Preprocess.mean_std((0.449,), (0.226,)) if channels == 1 else Preprocess()
+
+
 # Lucid's InceptionV1 takes x * 255 - 117 (lucid/modelzoo/other_models/InceptionV1.py).
 INCEPTION = Preprocess.value_range(-117.0, 138.0)

@@ -7,9 +7,10 @@ from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.extend.core as jex
 import jax.numpy as jnp
 
-from jaxlens.model._jaxpr import operators_wanted
+from jaxlens.model._wanted import operators_wanted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +32,33 @@ class Interceptor(Protocol):
     def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
 
 
-class _Scope:
+class NestedSite(Exception):
+    """A site ran inside a trace within the forward pass (`jit`, `checkpoint`, `scan`, ...), which its values cannot leave."""
+
+
+@runtime_checkable
+class Scope(Protocol):
+    """What the sites of a running forward pass report to, and a word for what for."""
+
+    purpose: str
+
+    def run(self, name: str, kind: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any: ...
+
+
+class Intercepted:
     """The interceptors of one forward pass, and how often each layer was called so far."""
+
+    purpose = "intercepting"
 
     def __init__(self, interceptors: Sequence[Interceptor], totals: Mapping[str, int]):
         self.interceptors = tuple(interceptors)
         self.totals = totals
         self.calls: dict[str, int] = {}
+        self.trace = jex.get_opaque_trace_state()
 
     def run(self, name: str, kind: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if jex.get_opaque_trace_state() != self.trace:
+            raise NestedSite(name)
         number = self.calls.get(name, 0)
         self.calls[name] = number + 1
         label = name if self.totals.get(name, 1) == 1 else f"{name}@{number}"
@@ -52,11 +71,12 @@ class _Scope:
 class _Prefixed:
     """A scope whose sites have a word before their names."""
 
-    def __init__(self, scope: Any, prefix: str):
+    def __init__(self, scope: Scope, prefix: str):
         self.scope, self.prefix = scope, prefix
+        self.purpose = f"{scope.purpose} {prefix}"
 
-    def run(self, name: str, *rest: Any) -> Any:
-        return self.scope.run(f"{self.prefix}.{name}", *rest)
+    def run(self, name: str, kind: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return self.scope.run(f"{self.prefix}.{name}", kind, fn, args, kwargs)
 
 
 # The ends of every forward pass, and Lucid's word for the last one. A layer of such a name gets an underscore, and so does one
@@ -82,7 +102,13 @@ def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]
 
 # What a `site` inside the running forward pass reports to. A context variable, as in
 # Flax Linen: it is set for the length of one traced call and is never visible outside it.
-_SCOPE: ContextVar[_Scope | _Prefixed | None] = ContextVar("jaxlens_scope", default=None)
+_SCOPE: ContextVar[Scope | None] = ContextVar("jaxlens_scope", default=None)
+
+_INSIDE: ContextVar[str | None] = ContextVar("jaxlens_inside", default=None)
+
+# Part of the key of JAX's caches: a function that a user jitted is traced anew where sites mean something else, and what was
+# traced with them is not found again outside. Its values are few words, so that the caches stay small.
+_TRACED_FOR = jax.make_user_context(default_value=None)
 
 
 def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., Any]:
@@ -96,8 +122,8 @@ def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., 
         name: the layer's name. A name used more than once in a forward pass gives `name@0`,
             `name@1`, ...; the bare name then means the last one, as a PyTorch hook would see it. "input", "logits" and
             "labels" are the ends of every Model: a module or function of such a name is the layer `input_`.
-        fn: any function. It must run in the same trace as the model: inside the body of
-            `lax.scan` or of an inner `jax.jit` its values cannot leave.
+        fn: any function. It may run inside `jax.jit`, `jax.checkpoint` and a `jax.vmap` over images. Inside `lax.scan`,
+            `cond`, `while_loop`, another `vmap`, custom derivatives or `jax.grad` values cannot leave: there it is no layer.
         kind: shown in `Model.layers`; the function's name by default.
     """
     if not isinstance(name, str) or not name:
@@ -115,27 +141,50 @@ def end(name: str, *, kind: str) -> Callable[[jax.Array], jax.Array]:
 def _site(name: str, fn: Callable[..., Any], kind: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         scope = _SCOPE.get()
-        return fn(*args, **kwargs) if scope is None else scope.run(name, kind, fn, args, kwargs)
+        if scope is None:
+            return fn(*args, **kwargs)
+        token = _INSIDE.set(name)
+        try:
+            return scope.run(name, kind, fn, args, kwargs)
+        finally:
+            _INSIDE.reset(token)
 
     return call
 
 
+def inside() -> str | None:
+    """The name of the innermost site that is running."""
+    return _INSIDE.get()
+
+
 @contextlib.contextmanager
-def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int]) -> Iterator[None]:
-    """Makes the sites run inside the `with` pass through `interceptors`, the first one innermost."""
-    token = _SCOPE.set(_Scope(interceptors, totals))
+def reporting_to(scope: Scope) -> Iterator[None]:
+    """Makes the sites run inside the `with` report to `scope`; what the user jitted is traced anew for its purpose."""
+    token = _SCOPE.set(scope)
     try:
-        yield
+        with _TRACED_FOR(scope.purpose):
+            yield
     finally:
         _SCOPE.reset(token)
+
+
+@contextlib.contextmanager
+def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int]) -> Iterator[None]:
+    """Makes the sites run inside the `with` pass through `interceptors`, the first one innermost.
+
+    Raises:
+        NestedSite: where a site runs inside an inner trace; see `_nested`.
+    """
+    with reporting_to(Intercepted(interceptors, totals)):
+        yield
 
 
 @contextlib.contextmanager
 def prefixed(prefix: str) -> Iterator[None]:
     """Gives the sites run inside the `with` names that begin with `prefix` and a dot."""
     scope = _SCOPE.get()
-    token = _SCOPE.set(None if scope is None else _Prefixed(scope, prefix))
-    try:
+    if scope is None:
         yield
-    finally:
-        _SCOPE.reset(token)
+        return
+    with reporting_to(_Prefixed(scope, prefix)):
+        yield

@@ -171,14 +171,6 @@ def test_output_that_is_not_logits():
         model(images())
 
 
-def test_a_layer_hidden_by_an_inner_jit_is_an_error():
-    inner = jax.jit(lambda x: jaxlens.site("hidden", jnp.tanh)(x))
-    model = jaxlens.Model.from_function(lambda params, x: inner(x).mean((1, 2)), {}, input_size=SIZE)
-    assert "hidden" in model.layers
-    with pytest.raises((RuntimeError, jax.errors.UnexpectedTracerError)):
-        jaxlens.activations(model, images(), ["hidden", "logits"])
-
-
 def test_import_touches_no_device_and_no_torch():
     code = (
         "import sys, jaxlens, jaxlens.optvis, jaxlens.modelzoo, jaxlens.cli, jax\n"

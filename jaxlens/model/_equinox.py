@@ -1,0 +1,132 @@
+"""Equinox modules as Models. Equinox itself is not needed for anything else and is imported when one is given."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlens.model._assumed import settled
+from jaxlens.model._calls import calls_are_sites
+from jaxlens.model._model import Model
+from jaxlens.model._sites import site
+
+
+class EquinoxForward:
+    """The forward function of an Equinox module without its arrays; equal structures are equal."""
+
+    def __init__(self, static: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any]):
+        self.static, self.output, self.kwargs = static, output, tuple(sorted(kwargs.items()))
+        # what is not an array (activation functions, sizes, flags) is in the leaves and the structure
+        leaves, structure = jax.tree.flatten(static, is_leaf=lambda x: x is None)
+        self._key: Any = (tuple(leaves), structure, output, self.kwargs)
+        try:
+            self._hash = hash(self._key)
+        except TypeError:
+            self._key, self._hash = object(), id(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, EquinoxForward) and self._hash == other._hash and self._key == other._key)
+
+    def __reduce__(self) -> Any:
+        return EquinoxForward, (self.static, self.output, dict(self.kwargs))
+
+    def __call__(self, params: Any, images: jax.Array) -> Any:
+        import equinox
+
+        module = equinox.combine(params, self.static)
+        with calls_are_sites(_parts(module, "", {}), _channels_last):
+            out = jax.vmap(functools.partial(module, **dict(self.kwargs)))(jnp.moveaxis(images, -1, 1))
+        return out if self.output is None else self.output(out)
+
+    def params_of(self, module: Any) -> Any:
+        """The arrays of a module of the same structure."""
+        return _split(module)[0]
+
+
+def _channels_last(name: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
+    """A site of one image whose maps `[C, H, W]` are seen as `[H, W, C]`."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        maps = False
+
+        def seen(*args: Any, **kwargs: Any) -> Any:
+            nonlocal maps
+            out = call(*args, **kwargs)
+            maps = isinstance(out, jax.Array) and out.ndim == 3
+            return jnp.moveaxis(out, 0, -1) if maps else out
+
+        out = site(name, seen, kind=kind)(*args, **kwargs)
+        return jnp.moveaxis(out, -1, 0) if maps else out
+
+    return run
+
+
+def _parts(module: Any, path: str, found: dict[str, Any]) -> dict[str, Any]:
+    """The modules inside one that can be called, by path; one that is in several places has the path of the first."""
+    import equinox
+
+    if isinstance(module, dict):
+        children = list(module.items())
+    elif isinstance(module, list | tuple):
+        children = list(enumerate(module))
+    elif isinstance(module, equinox.Module):
+        children = list(vars(module).items())
+        if path and callable(module) and not any(module is known for known in found.values()):
+            found[path] = module
+    else:
+        children = []
+    for name, child in children:
+        _parts(child, f"{path}.{name}".lstrip("."), found)
+    return found
+
+
+def from_equinox(
+    module: Any,
+    *,
+    example: Any = None,
+    output: Callable[[Any], Any] | None = None,
+    call: dict[str, Any] | None = None,
+    **options: Any,
+) -> Model:
+    """A Model of an Equinox module, which takes one image `[C, H, W]` and is mapped over images inside.
+
+    The module is put in inference mode and left untouched; `model.update(module)` takes its new weights. Each of its submodules
+    is a layer under its attribute path (`layers.0`), with maps as `[B, H, W, C]` like everywhere in jaxlens; inside a
+    `jax.vmap` of the module's own or `eqx.filter_jit` it is none. What has no path of its own, such as functions between the
+    layers, `jaxlens.site` names.
+
+    Args:
+        module: called as `module(image)` with one preprocessed image `[C, H, W]`, returns logits `[N]`.
+        example: images `[B, H, W, C]` (channels last), from whose shape `input_size` and `channels` are taken.
+        output: picks the logits `[B, N]` from what the mapped module returns, if that is not one array.
+        call: keyword arguments for the call, static.
+        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
+
+    Warns:
+        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
+    """
+    try:
+        import equinox
+    except ImportError as error:
+        raise ImportError("Model.from_equinox needs Equinox: pip install equinox.") from error
+    if not isinstance(module, equinox.Module) or not callable(module):
+        raise TypeError(f"module={type(module).__name__} must be an equinox.Module that can be called with an image.")
+    params, static = _split(module)
+    model = Model(params=params, forward=EquinoxForward(static, output, call or {}), name=type(module).__name__)
+    return settled(model, example, options)
+
+
+def _split(module: Any) -> tuple[Any, Any]:
+    """Arrays, and everything else, of the module in inference mode."""
+    import equinox
+
+    def array(leaf: Any) -> bool:
+        return isinstance(leaf, jax.Array | np.ndarray)
+
+    return equinox.partition(equinox.nn.inference_mode(module), array)

@@ -1,0 +1,78 @@
+"""Haiku's transformed functions as Models. Haiku is not needed for anything else and is imported when one is given."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxlens.model._assumed import settled
+from jaxlens.model._model import Model
+from jaxlens.model._sites import site
+
+
+@dataclasses.dataclass(frozen=True)
+class HaikuForward:
+    """The forward function of what `hk.transform` or `hk.transform_with_state` returned."""
+
+    apply: Callable[..., Any]
+    stateful: bool
+    output: Callable[[Any], Any] | None
+    kwargs: tuple[tuple[str, Any], ...]
+
+    def __call__(self, params: Any, images: jax.Array) -> Any:
+        import haiku
+
+        def intercept(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+            if context.method_name != "__call__":
+                return call(*args, **kwargs)
+            name = context.module.module_name.replace("/~/", "/").replace("/", ".")
+            return site(name, call, kind=type(context.module).__name__)(*args, **kwargs)
+
+        with haiku.intercept_methods(intercept):
+            if self.stateful:
+                out, _ = self.apply(params["params"], params["state"], None, images, **dict(self.kwargs))
+            else:
+                out = self.apply(params, None, images, **dict(self.kwargs))
+        return out if self.output is None else self.output(out)
+
+
+def from_haiku(
+    transformed: Any,
+    params: Any,
+    state: Any = None,
+    *,
+    example: Any = None,
+    output: Callable[[Any], Any] | None = None,
+    call: dict[str, Any] | None = None,
+    **options: Any,
+) -> Model:
+    """A Model of a Haiku function: what `hk.transform` or `hk.transform_with_state` returned.
+
+    Every module that is called is a layer under its name, with dots: `net/~/conv2_d` is `net.conv2_d`.
+
+    Args:
+        transformed: applied to preprocessed images `[B, H, W, C]` without random numbers, returns logits.
+        params: its parameters.
+        state: of `hk.transform_with_state`, such as batch statistics; what a call would change in it is not kept.
+        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
+        output: picks the logits from what the function returns, if that is not one array.
+        call: keyword arguments for the call, static, such as `{"is_training": False}`.
+        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
+
+    Warns:
+        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
+    """
+    try:
+        import haiku
+    except ImportError as error:
+        raise ImportError("Model.from_haiku needs Haiku: pip install dm-haiku.") from error
+    stateful = isinstance(transformed, haiku.TransformedWithState)
+    if not stateful and not isinstance(transformed, haiku.Transformed):
+        raise TypeError(f"transformed={type(transformed).__name__} must be what hk.transform(fn) returned.")
+    if stateful != (state is not None):
+        which = "needs state=" if stateful else "has no state; leave state= out, or use hk.transform_with_state"
+        raise ValueError(f"state={'None' if state is None else type(state).__name__}: the function {which}.")
+    forward = HaikuForward(transformed.apply, stateful, output, tuple(sorted((call or {}).items())))
+    arrays = {"params": params, "state": state} if stateful else params
+    return settled(Model(params=arrays, forward=forward, name="haiku"), example, options)

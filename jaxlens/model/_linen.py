@@ -1,0 +1,124 @@
+"""Flax Linen modules as Models."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import errors, linen
+
+from jaxlens.model._assumed import settled
+from jaxlens.model._model import Model
+from jaxlens.model._sites import site
+
+
+class LinenForward:
+    """The forward function of a Linen module; equal modules are equal."""
+
+    def __init__(self, module: linen.Module, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: Any = None):
+        self.module, self.output, self.kwargs, self.method = module, output, tuple(sorted(kwargs.items())), method
+        self._key: Any = (module, output, self.kwargs, method)
+        try:
+            self._hash = hash(self._key)
+        except TypeError:  # lists, dicts and arrays among its fields: it equals itself only
+            self._key, self._hash = object(), id(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, LinenForward) and self._hash == other._hash and self._key == other._key)
+
+    def __reduce__(self) -> Any:
+        return LinenForward, (self.module, self.output, dict(self.kwargs), self.method)
+
+    def __call__(self, variables: Any, images: jax.Array) -> Any:
+        def intercept(next_call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+            path = ".".join(context.module.path)
+            if not path or context.method_name != "__call__":
+                return next_call(*args, **kwargs)
+            return site(path, next_call, kind=type(context.module).__name__)(*args, **kwargs)
+
+        try:
+            with linen.intercept_methods(intercept):
+                out = self.module.apply(variables, images, method=self.method, **dict(self.kwargs))
+        except (errors.FlaxError, TypeError) as error:
+            said = _explained(error, type(self.module).__name__)
+            if said is None:
+                raise
+            raise ValueError(said) from error
+        return out if self.output is None else self.output(out)
+
+    def params_of(self, variables: Any) -> Any:
+        """Variables, checked."""
+        return _checked(variables)
+
+
+def from_linen(
+    module: linen.Module,
+    variables: Any = None,
+    *,
+    example: Any = None,
+    output: Callable[[Any], Any] | None = None,
+    call: dict[str, Any] | None = None,
+    method: str | None = None,
+    **options: Any,
+) -> Model:
+    """A Model of a Flax Linen module and its variables.
+
+    Each of its submodules is a layer under its path, also inside `linen.jit` and `linen.remat`; inside `linen.scan` and
+    `linen.vmap` it is none.
+
+    Args:
+        module: called as `module.apply(variables, images, **call)`, returns logits; or a bound module, without `variables`.
+        variables: what `module.init` or training gave, all collections: `{"params": ..., "batch_stats": ...}`.
+        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
+        output: picks the logits from what the module returns, if that is not one array.
+        call: keyword arguments for the call, static, such as `{"train": False}`.
+        method: the name of the method to call instead of the module itself.
+        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
+
+    Warns:
+        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
+    """
+    if not isinstance(module, linen.Module):
+        raise TypeError(f"module={type(module).__name__} must be a flax.linen.Module. For nnx modules there is Model.from_nnx.")
+    if module.scope is not None:
+        module, bound = module.unbind()
+        variables = bound if variables is None else variables
+    model = Model(
+        params=_checked(variables), forward=LinenForward(module, output, call or {}, method), name=type(module).__name__
+    )
+    return settled(model, example, options)
+
+
+def _checked(variables: Any) -> Any:
+    """Collections by name, or an error that says how `params` alone is written."""
+    if not isinstance(variables, Mapping) or not variables:
+        raise TypeError(f"variables={type(variables).__name__} must be what module.init gave: a dict of collections.")
+    names = [str(name) for name in variables]
+    if "params" not in names and any(name[:1].isupper() or name in ("kernel", "bias", "scale") for name in names):
+        raise ValueError(
+            f"variables holds {', '.join(map(repr, names[:4]))}: these are the params alone. Write "
+            "variables={'params': params}, with the other collections, such as 'batch_stats', if there are any."
+        )
+    return variables
+
+
+def _explained(error: Exception, module: str) -> str | None:
+    """In words that say what to write, or None for errors of the user's own."""
+    text = str(error)
+    if isinstance(error, errors.ModifyScopeVariableError):
+        return (
+            f"{module} changes a variable while it runs, as batch statistics do in training: look at it in evaluation mode, "
+            f"for instance call={{'train': False}} or use_running_average=True. ({text})"
+        )
+    if isinstance(error, errors.InvalidRngError):
+        return (
+            f"{module} draws random numbers while it runs, as dropout does in training: look at it in evaluation mode, for "
+            f"instance call={{'train': False}} or deterministic=True. ({text})"
+        )
+    if isinstance(error, errors.ScopeParamNotFoundError | errors.ScopeVariableNotFoundError | errors.ScopeCollectionNotFound):
+        return f"variables lacks what {module} reads: give all collections, variables={{'params': params, ...}}. ({text})"
+    if isinstance(error, TypeError) and "missing" in text and "argument" in text:
+        return f"{module} needs more than images: {text}. Give it with call=, for instance call={{'train': False}}."
+    return None

@@ -1,0 +1,107 @@
+"""Flax NNX modules as Models."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxlens.model._assumed import settled
+from jaxlens.model._calls import calls_are_sites
+from jaxlens.model._model import Model
+
+
+class NNXForward:
+    """The forward function of an NNX module's graph definition; equal graphs are equal."""
+
+    def __init__(self, graphdef: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: Any = None):
+        self.graphdef, self.output, self.kwargs, self.method = graphdef, output, tuple(sorted(kwargs.items())), method
+        self._key: Any = (graphdef, output, self.kwargs, method)
+        try:
+            self._hash = hash(self._key)  # of a deep graph: worth computing once, not at each call
+        except TypeError:  # a module that keeps a list or dict among its settings equals itself only
+            self._key, self._hash = object(), id(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, NNXForward) and self._hash == other._hash and self._key == other._key)
+
+    def __reduce__(self) -> Any:
+        return NNXForward, (self.graphdef, self.output, dict(self.kwargs), self.method)
+
+    def __call__(self, params: Any, images: jax.Array) -> Any:
+        # a copy of the variables too: those of `params` belong to another trace, in which they cannot be changed
+        module = nnx.merge(self.graphdef, params, copy=True)
+        parts = {".".join(map(str, path)): child for path, child in nnx.iter_modules(module) if path and callable(child)}
+        call = module if self.method is None else getattr(module, self.method)
+        with calls_are_sites(parts):
+            out = call(images, **dict(self.kwargs))
+        return out if self.output is None else self.output(out)
+
+    def params_of(self, module: Any) -> Any:
+        """The parameters of a module of the same structure."""
+        if not isinstance(module, nnx.Module):
+            raise TypeError(
+                f"module={type(module).__name__} must be an nnx.Module of the structure that the Model was made of."
+            )
+        return nnx.split(_evaluating(module))[1]
+
+
+def from_nnx(
+    module: nnx.Module,
+    *,
+    example: Any = None,
+    output: Callable[[Any], Any] | None = None,
+    call: dict[str, Any] | None = None,
+    method: str | None = None,
+    **options: Any,
+) -> Model:
+    """A Model of a Flax NNX module.
+
+    The module is copied with its variables, put in evaluation mode and left untouched: training it afterwards does not change
+    the Model, and `model.update(module)` takes its new weights. Each of its submodules is a layer under its attribute path
+    (`blocks.0.conv1`), also inside `nnx.jit` and `nnx.remat`; inside `nnx.scan` and `nnx.vmap` it is none.
+
+    Args:
+        module: called as `module(images)` with preprocessed images `[B, H, W, C]`, returns logits.
+        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
+        output: picks the logits from what the module returns, if that is not one array.
+        call: keyword arguments for the call, static.
+        method: the name of the method to call instead of the module itself.
+        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
+
+    Warns:
+        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
+    """
+    _check(module)
+    if method is not None and not callable(getattr(module, str(method), None)):
+        raise ValueError(f"method={method!r} is no method of {type(module).__name__}.")
+    graphdef, params = nnx.split(_evaluating(module))
+    model = Model(params=params, forward=NNXForward(graphdef, output, call or {}, method), name=type(module).__name__)
+    return settled(model, example, options)
+
+
+def _evaluating(module: Any) -> Any:
+    """A copy in evaluation mode, with variables of its own."""
+    copy = nnx.merge(*nnx.split(module), copy=True)
+    copy.eval()
+    return copy
+
+
+def _check(module: Any) -> None:
+    if isinstance(module, nnx.Module):
+        return
+    origin = {cls.__module__.partition(".")[0] for cls in type(module).__mro__}
+    if "torch" in origin:
+        hint = "It is a torch module: jaxlens.Model.from_torch(module, input_size=(224, 224))."
+    elif any(cls.__module__.startswith("flax.linen") for cls in type(module).__mro__):
+        hint = "It is a Linen module: jaxlens.Model.from_linen(module, variables)."
+    elif isinstance(module, Model):
+        hint = "It is a Model already."
+    elif isinstance(module, type):
+        hint = f"It is a class: make a module of it, {module.__name__}(..., rngs=nnx.Rngs(0))."
+    else:
+        hint = "For functions there is jaxlens.Model.from_function(fn, params)."
+    raise TypeError(f"module={type(module).__name__} must be a flax.nnx.Module. {hint}")
