@@ -16,7 +16,7 @@ WORKERS ?= 2
 .PHONY: help demo test test-newest test-floor lint format bench clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 # One stamp per set of extras: a changed pyproject.toml installs again. What comes with the package needs no torch.
 $(VENV)/core: pyproject.toml
@@ -38,6 +38,18 @@ demo: $(VENV)/$(if $(WEIGHTS),torch,core)  ## render 16 neurons into jaxlens-out
 test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 
+# The two ends of what pyproject.toml allows, each in an environment of its own. Both need uv, which finds or fetches the Python.
+test-newest:  ## the test suite on Python 3.12 with the newest release of everything
+	uv venv --quiet --allow-existing --python 3.12 .venv-newest
+	uv pip install --quiet --upgrade --python .venv-newest/bin/python -e '.[torch,test]'
+	.venv-newest/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+
+test-floor:  ## the test suite on Python 3.11 with the lowest releases that the package itself accepts
+	uv venv --quiet --allow-existing --python 3.11 .venv-floor
+	uv pip compile --quiet --python-version 3.11 --resolution lowest-direct pyproject.toml -o .venv-floor/floors.txt
+	uv pip install --quiet --python .venv-floor/bin/python -c .venv-floor/floors.txt -e '.[torch,test]'
+	.venv-floor/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+
 lint: $(VENV)/dev  ## ruff and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +64,4 @@ bench: $(VENV)/dev  ## a CPU's records and benchmarks/README.md, half an hour (W
 	$(BIN)/python -m benchmarks.table && exit $$status
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) jaxlens-out .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest .venv-floor jaxlens-out .pytest_cache .ruff_cache

@@ -1,6 +1,7 @@
-"""The README's first snippets, run as they stand but for the number of steps and neurons."""
+"""The README's snippets, each in a namespace of its own, run as they stand but for the number of steps and neurons."""
 
 import ast
+import builtins
 import inspect
 import re
 from pathlib import Path
@@ -15,18 +16,40 @@ from jaxlens.data import synthetic
 README = Path(__file__).parents[1] / "README.md"
 
 
+SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+
+
 def snippet(word):
-    (found,) = (code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if word in code)
+    (found,) = (code for code in SNIPPETS if word in code)
     return found
 
 
-def test_the_first_screen():
-    names = {}
+@pytest.mark.parametrize("code", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_a_snippet_copied_alone_has_all_its_names(code):
+    nodes = list(ast.walk(ast.parse(code)))
+    imported = {(name.asname or name.name).partition(".")[0] for node in nodes for name in getattr(node, "names", [])}
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    known = imported | stored | {node.arg for node in nodes if isinstance(node, ast.arg)} | set(dir(builtins))
+    assert not {node.id for node in nodes if isinstance(node, ast.Name)} - known
+    exec("\n".join(ast.unparse(node) for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)), {})
+
+
+def test_the_first_screen(tmp_path, monkeypatch):
+    """Rendered, shown and kept."""
+    monkeypatch.chdir(tmp_path)
+    shown, names = [], {}
+    monkeypatch.setattr("PIL.Image.Image.show", lambda image, *args, **options: shown.append(image.size))
     code = snippet("steps=128")
-    short = code.replace("range(16)", "range(2)").replace("steps=128", "steps=1")
+    short = code.replace("range(16)", "range(2)").replace("steps=128", "steps=1").replace("images[3, 0]", "images[1, 0]")
     assert short != code
     exec(short, names)
     assert names["result"].images.shape == (2, 1, 128, 128, 3)
+    assert shown == [(128, 128)] and {path.name for path in tmp_path.iterdir()} == {"neuron3.png", "neurons.png"}
+
+
+def test_models_of_your_own():
+    names = {}
+    exec(snippet("Model.from_linen"), names)
 
 
 def test_a_job(tmp_path, monkeypatch):
@@ -34,16 +57,16 @@ def test_a_job(tmp_path, monkeypatch):
     code = snippet("microscope.render_layers")
     short = code.replace("range(4)", "range(2)").replace("steps=16", "steps=1")
     assert short != code
-    names = {"model": jaxlens.modelzoo.load("lensnet")}
-    exec(short, names)
+    exec(short, {})
     assert sorted(path.name for path in (tmp_path / "tiles" / "mixed4a").iterdir()) == ["0000.png", "0001.png"]
 
 
 def test_look_inside_and_known_features():
-    names = {"modelzoo": jaxlens.modelzoo}
+    names = {}
     exec(snippet("interceptors.ablate"), names)
     layer = names["model"].layers["mixed4a"]
     assert repr(layer) in snippet("interceptors.ablate")
+    names = {}
     exec(snippet("synthetic.stimuli"), names)
     assert names["images"].shape == (24, 64, 64, 3)
     tuning = jaxlens.activations(names["model"], names["images"], ["mixed4a"])["mixed4a"].max((1, 2))
@@ -73,14 +96,15 @@ def test_every_attribution_shown_can_be_called_so():
 def test_networks_and_imports(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    names = {"modelzoo": jaxlens.modelzoo}
+    names = {}
     code = snippet("from_torch")
     exec(code, names)
     assert repr(names["model"].layers["1"]) in code
 
     *lines, _ = snippet("vit_b_16").splitlines()  # the last needs a file of the reader's
-    exec(lines[0], names)
-    for line in lines[1:]:
+    names = {}
+    exec("\n".join(lines[:3]), names)
+    for line in lines[3:]:
         shown, _, shape = line.partition("  # ")
         assert shape.startswith(str(eval(shown, names)))
 
