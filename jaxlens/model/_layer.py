@@ -29,7 +29,7 @@ class Layer:
     name: str
     kind: str
     shape: tuple[int, ...]
-    path: str = ""  # of the module; its calls share it
+    path: str = dataclasses.field(default="", repr=False)  # of the module; its calls share it
 
     @property
     def channels(self) -> int:
