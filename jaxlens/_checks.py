@@ -111,7 +111,7 @@ def check_number(value: Any, name: str, *, low: float = -np.inf, high: float = n
 SIDE = 2**14  # the longest side of an image in pixels: one of that size is 3 GiB
 
 
-def check_size(value: Any, name: str) -> tuple[int, int]:
+def check_size(value: Any, name: str = "size") -> tuple[int, int]:
     """Height and width in pixels, from a side or a pair, or an error that says so."""
     if isinstance(value, tuple | list):
         if len(value) != 2:
@@ -143,6 +143,40 @@ def check_flag(value: Any, name: str) -> bool:
         return bool(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}={brief(repr(value), 80)} must be True or False.") from error
+
+
+def check_scalar(value: Any, name: str, **bounds: float) -> Any:
+    """`check_number` where a traced scalar passes too, since its value is not known."""
+    return value if isinstance(value, Tracer) and value.shape == () else check_number(value, name, **bounds)
+
+
+def as_array(value: Any, name: str, legal: str = "numbers") -> Any:
+    """An array of real numbers or bools, or an error: no text, nothing ragged, no objects. What is no JAX array is NumPy's."""
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except jax.errors.TracerArrayConversionError:  # a list of traced numbers
+        array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}={shortened(value)} must be {legal}.") from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
+        raise TypeError(f"{name}={shortened(value)} must be {legal}.")
+    return array
+
+
+def check_finite(array: Any, name: str) -> Any:
+    """The array, unless it is known to hold NaN or infinite numbers."""
+    if not isinstance(array, Tracer):
+        with jax.ensure_compile_time_eval():
+            finite = bool(np.isfinite(array).all())
+        if not finite:
+            raise ValueError(f"{name} holds NaN or infinite numbers.")
+    return array
+
+
+def shortened(value: Any) -> str:
+    """A value as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ class UnknownLayerError(LookupError):
     """A layer name that the model does not have."""
 
 
-class UnknownLabelError(LookupError):
+class UnknownLabelError(LookupError, ValueError):
     """A label that no output of the model has, or that several have."""
 
 
@@ -46,4 +46,5 @@ class NonFiniteError(FloatingPointError):
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """Some tasks of a render became NaN or infinite, and the others went on; or weights that were loaded are."""
+    """Some tasks of a render, or the attributions of some images, became NaN or infinite; the others went on. Or weights
+    that were loaded are."""

@@ -15,10 +15,10 @@ What the arguments mean, wherever they occur:
 
 - model: any `jaxlens.Model`. Its gradient rule, if it has one, is honoured by methods of gradients.
 - images: floats `[B, H, W, C]` in [0, 1]. Images do not see each other.
-- target: what is explained, one number per image. None is each image's top class; a class number (0 is a class), a label, or
-  a list of one per image, is a logit; "features.9:3", or any objective of `jaxlens.optvis.objectives`, is that: a neuron, a
+- target: what is explained, one number per image. None is each image's top class; a class number (0 is a class) or a label is
+  a logit; "features.9:3", or any objective of `jaxlens.optvis.objectives`, is that: a neuron, a
   difference of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`), a probability
-  (`class_probability`).
+  (`class_probability`). A list has one of these for each image, objectives of one kind.
 - layer: attribute to what this layer outputs instead of to the image. It must be on the way to the target.
 - baseline: what counts as nothing. None is black; a number, or an image `[H, W, C]`, or one per image. At a layer it is what
   the layer makes of that image, or values of the layer's own shape.
@@ -26,7 +26,9 @@ What the arguments mean, wherever they occur:
 - chunk: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
   nothing else; by default 8 on a CPU and 128 on an accelerator, where a method makes many of each image.
 
-Methods are functions of arrays: they work inside `jax.jit`.
+Methods are functions of arrays: they work inside `jax.jit` and `jax.shard_map` and on meshes with explicit axes, and give each
+image the same there. Where values or scores come out NaN or infinite, a `NonFiniteWarning` says for which images (under `jit`,
+where nothing is known, they stay NaN).
 """
 
 from jaxlens.attribution import metrics as metrics

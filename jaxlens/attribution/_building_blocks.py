@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import fold
 from jaxlens.attribution._gradient import gradients, total
 from jaxlens.attribution._masked import scores_of
@@ -21,6 +22,7 @@ from jaxlens.model import Model
 from jaxlens.optvis.objectives import Objective
 
 
+@entry
 def spatial_attribution(
     model: Model,
     images: Images,
@@ -50,6 +52,7 @@ def spatial_attribution(
     return _finish("spatial_attribution", query, products, products.sum(-1, keepdims=True), steps, chunk)
 
 
+@entry
 def channel_attribution(
     model: Model,
     images: Images,
@@ -70,6 +73,7 @@ def channel_attribution(
     return _finish("channel_attribution", query, products, values, steps, chunk)
 
 
+@entry
 def group_attribution(
     model: Model,
     images: Images,
@@ -138,6 +142,7 @@ class ChannelSum(Objective):
         return f"sum {self.layer}"
 
 
+@entry
 def spatial_to_spatial(
     model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
 ) -> Float[Array, "b h2 w2 h w"]:
@@ -153,6 +158,7 @@ def spatial_to_spatial(
     return found.reshape(query.count, *shape[:2], *query.values.shape[1:3])
 
 
+@entry
 def channel_to_channel(
     model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
 ) -> Float[Array, "b c2 c"]:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_choice
+from jaxlens.attribution._cam_layers import Layers, several
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._gradient import gradients as gradients_of
 from jaxlens.attribution._grid import cam_layer
 from jaxlens.attribution._look import image_size, look
@@ -82,7 +84,7 @@ def _combine(method: str, per_channel: bool, a: Any, g: Any) -> jax.Array:
 
 
 def _cam(
-    method: str, model: Model, images: Images, target: Any, layer: str | None, chunk: int | None, per_channel: bool = False
+    method: str, model: Model, images: Images, target: Any, layer: Layers, chunk: int | None, per_channel: bool = False
 ) -> Attribution:
     query, gradient = ask(model, images, target), method not in WITHOUT_GRADIENT
     name, grid = cam_layer(query, layer, gradient=gradient)
@@ -92,12 +94,14 @@ def _cam(
     return Attribution(values=values, scores=seen.scores, method=method, layer=name)
 
 
+@entry
+@several
 def grad_cam(
     model: Model,
     images: Images,
     target: Any = None,
     *,
-    layer: str | None = None,
+    layer: Layers = None,
     per_channel: bool = False,
     chunk: int | None = None,
 ) -> Attribution:
@@ -109,7 +113,9 @@ def grad_cam(
         model, images, target, chunk: see `jaxlens.attribution`.
         layer: maps `[H, W, C]` or tokens `[T, C]`, which are put back in rows and columns. None takes the last layer on a grid
             all of which the target can see: the last features of a convolutional network, and the norm before the last
-            attention of a transformer that reads a class token (after it, the patches have no gradient).
+            attention of a transformer that reads a class token (after it, the patches have no gradient). A list of layers
+            gives the mean of their maps, each rectified, scaled to [0, 1] and resized to the image, `[B, H, W, 1]`, as several
+            target layers do in pytorch-grad-cam (which scales the mean once more).
         per_channel: `[B, h, w, K]`, without the sum over channels (captum's `attr_dim_summation=False`).
 
     Raises:
@@ -118,8 +124,10 @@ def grad_cam(
     return _cam("grad_cam", model, images, target, layer, chunk, per_channel)
 
 
+@entry
+@several
 def grad_cam_plus_plus(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """Grad-CAM++, `w_k = sum a relu(g)` with `a = g**2 / (2 g**2 + sum(A_k) g**3 + 1e-6)`.
 
@@ -129,8 +137,10 @@ def grad_cam_plus_plus(
     return _cam("grad_cam_plus_plus", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def xgrad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """XGrad-CAM, `w_k = sum(g A_k) / (sum(A_k) + 1e-7)`: gradients weighted by activation (Fu et al. 2020, arXiv:2008.02312).
 
@@ -139,8 +149,10 @@ def xgrad_cam(
     return _cam("xgrad_cam", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def hires_cam(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """HiResCAM, `sum_k g_k A_k` at each position (Draelos and Carin 2020, arXiv:2011.08891).
 
@@ -149,8 +161,10 @@ def hires_cam(
     return _cam("hires_cam", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def grad_cam_elementwise(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """`sum_k relu(g_k A_k)` at each position: HiResCAM of what speaks for the target only (pytorch-grad-cam).
 
@@ -159,8 +173,10 @@ def grad_cam_elementwise(
     return _cam("grad_cam_elementwise", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def layer_cam(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """LayerCAM, `sum_k relu(g_k) A_k` at each position, for early layers too (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943).
 
@@ -169,8 +185,10 @@ def layer_cam(
     return _cam("layer_cam", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def eigen_cam(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """EigenCAM, the positions' first principal component over channels (Muhammad and Yeasin 2020, arXiv:2008.00299).
 
@@ -181,8 +199,10 @@ def eigen_cam(
     return _cam("eigen_cam", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def eigen_grad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
 ) -> Attribution:
     """The first principal component of `g A` over channels, with the sign of HiResCAM (pytorch-grad-cam).
 
@@ -191,12 +211,14 @@ def eigen_grad_cam(
     return _cam("eigen_grad_cam", model, images, target, layer, chunk)
 
 
+@entry
+@several
 def random_cam(
     model: Model,
     images: Images,
     target: Any = None,
     *,
-    layer: str | None = None,
+    layer: Layers = None,
     key: Any = 0,
     chunk: int | None = None,
 ) -> Attribution:
@@ -214,12 +236,13 @@ def random_cam(
     return Attribution(values=values, scores=seen.scores, method="random_cam", layer=name)
 
 
+@entry
 def guided_grad_cam(
     model: Model,
     images: Images,
     target: Any = None,
     *,
-    layer: str | None = None,
+    layer: Layers = None,
     interpolation: Literal["bilinear", "nearest"] = "bilinear",
     allow: Iterable[str] = (),
     chunk: int | None = None,
@@ -235,7 +258,7 @@ def guided_grad_cam(
     """
     check_choice(interpolation, "interpolation", ("bilinear", "nearest"))
     query = ask(model, images, target)
-    cam = _cam("grad_cam", model, images, query.target, layer, chunk)
+    cam = grad_cam(model, images, query.target, layer=layer, chunk=chunk)
     guided = query.replace(model=model.with_gradient_rule(rules.guided(allow=allow)))
     _, gradient = gradients_of(guided, chunk)
     values = gradient * resize(relu(cam.values), image_size(query), interpolation)

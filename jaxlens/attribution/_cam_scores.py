@@ -8,6 +8,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._cam_layers import Layers, several
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._grid import cam_layer
 from jaxlens.attribution._look import image_size, look
 from jaxlens.attribution._maps import normalize, resize
@@ -40,12 +42,14 @@ class WithoutChannel:
         return keep.reshape(len(image), *(1,) * (query.values.ndim - 2), self.total)
 
 
+@entry
+@several
 def score_cam(
     model: Model,
     images: Images,
     target: Any = None,
     *,
-    layer: str | None = None,
+    layer: Layers = None,
     baseline: Any = None,
     weights: Literal["softmax", "increase"] = "softmax",
     channels: int | None = None,
@@ -84,12 +88,14 @@ def score_cam(
     return Attribution(values=values, scores=seen.scores, baseline_scores=start, method="score_cam", layer=name)
 
 
+@entry
+@several
 def ablation_cam(
     model: Model,
     images: Images,
     target: Any = None,
     *,
-    layer: str | None = None,
+    layer: Layers = None,
     channels: int | None = None,
     chunk: int | None = None,
     progress: bool = True,

@@ -10,14 +10,15 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import pytree
-from jaxlens.attribution._fold import fold
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._path import start_image
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._samples import over
-from jaxlens.model import Model
+from jaxlens.model import Model, check_model
 from jaxlens.model._model import run
 
 PLACES = {"middle": 0.5, "left": 0.0, "right": 1.0}
@@ -35,6 +36,7 @@ class _Path:
     neuron: Any = None  # a mask over the layer's values, or None
 
 
+@entry
 def conductance(
     model: Model,
     images: Images,
@@ -68,6 +70,7 @@ def conductance(
     return _finish("conductance", query, path.start, values, query.layer, chunk)
 
 
+@entry
 def neuron_conductance(
     model: Model,
     images: Images,
@@ -101,15 +104,15 @@ def neuron_conductance(
 
 def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, rule: str) -> _Path:
     check_choice(rule, "rule", PLACES)
-    check_int(steps, "steps", low=1)
-    query = ask(model, images, target, layer=layer)
+    steps = check_samples(steps, "steps")
+    query = ask(model, images, target, layer=check_model(model).resolve(layer))
     start = start_image(model, query, baseline)
     return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[rule]))
 
 
 def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Array:
     start = jnp.broadcast_to(path.start, query.images.shape)
-    return start + over((sample + offset) / path.steps, query.images) * (query.images - start)
+    return start + over((sample.astype(jnp.float32) + offset) / path.steps, query.images) * (query.images - start)
 
 
 @jax.jit
@@ -141,7 +144,7 @@ def _at_layer(query: Query, images: jax.Array) -> jax.Array:
 def _mask(neuron: Any, query: Query) -> jax.Array:
     """1 at the neuron, `[1, ...]`."""
     shape = query.values.shape[1:]
-    place = (neuron,) if np.ndim(neuron) == 0 else tuple(neuron)
+    place = tuple(neuron) if isinstance(neuron, tuple | list | np.ndarray) and np.size(neuron) else (neuron,)
     if len(place) not in (1, len(shape)):
         raise ValueError(
             f"neuron={neuron!r} must be a channel, or {len(shape)} numbers for layer {query.layer!r} of shape {shape}."

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxlens._checks import Images
 from jaxlens.attribution import _slopes
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._path import check_baselines
@@ -28,6 +29,7 @@ from jaxlens.model._primitives import (
 )
 
 
+@entry
 def deep_lift(
     model: Model,
     images: Images,
@@ -68,6 +70,7 @@ def deep_lift(
     )
 
 
+@entry
 def deep_lift_shap(
     model: Model,
     images: Images,

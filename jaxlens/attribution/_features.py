@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, check_size, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._query import Query
 
@@ -52,7 +52,7 @@ def grid_features(size: tuple[int, int], cells: int | tuple[int, int]) -> np.nda
 
     Returns: integers `[H, W]`.
     """
-    height, width = (check_int(n, "size", low=1) for n in size)
+    height, width = check_size(size)
     rows, columns = cells_of(cells, (height, width))
     row, column = (np.arange(n) * many // n for n, many in ((height, rows), (width, columns)))
     return (row[:, None] * columns + column[None]).astype(np.int32)
@@ -83,7 +83,10 @@ def as_features(features: Any, query: Query, most: int = MOST_OWN) -> Features:
         return _own(axes, most)
     if isinstance(features, Tracer):
         raise TypeError("features is traced, but how many there are shapes the program: keep it out of the arguments of jit.")
-    numbers = np.asarray(features)
+    try:
+        numbers = np.asarray(features)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"features={shortened(features)} must be an array of integers that number the features.") from error
     if not np.issubdtype(numbers.dtype, np.integer):
         raise TypeError(f"features has dtype {numbers.dtype}, but integers that number the features 0, 1, ... are needed.")
     readings = _readings(axes, query.count)

@@ -9,9 +9,11 @@ from jax.core import Tracer
 from tqdm import tqdm
 
 from jaxlens._checks import check_int
+from jaxlens.attribution._entry import varying
 
 # Evaluations at a time, by default. On a CPU more gain nothing; an accelerator needs many to be busy.
 CPU_CHUNK, ACCELERATOR_CHUNK = 8, 128
+MOST_SAMPLES = 10**7  # per image
 PATIENCE = 2.0  # seconds before a progress bar shows
 
 Step = Callable[[Any, Any, jax.Array, jax.Array], Any]
@@ -22,6 +24,11 @@ def chunk_size(chunk: int | None, count: int) -> int:
     if chunk is None:
         chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
     return min(check_int(chunk, "chunk", low=1), count)
+
+
+def check_samples(value: Any, name: str = "samples", *, low: int = 1) -> int:
+    """A number of evaluations per image, such as one can wait for."""
+    return check_int(value, name, low=low, high=MOST_SAMPLES)
 
 
 def in_chunks(fn: Callable[..., Any], query: Any, chunk: int | None, *more: Any) -> Any:
@@ -40,6 +47,8 @@ def fold(step: Step, context: Any, state: Any, count: int, chunk: int | None, pr
     `count`, and another `count` compiles nothing anew. Driven from Python, with a progress bar, where values are known; inside
     `jit` or `vmap` it is one loop in the program.
     """
+    if count >= 2**31:
+        raise ValueError(f"{label} would take {count} evaluations, but 2**31 - 1 are the most: give fewer images at a time.")
     size = chunk_size(chunk, count)
 
     def numbers(start: Any) -> tuple[jax.Array, jax.Array]:
@@ -48,7 +57,7 @@ def fold(step: Step, context: Any, state: Any, count: int, chunk: int | None, pr
 
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((context, state))):
         body = lambda i, state: step(context, state, *numbers(i * size))  # noqa: E731
-        return jax.lax.fori_loop(0, -(-count // size), body, state)
+        return jax.lax.fori_loop(0, -(-count // size), body, varying(state, (context, state)))
     starts = range(0, count, size)
     for start in tqdm(starts, desc=label, delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
         state = step(context, state, *numbers(start))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
+from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._maps import resize
@@ -18,6 +19,7 @@ from jaxlens.model import Model
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
 
 
+@entry
 def full_grad(
     model: Model, images: Images, target: Any = None, *, absolute: bool = True, chunk: int | None = None
 ) -> Attribution:
@@ -79,7 +81,7 @@ def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
         return program.walk([values, *rest], each)[0], biases
 
     zeros = [jnp.zeros(aval.shape, aval.dtype) for aval in (step.equation.outvars[0].aval for step in added)]
-    found, back, biases = jax.vjp(scores, query.values, zeros, has_aux=True)
+    found, back, biases = jax.vjp(scores, query.values, varying(zeros, query.values), has_aux=True)
     gradient, shifts = back(jnp.ones_like(found))
     return [query.values * gradient, *(b * g for b, g in zip(biases, shifts, strict=True))], found
 

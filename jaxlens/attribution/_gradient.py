@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images, check_choice
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -21,6 +22,7 @@ SIGNS: dict[str, Any] = {
 }
 
 
+@entry
 def saliency(
     model: Model,
     images: Images,
@@ -43,6 +45,7 @@ def saliency(
     return Attribution(values=SIGNS[sign](gradient), scores=scores, method="saliency", layer=query.layer)
 
 
+@entry
 def input_x_gradient(
     model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
 ) -> Attribution:
@@ -59,6 +62,7 @@ def input_x_gradient(
     return Attribution(values=values, scores=scores, delta=delta, method="input_x_gradient", layer=query.layer)
 
 
+@entry
 def guided_backprop(
     model: Model,
     images: Images,
@@ -78,6 +82,7 @@ def guided_backprop(
     return _ruled("guided_backprop", rules.guided(allow=allow), model, images, target, layer, chunk)
 
 
+@entry
 def deconvnet(
     model: Model,
     images: Images,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -94,7 +95,7 @@ def _fits(grid: Grid, size: Size) -> bool:
     return down / across < 2 and across / down < 2
 
 
-def cam_layer(query: Query, layer: str | None, *, gradient: bool) -> tuple[str, Grid]:
+def cam_layer(query: Query, layer: Any, *, gradient: bool) -> tuple[str, Grid]:
     """The layer of a class activation map, given or by default, and its grid.
 
     The default is the last layer before the target, in order of execution, that lies on a grid all of whose values the target

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_int
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import cells_of, grid_features, map_size
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.attribution._query import ask
@@ -15,7 +16,10 @@ from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._surrogate import half_masks
 from jaxlens.model import Model
 
+MOST_SAMPLES = 10**4  # each is compared to each
 
+
+@entry
 def hsic(
     model: Model,
     images: Images,
@@ -48,7 +52,7 @@ def hsic(
 
     Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
     """
-    samples = check_int(samples, "samples", low=4)
+    samples = check_int(samples, "samples", low=4, high=MOST_SAMPLES)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     size = map_size(query, "hsic")
     rows, columns = cells_of(cells, size)

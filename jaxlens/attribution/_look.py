@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
+from jaxlens.attribution._entry import varying
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._query import Query, _score
 from jaxlens.model._model import run
@@ -60,7 +61,7 @@ def _look(query: Query, layers: tuple[str, ...], gradient: bool) -> Looked:
         return Looked(values=values, scores=scores, gradients={})
     shapes = query.model.shapes(image_size(query), layers)
     zeros = {name: jnp.zeros((query.count, *shapes[name]), query.images.dtype) for name in layers}
-    scores, back, values = jax.vjp(seen, zeros, has_aux=True)
+    scores, back, values = jax.vjp(seen, varying(zeros, query.images), has_aux=True)
     return Looked(values=values, scores=scores, gradients=back(jnp.ones_like(scores))[0])
 
 

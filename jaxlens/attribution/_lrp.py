@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, suggest
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._query import Query, ask
@@ -41,6 +42,7 @@ class Settings:
         return max(named)[1] if named else self.rule
 
 
+@entry
 def lrp(
     model: Model,
     images: Images,

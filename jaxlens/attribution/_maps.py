@@ -4,7 +4,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
+
+from jaxlens._checks import check_choice, check_size, shortened
+from jaxlens.attribution._entry import entry
 
 Reduction = Literal["sum", "mean", "abs_sum", "abs_max", "norm"]
 REDUCTIONS: dict[str, Any] = {
@@ -16,30 +21,48 @@ REDUCTIONS: dict[str, Any] = {
 }
 
 
+def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None) -> jax.Array:
+    """Attributions of images as an array of floats, or an error; NaN is refused where values are known."""
+    if hasattr(values, "values") and hasattr(values, "scores"):
+        raise TypeError(f"values={values!r} must be its array: found.values.")
+    if not isinstance(values, jax.Array | np.ndarray) or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"values must be an array of floats {axes}, but got {shortened(values)}.")
+    if values.ndim != rank if rank else values.ndim < 1:
+        raise ValueError(f"values has shape {tuple(values.shape)}, but {axes} is needed.")
+    if not isinstance(values, Tracer):
+        finite = np.asarray(jnp.isfinite(values).all(tuple(range(1, values.ndim))))
+        if not finite.all():
+            which = ", ".join(map(str, np.flatnonzero(~finite)))
+            raise ValueError(f"values holds NaN or infinite numbers, for image(s) {which} of {len(values)}.")
+    return jnp.asarray(values)
+
+
 def relu(values: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """Only what speaks for the target: `max(values, 0)`."""
-    return jnp.maximum(values, 0)
+    return jnp.maximum(check_maps(values), 0)
 
 
 def sum_channels(values: Float[Array, "b *axes c"], how: Reduction = "sum") -> Float[Array, "b *axes 1"]:
     """One number per position: the "sum" over channels (captum, keeps completeness), their "mean" (xplique), the sum
     ("abs_sum") or the largest ("abs_max"; Simonyan et al. 2014) of the absolute values, or their Euclidean "norm"."""
-    if how not in REDUCTIONS:
-        raise ValueError(f"how={how!r} must be one of {', '.join(REDUCTIONS)}.")
-    return REDUCTIONS[how](values)
+    check_choice(how, "how", REDUCTIONS)
+    return REDUCTIONS[how](check_maps(values))
 
 
 def normalize(values: Float[Array, "b *axes"], *, signed: bool = False) -> Float[Array, "b *axes"]:
     """Each image's values in [0, 1], `(v - min) / (max - min)`; or in [-1, 1] with 0 kept, `v / max |v|`, if `signed`.
 
-    Constant values become 0. Magnitudes can no longer be compared between images, which is why no method does this by itself.
+    Constant values become 0, and NaN stays NaN (and is refused outside `jit`). Magnitudes can no longer be compared between
+    images, which is why no method does this by itself.
     """
+    values = check_maps(values)
     axes = tuple(range(1, values.ndim))
     low = jnp.zeros_like(values.min(axes, keepdims=True)) if signed else values.min(axes, keepdims=True)
     span = jnp.abs(values - low).max(axes, keepdims=True)
-    return jnp.where(span > 0, (values - low) / jnp.where(span > 0, span, 1), 0)
+    return jnp.where(span == 0, 0, (values - low) / jnp.where(span == 0, 1, span))
 
 
+@entry
 def resize(
     values: Float[Array, "b h w c"], size: tuple[int, int], method: Literal["bilinear", "nearest", "cubic"] = "bilinear"
 ) -> Float[Array, "b h2 w2 c"]:
@@ -48,9 +71,9 @@ def resize(
     "bilinear" and "cubic" take pixel centres as PyTorch's `align_corners=False` does; made smaller they are antialiased.
     "nearest" repeats rows and columns as PyTorch's does, which is what captum's `LayerAttribution.interpolate` does by default.
     """
+    check_choice(method, "method", ("bilinear", "nearest", "cubic"))
+    values, size = check_maps(values, "[B, h, w, C]", 4), check_size(size)
     if method == "nearest":  # jax.image rounds centres, which differs from PyTorch where the sizes do not divide
         rows, columns = (jnp.arange(new) * old // new for new, old in zip(size, values.shape[1:3], strict=True))
         return values[:, rows][:, :, columns]
-    if method not in ("bilinear", "cubic"):
-        raise ValueError(f"method={method!r} must be bilinear, nearest or cubic.")
     return jax.image.resize(values, (values.shape[0], *size, values.shape[3]), method)

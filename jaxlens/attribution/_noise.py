@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_images, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._fold import chunk_size
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution._fold import check_samples, chunk_size
 from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -18,6 +18,7 @@ from jaxlens.attribution._samples import OF, Sample, gradient_sums, over
 from jaxlens.model import Model
 
 Of = Literal["gradient", "saliency", "input_x_gradient"]
+MOST_NOISE = 10.0  # images are in [0, 1]
 STATISTICS = ("mean", "square", "variance")
 
 
@@ -49,6 +50,7 @@ def deviation(images: jax.Array, sigma: Any, relative: bool) -> jax.Array:
     return sigma * span
 
 
+@entry
 def smooth_grad(
     model: Model,
     images: Images,
@@ -80,6 +82,7 @@ def smooth_grad(
     return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, key, chunk, progress)
 
 
+@entry
 def smooth_grad_squared(model: Model, images: Images, target: Any = None, **options: Any) -> Attribution:
     """The mean square of the gradients of noisy copies, `E g(x + e)**2` (Hooker et al. 2019, arXiv:1806.10758).
 
@@ -88,6 +91,7 @@ def smooth_grad_squared(model: Model, images: Images, target: Any = None, **opti
     return _noisy("smooth_grad_squared", "square", model, images, target, **(_DEFAULTS | options))
 
 
+@entry
 def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool = True, **options: Any) -> Attribution:
     """The variance of the gradients of noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
 
@@ -96,7 +100,7 @@ def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool
         options: those of `smooth_grad`.
     """
     if unbiased:
-        check_int(options.get("samples", 25), "samples", low=2)
+        check_samples(options.get("samples", 25), low=2)
     found = _noisy("var_grad", "variance", model, images, target, **(_DEFAULTS | options))
     samples = options.get("samples", 25)
     return found.replace(values=found.values * samples / (samples - 1)) if unbiased else found
@@ -123,7 +127,7 @@ def _noisy(
     progress: bool,
 ) -> Attribution:
     check_choice(of, "of", OF)
-    samples = check_int(samples, "samples", low=1)
+    samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
     most = -(-chunk_size(chunk, query.count * samples) // query.count) + 1
     noise = Noisy(
@@ -144,14 +148,12 @@ def _statistic(name: str, mean: jax.Array, square: Any) -> jax.Array:
     return mean if name == "mean" else square
 
 
-def check_sigma(sigma: Any, query: Query) -> jax.Array:
-    """A standard deviation that is not negative."""
-    value = jnp.asarray(sigma, query.images.dtype)
-    if value.shape != () or (not isinstance(value, Tracer) and not float(value) >= 0):
-        raise ValueError(f"sigma={sigma!r} must be a number >= 0.")
-    return value
+def check_sigma(sigma: Any, query: Query, name: str = "sigma") -> jax.Array:
+    """A standard deviation of noise in images that is not negative, nor far beyond their range."""
+    return jnp.asarray(check_scalar(sigma, name, low=0, high=MOST_NOISE), query.images.dtype)
 
 
+@entry
 def noise_tunnel(
     method: Callable[..., Attribution],
     model: Model,
@@ -175,8 +177,10 @@ def noise_tunnel(
         options: the method's own.
     """
     check_choice(statistic, "statistic", STATISTICS)
-    images, samples = check_images(images, channels=model.channels), check_int(samples, "samples", low=1)
-    query = ask(model, images, target)
+    if not callable(method):
+        raise TypeError(f"method={method!r} must be a function, such as attribution.integrated_gradients.")
+    samples, query = check_samples(samples), ask(model, images, target)
+    images = query.images
     size, key = over(deviation(images, check_sigma(sigma, query), relative), images), as_key(key)
     noisy = (jnp.clip(images + size * noise_like(images[0], key, sample)[None], 0, 1) for sample in range(samples))
     runs = (method(model, each, query.target, **options) for each in noisy)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from jaxlens._checks import Images, as_key, check_choice, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import Features, as_features
 from jaxlens.attribution._fold import PATIENCE, chunk_size, fold
 from jaxlens.attribution._local import Grid, local_scores, supports
@@ -57,6 +58,7 @@ class Windows:
         return (past >= 0) & (past < self.size[axis])
 
 
+@entry
 def occlusion(
     model: Model,
     images: Images,
@@ -169,6 +171,7 @@ class LeaveOut:
         return (numbers != number.reshape((-1,) + (1,) * (numbers.ndim - 1))).astype(query.values.dtype)
 
 
+@entry
 def feature_ablation(
     model: Model,
     images: Images,
@@ -199,6 +202,7 @@ def feature_ablation(
     return Attribution(values=values, scores=scores, method="feature_ablation", layer=query.layer)
 
 
+@entry
 def feature_permutation(
     model: Model,
     images: Images,

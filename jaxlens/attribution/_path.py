@@ -9,16 +9,19 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_images, check_int
+from jaxlens._checks import Images, as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
 from jaxlens._pytree import pytree
+from jaxlens.attribution._entry import entry, varying
+from jaxlens.attribution._fold import check_samples
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._masked import scores_of
-from jaxlens.attribution._quadrature import RULES, Rule, nodes
+from jaxlens.attribution._quadrature import MOST_GAUSS, RULES, Rule, nodes
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution, IncompleteWarning
 from jaxlens.attribution._samples import Sample, gradient_sums, over
-from jaxlens.model import Model
+from jaxlens.model import Model, check_model
 
+MOST_NOISE, MOST_SIGMA = 10.0, 1e6  # of images, which are in [0, 1], and of a layer's values
 MOST_POINTS = 8  # times the steps asked for, when looking for how many would do
 
 
@@ -48,6 +51,7 @@ class ImageLine:
         return Sample(images=start + at * (query.images - start), weights=self.weights[index])
 
 
+@entry
 def integrated_gradients(
     model: Model,
     images: Images,
@@ -79,7 +83,9 @@ def integrated_gradients(
         IncompleteWarning: where `|delta|` is more than `tolerance` of the difference in score.
     """
     check_choice(rule, "rule", RULES)
-    steps = check_int(steps, "steps", low=1)
+    steps = check_samples(steps, "steps")
+    if tolerance is not None:
+        tolerance = check_number(tolerance, "tolerance", low=0)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     values = _integrate(query, steps, rule, chunk, progress)
     scores, start = ends(query, chunk)
@@ -113,7 +119,7 @@ def _warn(
     worst = float(np.max(np.abs(np.asarray(delta))[missing] / np.maximum(np.abs(np.asarray(change))[missing], 1e-12)))
     which = np.flatnonzero(missing)
     rest, more = which, steps
-    while len(rest) and more < MOST_POINTS * steps:
+    while len(rest) and more < MOST_POINTS * steps and (rule != "gausslegendre" or 2 * more <= MOST_GAUSS):
         more *= 2
         part = query.at(rest)
         delta_of = np.asarray(total(_integrate(part, more, rule, chunk, False))) - np.asarray(change)[rest]
@@ -124,10 +130,11 @@ def _warn(
         f"{len(which)} of {query.count} image(s) ({', '.join(map(str, which[:8]))}{', ...' if len(which) > 8 else ''}; "
         f"at worst {worst:.3g} of it): {enough}.",
         IncompleteWarning,
-        stacklevel=3,
+        stacklevel=5,
     )
 
 
+@entry
 def internal_influence(
     model: Model,
     images: Images,
@@ -148,8 +155,8 @@ def internal_influence(
     args: see `integrated_gradients`.
     """
     check_choice(rule, "rule", RULES)
-    steps = check_int(steps, "steps", low=1)
-    query = ask(model, images, target, layer=layer)
+    steps = check_samples(steps, "steps")
+    query = ask(model, images, target, layer=check_model(model).resolve(layer))
     points, weights = map(jnp.asarray, nodes(rule, steps))
     line = ImageLine(start=start_image(model, query, baseline), points=points, weights=weights)
     sums = gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="internal influence")
@@ -160,7 +167,7 @@ def internal_influence(
 def start_image(model: Model, query: Query, baseline: Any) -> jax.Array:
     """A baseline image for methods whose path lies among images: `[1, H, W, C]` if it is one for all."""
     shape = query.images.shape
-    given = jnp.asarray(0.0 if baseline is None else baseline, query.images.dtype)
+    given = as_array(0.0 if baseline is None else baseline, "baseline", "a number or one image").astype(query.images.dtype)
     if given.shape not in ((), shape[1:], (1, *shape[1:])):
         raise ValueError(f"baseline has shape {given.shape}, but must be one image for all: a number, or of shape {shape[1:]}.")
     return check_images(jnp.broadcast_to(given, (1, *shape[1:])), name="baseline", channels=model.channels)
@@ -185,6 +192,7 @@ class RandomLine:
         return Sample(values=start + at * (x - start), weights=weights, factor=x - start)
 
 
+@entry
 def expected_gradients(
     model: Model,
     images: Images,
@@ -213,10 +221,12 @@ def expected_gradients(
         key: a seed or `jax.random.key`. Draws are the same for every image of a batch.
         progress: show a bar when it takes longer than two seconds.
     """
-    samples = check_int(samples, "samples", low=1)
+    samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
     given = check_baselines(baselines, query)
-    draws = RandomLine(key=as_key(key), baselines=given, sigma=jnp.asarray(sigma, given.dtype), samples=jnp.asarray(samples))
+    most = MOST_NOISE if query.layer == INPUT else MOST_SIGMA
+    spread = jnp.asarray(check_scalar(sigma, "sigma", low=0, high=most), given.dtype)
+    draws = RandomLine(key=as_key(key), baselines=given, sigma=spread, samples=jnp.asarray(samples))
     values = gradient_sums(query, draws, samples, chunk=chunk, progress=progress, label="expected gradients").first
     scores, _ = ends(query, chunk)
     start = _mean_score(query, given, chunk)
@@ -232,10 +242,13 @@ def expected_gradients(
 
 def check_baselines(baselines: Any, query: Query) -> jax.Array:
     """Several baselines `[K, ...]` at the query's layer, shared by its images."""
-    given, shape = jnp.asarray(baselines, query.values.dtype), query.values.shape[1:]
+    given, shape = as_array(baselines, "baselines", "an array of baselines [K, ...]"), query.values.shape[1:]
+    given = given.astype(query.values.dtype)
     if given.ndim != query.values.ndim or given.shape[1:] != shape or not given.shape[0]:
         raise ValueError(f"baselines has shape {given.shape}, but [K, {', '.join(map(str, shape))}] is needed.")
-    return check_images(given, name="baselines", channels=query.model.channels) if query.layer == INPUT else given
+    if query.layer == INPUT:
+        given = check_images(given, name="baselines", channels=query.model.channels)
+    return varying(jnp.asarray(check_finite(given, "baselines")), query.values)
 
 
 def _mean_score(query: Query, baselines: jax.Array, chunk: int | None) -> jax.Array:

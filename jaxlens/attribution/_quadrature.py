@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 Rule = Literal["gausslegendre", "trapezoid", "middle", "left", "right"]
+MOST_GAUSS = 2000  # its points are eigenvalues of a matrix of that size
 RULES = ("gausslegendre", "trapezoid", "middle", "left", "right")
 
 
@@ -16,6 +17,8 @@ def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     is the middle. "left", "right" and "middle" are the Riemann sums.
     """
     if rule == "gausslegendre":
+        if steps > MOST_GAUSS:
+            raise ValueError(f"steps={steps}: rule='gausslegendre' has at most {MOST_GAUSS}. Take rule='middle' for more.")
         x, w = np.polynomial.legendre.leggauss(steps)
         points, weights = (x + 1) / 2, w / 2
     elif rule == "trapezoid" and steps > 1:

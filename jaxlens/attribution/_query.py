@@ -6,17 +6,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_images
+from jaxlens._checks import Images, as_array, check_finite, check_images
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import varying
 from jaxlens.attribution._targets import OUTPUT, as_target, check_target
-from jaxlens.model import Model, activations
+from jaxlens.model import Model, activations, check_model
 from jaxlens.model._model import run
 from jaxlens.model.interceptors import perturb, replace
 
 INPUT = "input"
+BASELINE = "a number, an image, one image each, or values of the layer"
 
 
 @pytree
@@ -73,7 +74,7 @@ class Query:
             found = run(self.model, images, names, (perturb(self.layer, delta),))
             return jax.vmap(_score)(self.target, found), found[self.layer]
 
-        zero = jnp.zeros((images.shape[0], *self.values.shape[1:]), self.values.dtype)
+        zero = varying(jnp.zeros((images.shape[0], *self.values.shape[1:]), self.values.dtype), images)
         scores, back, values = jax.vjp(perturbed, zero, has_aux=True)
         return values, scores, back(jnp.ones_like(scores))[0]
 
@@ -95,9 +96,7 @@ def ask(
         model, images, target, layer, baseline: see `attribution`.
         targets_of: images whose top class is meant where target is None, if not these.
     """
-    if not isinstance(model, Model):
-        raise TypeError(f"model={model!r} must be a jaxlens.Model; see jaxlens.modelzoo.load and Model.from_nnx.")
-    images = check_images(images, channels=model.channels)
+    images = check_images(images, channels=check_model(model).channels)
     name = INPUT if layer is None else model.resolve(layer)
     count, size = images.shape[0], images.shape[1:3]
     if count == 0:
@@ -115,7 +114,9 @@ def ask(
             f"layer={name!r} of {model.name} outputs {values.dtype}, which has no gradient. Choose a layer of floats."
         )
     start = _baseline(model, images, baseline, name, shape)
-    return Query(model=model, images=images, values=values, baseline=start, target=objective, layer=name)
+    each = (images, values, start, objective)
+    each = varying(each, (model, each))
+    return Query(model=model, layer=name, **dict(zip(_PER_IMAGE, each, strict=True)))
 
 
 def _check_path(model: Model, layer: str, names: Sequence[str]) -> None:
@@ -129,12 +130,8 @@ def _check_path(model: Model, layer: str, names: Sequence[str]) -> None:
 def _baseline(model: Model, images: jax.Array, baseline: Any, layer: str, shape: tuple[int, ...]) -> jax.Array:
     """The baseline at the layer, one per image: given there, or what the layer makes of a baseline image."""
     count, image = images.shape[0], images.shape[1:]
-    given = jnp.asarray(0.0 if baseline is None else baseline)
-    if not jnp.issubdtype(given.dtype, jnp.inexact):
-        given = given.astype(images.dtype)
-    given = given.astype(images.dtype)
-    if not isinstance(given, Tracer) and not bool(jnp.isfinite(given).all()):
-        raise ValueError("baseline holds NaN or infinite values.")
+    given = as_array(0.0 if baseline is None else baseline, "baseline", BASELINE).astype(images.dtype)
+    check_finite(given, "baseline")
     if layer != INPUT and given.shape in (shape, (1, *shape), (count, *shape)):
         return jnp.broadcast_to(given, (count, *shape))
     if given.shape not in ((), image, (1, *image), images.shape):

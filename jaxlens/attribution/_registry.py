@@ -65,3 +65,13 @@ METHODS: Mapping[str, Callable[..., Attribution]] = MappingProxyType(
     }
 )
 """Those that take `(model, images, target)` and need nothing else; their keywords differ."""
+
+SIZES = frozenset((
+    "saliency", "guided_backprop", "deconvnet", "smooth_grad", "smooth_grad_squared", "var_grad", "full_grad",
+    "guided_grad_cam", "sobol", "hsic", "attention_rollout", "gradient_rollout", "transformer_attribution",
+))  # fmt: skip
+"""Of these how large a value is says how much its place matters. A sign, if there is one, is that of a gradient: whether a
+brighter pixel would raise the score, and not whether the pixel speaks for the target."""
+
+LEVELS = frozenset(("rise", "eigen_cam", "eigen_grad_cam", "random_cam"))
+"""Of these only differences count: the higher a value, the more its place matters, and 0 is nothing special."""

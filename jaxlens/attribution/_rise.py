@@ -7,15 +7,18 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_int
+from jaxlens._checks import Images, as_key, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._features import map_size
-from jaxlens.attribution._fold import fold
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution._features import cells_of, map_size
+from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._masked import blend, scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._samples import over
 from jaxlens.model import Model
+
+CELLS = 7  # the paper's, for maps of any size
 
 
 @pytree
@@ -35,13 +38,14 @@ class SmoothMasks:
         mask = (draws[2:] < self.p).astype(jnp.float32).reshape(self.cells)
         for draw, length, cells in zip(draws[:2], size, self.cells, strict=True):
             step = -(-length // cells)  # of the grid; enlarged it has one step more than there are cells
-            place = jnp.arange(length) + jnp.floor(draw * step)
+            place = jnp.arange(length, dtype=jnp.float32) + jnp.floor(draw * step)
             centre = (place + 0.5) * cells / (step * (cells + 1)) - 0.5
-            near = jnp.clip(centre, 0, cells - 1)[:, None] - jnp.arange(cells)[None]
+            near = jnp.clip(centre, 0, cells - 1)[:, None] - jnp.arange(cells, dtype=jnp.float32)[None]
             mask = jnp.tensordot(mask, jnp.maximum(1 - jnp.abs(near), 0), (0, 1), precision="highest")
         return mask
 
 
+@entry
 def rise(
     model: Model,
     images: Images,
@@ -50,7 +54,7 @@ def rise(
     layer: str | None = None,
     baseline: Any = None,
     samples: int = 4000,
-    cells: int | tuple[int, int] = 7,
+    cells: int | tuple[int, int] = CELLS,
     p: float = 0.5,
     key: Any = 0,
     chunk: int | None = None,
@@ -75,17 +79,14 @@ def rise(
 
     Returns: `[B, H, W, 1]`.
     """
-    samples = check_int(samples, "samples", low=1)
-    grid = (cells, cells) if not isinstance(cells, tuple | list) else tuple(cells)
-    if len(grid) != 2:
-        raise ValueError(f"cells={cells!r} must be a number, or (rows, columns).")
-    grid = (check_int(grid[0], "cells", low=1), check_int(grid[1], "cells", low=1))
+    samples, p = check_samples(samples), check_scalar(p, "p", low=0, high=1)
     if not isinstance(p, Tracer) and not 0 < p < 1:
         raise ValueError(f"p={p!r} must be between 0 and 1: every mask would be the same.")
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    shape = (*map_size(query, "rise"), 1)
+    height, width = map_size(query, "rise")
+    grid = cells_of(cells, (max(height, CELLS), max(width, CELLS)))
     masks = SmoothMasks(key=as_key(key), p=jnp.asarray(p, jnp.float32), cells=grid)
-    values = visible_means(query, masks, shape, samples, chunk=chunk, progress=progress)
+    values = visible_means(query, masks, (height, width, 1), samples, chunk=chunk, progress=progress)
     return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="rise", layer=query.layer)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import Features, as_features
 from jaxlens.attribution._masked import FeatureMasks, masked_scores
 from jaxlens.attribution._query import Query, ask
@@ -21,6 +22,7 @@ from jaxlens.model import Model
 MOST_EXACT = 12  # features whose 2**12 coalitions are all tried
 
 
+@entry
 def shapley_values(
     model: Model,
     images: Images,
@@ -87,6 +89,7 @@ class Walks:
         return each.masks(query, image, jnp.arange(number.shape[0]))
 
 
+@entry
 def shapley_sampling(
     model: Model,
     images: Images,
@@ -118,7 +121,7 @@ def shapley_sampling(
     Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
     channels.
     """
-    permutations = check_int(permutations, "permutations", low=1)
+    permutations = check_int(permutations, "permutations", low=1, high=10**5)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(key)
     ranks = orders(key, permutations, groups.count, antithetic)

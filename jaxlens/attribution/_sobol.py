@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import cells_of, grid_features, map_size
 from jaxlens.attribution._masked import masked_scores, scores_of
 from jaxlens.attribution._query import Query, ask
@@ -35,6 +36,7 @@ class Designs:
         return jnp.where(from_b, self.b[design], self.a[design])[:, self.features]
 
 
+@entry
 def sobol(
     model: Model,
     images: Images,
@@ -64,7 +66,7 @@ def sobol(
 
     Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
     """
-    designs = check_int(designs, "designs", low=2)
+    designs = check_int(designs, "designs", low=2, high=2**16)
     if designs & (designs - 1):
         raise ValueError(f"designs={designs} must be a power of 2, such as 32, where the sequence is balanced.")
     query = ask(model, images, target, layer=layer, baseline=baseline)
@@ -88,9 +90,9 @@ def total_indices(a: Float[Array, "b n"], b: Float[Array, "b n"], mixed: Float[A
     both = jnp.concatenate([a, b], axis=1)
     variance = both.var(1)
     least = jnp.square(4 * jnp.finfo(both.dtype).eps * jnp.abs(both).max(1))
-    varies = variance > least
+    still = variance <= least  # false where it is NaN, which must not become 0
     change = jnp.square(a[:, None] - mixed).mean(2)
-    return jnp.where(varies[:, None], change / (2 * jnp.where(varies, variance, 1))[:, None], 0)
+    return jnp.where(still[:, None], 0, change / (2 * jnp.where(still, 1, variance))[:, None])
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -111,8 +113,8 @@ def opacities(key: Any, designs: int, cells: int) -> tuple[Float[Array, "n d"], 
         mixing = jax.random.bernoulli(matrix, 0.5, (2, *below.shape)) & jnp.asarray(below)[None]
         mixing = (mixing | jnp.eye(*below.shape, dtype=bool)[None]).astype(jnp.float32)
         mixed = jnp.einsum("nkj,kij->nki", digits, mixing).astype(jnp.int32)  # small whole numbers: exact in any precision
-        mixed = (mixed + jax.random.bernoulli(shift, 0.5, (1, 2, BITS))) % 2
-        return jax.random.permutation(order, (mixed * place[None, None]).sum(-1))
+        mixed = (mixed + jax.random.bernoulli(shift, 0.5, (1, 2, BITS)).astype(jnp.int32)) % 2
+        return jax.random.permutation(order, (mixed.astype(place.dtype) * place[None, None]).sum(-1))
 
     points = jax.vmap(one)(jax.random.split(key, cells))
     return points[..., 0].T, points[..., 1].T

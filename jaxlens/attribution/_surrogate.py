@@ -7,16 +7,17 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_int
+from jaxlens._checks import Images, as_key, check_choice, check_int, check_scalar
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import as_features
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model
 
+MOST_MASKS = 10**6  # all are in memory, to be fitted
 MOST_SWEEPS, ENOUGH = 1000, 1e-6  # of coordinate descent, and the relative change that ends it
 # The lime package's kernel widths, sqrt(exp(-d^2 / w^2)), as widths of ours: for images, and for tables per sqrt(features).
 COSINE_WIDTH, L2_WIDTH = 0.25 * 2**0.5, 0.75 * 2**0.5
@@ -25,6 +26,7 @@ Distance = Literal["cosine", "l2"]
 Penalty = Literal["ridge", "lasso"]
 
 
+@entry
 def lime(
     model: Model,
     images: Images,
@@ -66,8 +68,8 @@ def lime(
     """
     check_choice(distance, "distance", ("cosine", "l2"))
     check_choice(penalty, "penalty", ("ridge", "lasso"))
-    samples = check_int(samples, "samples", low=2)
-    _check_positive(alpha, "alpha")
+    samples = check_int(samples, "samples", low=2, high=MOST_MASKS)
+    alpha = check_scalar(alpha, "alpha", above=0)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(key)
     whole = 2**groups.count <= samples
@@ -81,7 +83,11 @@ def lime(
 
 def all_masks(features: int) -> Float[Array, "s f"]:
     """Every mask of so many features, as binary numbers count: none shown first, all shown last."""
-    return jnp.asarray(np.arange(2**features)[:, None] >> np.arange(features)[None] & 1, jnp.float32)
+    return jnp.asarray(_all_masks(features))
+
+
+def _all_masks(features: int) -> np.ndarray:
+    return (np.arange(2**features)[:, None] >> np.arange(features)[None] & 1).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -95,7 +101,7 @@ def proximity(design: Float[Array, "s f"], distance: Distance, width: float | No
     """How much each mask counts, `exp(-d**2 / width**2)`."""
     features = design.shape[1]
     scale = width if width is not None else COSINE_WIDTH if distance == "cosine" else L2_WIDTH * features**0.5
-    _check_positive(scale, "width")
+    scale = check_scalar(scale, "width", above=0)
     shown = design.sum(1)
     squared = jnp.square(1 - jnp.sqrt(shown / features)) if distance == "cosine" else features - shown
     return jnp.exp(-(squared - squared.min()) / scale**2)  # of the nearest 1: a narrow kernel leaves something
@@ -142,11 +148,7 @@ def _lasso(gram: Float[Array, "f f"], moment: Float[Array, "b f"], alpha: Any) -
     return jax.lax.while_loop(lambda state: state[1] & (state[2] < MOST_SWEEPS), sweep, start)[0]
 
 
-def _check_positive(value: Any, name: str) -> None:
-    if not isinstance(value, Tracer) and not 0 < value < float("inf"):
-        raise ValueError(f"{name}={value!r} must be a number > 0.")
-
-
+@entry
 def kernel_shap(
     model: Model,
     images: Images,
@@ -178,7 +180,7 @@ def kernel_shap(
     Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
     channels.
     """
-    samples = check_int(samples, "samples", low=1)
+    samples = check_int(samples, "samples", low=1, high=MOST_MASKS)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(key)
     design, weights = coalitions(key, samples, groups.count)
@@ -200,7 +202,7 @@ def coalitions(key: Any, samples: int, features: int) -> tuple[Float[Array, "s f
     """Coalitions to fit to, and their weights; the first is empty and the second full, and neither counts."""
     ends = jnp.asarray(np.repeat([[0.0], [1.0]], features, axis=1), jnp.float32)
     if 2**features - 2 <= samples:
-        some = np.asarray(all_masks(features))[1:-1]
+        some = _all_masks(features)[1:-1]
         weights = np.array([1 / comb(features, k) for k in range(features + 1)])[some.sum(1).astype(int)]
         weights = jnp.asarray(weights * size_law(features)[some.sum(1).astype(int) - 1], jnp.float32)
     elif samples < 2 * features:

@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from jaxlens._checks import suggest
 from jaxlens.model import Model
-from jaxlens.optvis.objectives import Objective, as_objective, channel, class_logit
-from jaxlens.optvis.objectives._base import rebuild, remembers, task_count
+from jaxlens.optvis.objectives import Objective, as_objective, channel
+from jaxlens.optvis.objectives._base import rebuild, remembers, stack, task_count
 
 OUTPUT = "logits"
 LEGAL = (
-    "None (the top class), a class number, a label, a list with one of these per image, or an objective such as "
-    "objectives.channel('features.9', 3) or 'features.9:3'"
+    "None (the top class), a class number, a label, an objective such as objectives.channel('features.9', 3) or "
+    "'features.9:3', or a list with one of these per image"
 )
 
 
@@ -37,36 +36,47 @@ def as_target(target: Any, model: Model, logits: jax.Array | None, count: int) -
 
 def _objective(target: Any, model: Model, logits: jax.Array | None) -> Objective:
     if target is None:
-        if logits is None or logits.ndim != 2:
-            raise ValueError(f"target=None takes the top class, but {model.name} has no vector of logits. Pass {LEGAL}.")
-        return channel(OUTPUT, jnp.argmax(logits, axis=-1))
+        return channel(OUTPUT, jnp.argmax(_vector(logits, model), axis=-1))
     if isinstance(target, str):
-        return _named(target, model)
-    if isinstance(target, Sequence) and target and all(isinstance(item, str) for item in target):
-        return class_logit(OUTPUT, [_label(item, model) for item in target])
+        classes = ":" not in target or target in (model.labels or ())
+        return channel(OUTPUT, model.label_index(target)) if classes else as_objective(target, model)
     if isinstance(target, Objective) or callable(target):
         return as_objective(target, model)
+    if isinstance(target, Sequence) and any(isinstance(item, str | Objective) or callable(item) for item in target):
+        if any(item is None or (isinstance(item, Sequence) and not isinstance(item, str)) for item in target):
+            raise TypeError(f"target={target!r} must be {LEGAL}.")
+        return _one_each([_objective(item, model, None) for item in target])
     try:
         numbers = jnp.asarray(target)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"target={target!r} must be {LEGAL}.") from error
     if not jnp.issubdtype(numbers.dtype, jnp.integer) or numbers.ndim > 1:
         raise TypeError(f"target={target!r} must be {LEGAL}.")
     return channel(OUTPUT, numbers)
 
 
-def _named(text: str, model: Model) -> Objective:
-    if ":" in text and text not in (model.labels or ()):
-        return as_objective(text, model)
-    return class_logit(OUTPUT, _label(text, model))
+def _vector(logits: jax.Array | None, model: Model) -> jax.Array:
+    if logits is None or logits.ndim != 2:
+        shape = "" if logits is None else f" but an output of shape {list(logits.shape[1:])}"
+        raise ValueError(
+            f"target=None takes the top class, but {model.name} has no vector of logits{shape}. Of a map of classes say which: "
+            "a class number (its mean over positions), or objectives.neuron('logits', class, x, y) for one position. Legal are "
+            f"{LEGAL}."
+        )
+    return logits
 
 
-def _label(text: str, model: Model) -> str:
-    if model.labels is None:
-        raise ValueError(f"target={text!r}: {model.name} has no labels; pass a class number, or 'layer:channel'.")
-    if text not in model.labels:
-        raise ValueError(f"target={text!r} is not a label of {model.name}. Closest: {suggest(text, model.labels)}.")
-    return text
+def _one_each(objectives: list[Objective]) -> Objective:
+    """Objectives of one kind as the tasks of one."""
+    if several := [each.describe() for each in objectives if task_count(each) not in (None, 1)]:
+        raise ValueError(f"target lists {several[0]!r}, which holds several targets itself: give one for each image.")
+    if len({jax.tree.structure(each) for each in objectives}) > 1:
+        which = ", ".join(each.describe() for each in objectives)
+        raise ValueError(
+            f"target lists objectives of different kinds or layers ({which}), which cannot be explained at once: call the "
+            "method for each kind, with its images."
+        )
+    return stack(objectives)
 
 
 def per_image(objective: Objective, count: int) -> Any:

@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, check_images, suggest
+from jaxlens._checks import Images, check_choice, check_images, check_number, suggest
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
 from jaxlens.attribution._look import image_size, look
 from jaxlens.attribution._maps import relu
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._reach import reaches
 from jaxlens.attribution._result import Attribution
-from jaxlens.model import Model, activations
+from jaxlens.model import Model, activations, check_model
 from jaxlens.model._layer import Architecture, Size, layers_at
 
 Fusion = Literal["mean", "max", "min"]
@@ -30,6 +31,7 @@ FUSIONS: dict[str, Any] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
 Attentions = tuple[Float[Array, "b heads t t"], ...]
 
 
+@entry
 def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = None) -> dict[str, Float[Array, "b heads t t"]]:
     """The attention weights of each layer, `[B, heads, T, T]`, by name and in order; rows sum to 1.
 
@@ -41,9 +43,11 @@ def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = 
     Raises:
         ValueError: for a model without attention over all tokens: none at all, or within windows (Swin, MaxViT).
     """
-    images = check_images(images, channels=model.channels)
+    images = check_images(images, channels=check_model(model).channels)
     names = attention_layers(model, (images.shape[1], images.shape[2]))
     if layers is not None:
+        if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
+            raise TypeError(f"layers={layers!r} must be a list of names, such as {list(names[-1:])}.")
         chosen = [model.resolve(layer) for layer in layers]
         if wrong := [name for name in chosen if name not in names]:
             raise ValueError(
@@ -54,6 +58,7 @@ def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = 
     return activations(model, images, names)
 
 
+@entry
 def attention_rollout(
     model: Model,
     images: Images,
@@ -85,6 +90,7 @@ def attention_rollout(
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="attention_rollout", layer=INPUT)
 
 
+@entry
 def gradient_rollout(
     model: Model, images: Images, target: Any = None, *, discard: float = 0.0, chunk: int | None = None
 ) -> Attribution:
@@ -103,6 +109,7 @@ def gradient_rollout(
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="gradient_rollout", layer=INPUT)
 
 
+@entry
 def transformer_attribution(model: Model, images: Images, target: Any = None, *, chunk: int | None = None) -> Attribution:
     """Relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I` (Chefer et al. 2021, arXiv:2103.15679).
 
@@ -147,7 +154,7 @@ def _rolled(fused: Any, dropped: Any, shortcut: str) -> Float[Array, "b t t"]:
         eye = _identity(each)
         each = {"none": each, "sum": each + eye, "average": (each + eye) / 2}[shortcut]
         total = each.sum(-1, keepdims=True)
-        each = jnp.where(total > 0, each / jnp.where(total > 0, total, 1), eye)  # a token that takes nothing stays as it is
+        each = jnp.where(total == 0, eye, each / jnp.where(total == 0, 1, total))  # a token that takes nothing stays as it is
         found = each if found is None else each @ found
     assert found is not None
     return found
@@ -177,7 +184,7 @@ class _Plan:
 
 
 def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Query, _Plan]:
-    if isinstance(discard, bool) or not isinstance(discard, int | float) or not 0 <= discard < 1:
+    if (discard := check_number(discard, "discard", low=0, high=1)) == 1:
         raise ValueError(f"discard={discard!r} must be a share, from 0 to less than 1.")
     query = ask(model, images, target)
     size, targets = image_size(query), tuple(query.target.layers)

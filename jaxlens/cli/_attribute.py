@@ -1,19 +1,20 @@
 """`jaxlens attribute`: which pixels mattered, by several methods side by side."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxlens
-from jaxlens._checks import brief, check_int, suggest
-from jaxlens.attribution import metrics
+from jaxlens._checks import as_key, brief, check_int, suggest
+from jaxlens.attribution import Attribution, metrics
 from jaxlens.attribution._maps import sum_channels
-from jaxlens.attribution._registry import METHODS
+from jaxlens.attribution._registry import LEVELS, METHODS, SIZES
 from jaxlens.attribution._targets import OUTPUT, as_target
 from jaxlens.cli._options import (
     COUNT,
@@ -37,7 +38,7 @@ from jaxlens.plot._panel import VIEWS
 DEFAULT_METHODS = ("grad_cam", "integrated_gradients", "smooth_grad", "occlusion")
 MEASURES = ("deletion", "insertion", "sparseness")
 STEPS = 25  # of deletion and insertion: what vanishes at the first of them has an area of 0.02
-CENTRED = ("rise",)  # its values are scores, and only their differences count
+CONTROL = "random"  # a map that knows nothing, which a method should beat
 
 
 @click.command(cls=Command, epilog=f"Methods: {', '.join(METHODS)}.")
@@ -77,12 +78,15 @@ def attribute(
 ) -> None:
     """Shows which pixels of each IMAGE speak for a class of MODEL, by several methods side by side.
 
-    Red speaks for the class, blue against it. Images are cropped to their middle. NAME@LAYER attributes to what a layer
-    outputs, so that a method can be had at several.
+    Red speaks for the class, blue against it. Of methods whose sign says something else, such as gradients, purple shows how
+    much a pixel matters either way; of rise, eigen_cam and random_cam red is above the map's mean and blue below. Images are
+    cropped to their middle. NAME@LAYER attributes to what a layer outputs, so that a method can be had at several.
 
     Prints the class of each image with its probability, and for each method, also below its panel: deletion, the mean
     probability while pixels are taken away in the order of the map (low is good); insertion, while they are put in (high is
-    good); sparseness, from 0 for an even map to nearly 1 for a single pixel.
+    good); sparseness, from 0 for an even map to nearly 1 for a single pixel. Pixels go in the order of what the colours show:
+    signed values from what speaks for the class most to what speaks against it most, purple ones by their size. The map called
+    random is a control, one random number per pixel: a method no better than it has found nothing.
 
     \b
     Examples:
@@ -100,23 +104,56 @@ def attribute(
     wanted = dict.fromkeys((name, None if where is None else network.resolve(where)) for name, where in wanted)
     pictures = np.stack([crop(path, (size, size) if size else network.input_size) for path in images])
     targets, names = _targets(network, pictures, target)
-    maps, notes = {}, {}
-    for name, where in wanted:
-        options = {"layer": where, "key": seed, "chunk": chunk}
-        options = {key: value for key, value in options.items() if _has(name, key)}
-        found = METHODS[name](network, pictures, targets, **options)
-        if name in CENTRED:
-            found = found.replace(values=found.values - found.values.mean((1, 2, 3), keepdims=True))
+    maps, notes, signs = {}, {}, {}
+    for name, where in [*wanted, *([(CONTROL, None)] if measured else [])]:
+        if name == CONTROL:
+            found = _control(pictures, seed)
+        else:
+            options = {"layer": where, "key": seed, "chunk": chunk}
+            options = {key: value for key, value in options.items() if _has(name, key)}
+            found = _shown(name, METHODS[name](network, pictures, targets, **options))
         column = name if (at := where or found.layer) == "input" else f"{name} {at}"
-        maps[column] = found
+        maps[column], signs[column] = found, _sign(name, view)
         notes[column] = _measure(network, pictures, found, targets, chunk) if measured else [""] * len(images)
         for path, class_name, note in zip(images, names, notes[column], strict=True):
             say("\t".join([brief(path.name), brief(class_name), brief(column), *note.splitlines()]))
     rows = [f"{path.stem}: {class_name}" for path, class_name in zip(images, names, strict=True)]
-    sign = "all" if view in ("heat_map", "blended") else "positive"
-    title = f"{model}, {pictures.shape[1]} x {pictures.shape[2]} px"
-    save_picture(out, attributions(maps, pictures, rows, view=view, sign=sign, notes=notes, title=title), True)
-    say(f"{len(images)} images, {len(maps)} methods in {seconds():.1f} s -> {out}")
+    title = f"{model}, {pictures.shape[1]} x {pictures.shape[2]} px{_legend(signs)}"
+    save_picture(out, attributions(maps, pictures, rows, view=view, sign=signs, notes=notes, title=title), True)
+    say(f"{len(images)} images, {len(wanted)} methods in {seconds():.1f} s -> {out}")
+
+
+def _shown(name: str, found: Attribution) -> Attribution:
+    """The map that is drawn and measured: signed, or sizes, or around its mean."""
+    if name in SIZES:
+        return found.replace(values=sum_channels(found.values, "abs_sum"))
+    if name in LEVELS:
+        return found.replace(values=found.values - found.values.mean((1, 2, 3), keepdims=True))
+    return found
+
+
+def _control(pictures: np.ndarray, seed: int) -> Attribution:
+    """One random number per pixel, the same for every picture."""
+    drawn = jax.random.uniform(as_key(seed, "--seed"), (1, *pictures.shape[1:3], 1))
+    values = jnp.broadcast_to(drawn, (*pictures.shape[:3], 1))
+    return Attribution(values=values, scores=jnp.zeros(len(pictures)), method=CONTROL)
+
+
+def _sign(name: str, view: str) -> str:
+    """How a method's values are drawn."""
+    if name in SIZES or name == CONTROL:
+        return "absolute"
+    return "all" if view in ("heat_map", "blended") else "positive"
+
+
+def _legend(signs: Mapping[str, str]) -> str:
+    """What the colours of the maps in a figure mean."""
+    used = set(signs.values())
+    names = {column.split()[0] for column in signs}
+    said = ["red for the class, blue against"] * bool("all" in used and names - LEVELS - SIZES - {CONTROL})
+    said += [f"{', '.join(sorted(names & LEVELS))}: red above its mean, blue below"] * bool("all" in used and names & LEVELS)
+    said += ["purple: how much it matters"] * ("absolute" in used and "all" in used)
+    return "".join(f"; {each}" for each in said)
 
 
 def _method(text: str, layer: str | None) -> tuple[str, str | None]:

@@ -64,7 +64,7 @@ _INDICES = _set("""
     argmax argmin reshape broadcast_in_dim squeeze expand_dims transpose concatenate convert_element_type add sub lt ge select_n
     clamp min max stack
 """)
-_SAME = _set("copy copy_p name convert_element_type reduce_precision")
+_SAME = _set("copy copy_p name convert_element_type reduce_precision pvary pcast")
 _SAME_BOOL = _set("broadcast_in_dim reshape squeeze expand_dims reduce_or reduce_and convert_element_type")
 _SAME_CONSTANT = _SAME | _set("broadcast_in_dim reshape squeeze expand_dims stop_gradient")
 

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxlens._checks import check_images, check_int
+from jaxlens._checks import as_array, check_images, check_int, shortened
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._result import Attribution
 from jaxlens.data import to_uint8
-from jaxlens.plot._grid import grid
-from jaxlens.plot._panel import Look, lines, zoomed
+from jaxlens.plot._grid import check_names, grid
+from jaxlens.plot._panel import Look, check_range, lines, zoomed
 
+MOST_ZOOM = 64
 WIDTH = 160  # panels of a table are at least so wide, so that there is room for names
 
 
@@ -62,7 +63,7 @@ def attribution_map(
     As captum's `visualize_image_attr`, which fails for a map of zeros and resizes nothing.
     """
     look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
-    zoom, scale = check_int(zoom, "zoom", low=1), _check_scale(scale)
+    zoom, scale = _check_zoom(zoom), _check_scale(scale)
     images = _images(image, "image", batched=np.ndim(image) != 3)
     maps = _maps(values, "values", images)
     panels = [look.panel(v, x, scale or look.top(v), zoom) for v, x in zip(maps, images, strict=True)]
@@ -76,7 +77,7 @@ def attributions(
     names: Sequence[str] | None = None,
     *,
     view: str = "heat_map",
-    sign: str = "all",
+    sign: str | Mapping[str, str] = "all",
     outliers: float = 2.0,
     shared_scale: bool = False,
     scale: float | None = None,
@@ -101,7 +102,8 @@ def attributions(
         original: whether the first column shows the images.
         title: a line at the top.
         zoom: see `attribution_map`; by default what makes panels 160 pixels wide or more.
-        view, sign, outliers, scale, cmap, alpha, colorbar: see `attribution_map`.
+        sign: see `attribution_map`; or `{name: sign}` for the maps of some methods ("all" for the others).
+        view, outliers, scale, cmap, alpha, colorbar: see `attribution_map`.
 
     Returns: a Pillow image.
 
@@ -112,29 +114,35 @@ def attributions(
         >>> maps = [attribution.saliency(model, images), attribution.integrated_gradients(model, images)]
         >>> attributions(maps, images, ["dog", "cat"]).save("attributions.png")
     """
-    look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
     scale, images = _check_scale(scale), _images(images, "images")
     if shared_scale and scale is not None:
         raise ValueError(f"scale={scale} is shared by all panels: leave out shared_scale=True.")
-    named = dict(maps) if isinstance(maps, Mapping) else _named(maps)
+    named = {str(name): each for name, each in maps.items()} if isinstance(maps, Mapping) else _named(maps)
     if not named:
         raise ValueError("maps is empty: give at least one, such as {'saliency': values}.")
-    if names is not None and len(names) != len(images):
-        raise ValueError(f"names has {len(names)} entries for {len(images)} images.")
+    names = check_names(names, "names", len(images), "images")
     columns = {name: _maps(values, f"maps[{name!r}]", images) for name, values in named.items()}
+    signs = dict.fromkeys(columns, "all") | dict(sign) if isinstance(sign, Mapping) else dict.fromkeys(columns, sign)
+    if unknown := [name for name in signs if name not in columns]:
+        raise ValueError(f"sign[{unknown[0]!r}] is for none of the maps, which are {', '.join(map(repr, columns))}.")
+    looks = {
+        name: Look(view=view, sign=each, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
+        for name, each in signs.items()
+    }
     below = _notes(notes, columns, len(images))
     if shared_scale:
-        scale = max(look.top(v) for column in columns.values() for v in column) or None
-    zoom = math.ceil(WIDTH / images.shape[2]) if zoom is None else check_int(zoom, "zoom", low=1)
+        scale = max(looks[name].top(v) for name, column in columns.items() for v in column) or None
+    zoom = math.ceil(WIDTH / images.shape[2]) if zoom is None else _check_zoom(zoom)
     rows = []
     for i, image in enumerate(images):
         row = [zoomed(to_uint8(image), zoom)] if original else []
         for name, column in columns.items():
+            look = looks[name]
             panel = look.panel(column[i], image, scale or look.top(column[i]), zoom)
             row.append(np.concatenate([panel, *lines(below[name][i], panel.shape[1])]))
         rows.append(row)
     above = ["image"] * original + list(columns)
-    return grid(rows, [above, *[None] * (len(rows) - 1)], list(names or []), title)
+    return grid(rows, [above, *[None] * (len(rows) - 1)], names or [], title)
 
 
 def _images(images: Any, name: str, batched: bool = True) -> np.ndarray:
@@ -142,14 +150,16 @@ def _images(images: Any, name: str, batched: bool = True) -> np.ndarray:
     array = np.asarray(check_images(images, name=name, channels=None, batched=batched), np.float64)
     array = array if batched else array[None]
     if array.shape[-1] not in (1, 3) or 0 in array.shape:
-        raise ValueError(f"{name} has shape {array.shape}, but [B, H, W, C] with C of 1 or 3 is needed.")
+        some = f"Show three of its channels, {name}[..., :3], or their mean, {name}.mean(-1, keepdims=True)"
+        hint = f"It looks channels-first: use np.moveaxis({name}, -3, -1)" if array.shape[1] in (1, 3) else some
+        raise ValueError(f"{name} has shape {array.shape}, but [B, H, W, C] with C of 1 or 3 is needed. {hint}.")
     return np.broadcast_to(array, (*array.shape[:-1], 3))
 
 
 def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     """One map per image, of its size: float64 `[B, H, W]`."""
     raw = values.values if isinstance(values, Attribution) else values
-    array = np.asarray(raw)
+    array = np.asarray(as_array(raw, name, "an Attribution, or maps [B, h, w, C]"))
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} has dtype {array.dtype}, but floats are needed.")
     if not isinstance(values, Attribution):
@@ -158,6 +168,11 @@ def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     if array.ndim != 4 or 0 in array.shape:
         where = f" It belongs to layer {values.layer!r}, which has no map." if isinstance(values, Attribution) else ""
         raise ValueError(f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] are needed.{where}")
+    if not isinstance(values, Attribution) and _channels_first(array.shape[1:], images.shape[1:3]):
+        raise ValueError(
+            f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] of images {images.shape[1:3]} are needed. It looks "
+            f"channels-first: use np.moveaxis({name}, -3, -1)."
+        )
     if len(array) != len(images):
         raise ValueError(f"{name} has maps of {len(array)} image(s), but there are {len(images)}.")
     array = array.astype(np.float64)
@@ -172,8 +187,22 @@ def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     return (np.asarray(resize(small, images.shape[1:3]), np.float64) * unit)[..., 0]
 
 
+def _channels_first(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether `[a, b, c]` looks like `[C, h, w]` and not like `[h, w, C]` of an image of that size."""
+
+    def off(height: int, width: int) -> float:
+        ratio = (height / size[0]) / (width / size[1])
+        return max(ratio, 1 / ratio)
+
+    if shape[1:] == size != shape[:2]:
+        return True
+    return off(*shape[:2]) > 4 and off(*shape[1:]) < 2
+
+
 def _named(maps: Sequence[Any]) -> dict[str, Attribution]:
     """Attributions by method, and by layer too where a method is there twice."""
+    if not isinstance(maps, Sequence) or isinstance(maps, str):
+        raise TypeError(f"maps={shortened(maps)} must be {{name: values}}, or a list of Attributions.")
     for i, each in enumerate(maps):
         if not isinstance(each, Attribution):
             raise TypeError(f"maps[{i}] is of type {type(each).__name__}, which has no name: give {{name: values}}.")
@@ -185,6 +214,8 @@ def _named(maps: Sequence[Any]) -> dict[str, Attribution]:
 
 
 def _notes(notes: Mapping[str, Sequence[str]] | None, columns: Mapping[str, Any], count: int) -> dict[str, Sequence[str]]:
+    if notes is not None and not isinstance(notes, Mapping):
+        raise TypeError(f"notes={shortened(notes)} must be {{name: texts}}, with a text for each image.")
     below = dict.fromkeys(columns, [""] * count) | dict(notes or {})
     for name, texts in below.items():
         if name not in columns:
@@ -195,9 +226,13 @@ def _notes(notes: Mapping[str, Sequence[str]] | None, columns: Mapping[str, Any]
 
 
 def _check_scale(scale: float | None) -> float | None:
-    if scale is not None and not 0 < scale < np.inf:
-        raise ValueError(f"scale={scale} must be a number > 0, the value of full colour.")
-    return scale
+    return None if scale is None else check_range(scale, "scale", lambda x: x > 0, "a number > 0, the value of full colour")
+
+
+def _check_zoom(zoom: Any) -> int:
+    if check_int(zoom, "zoom", low=1) > MOST_ZOOM:
+        raise ValueError(f"zoom={zoom} must be at most {MOST_ZOOM} pixels for one.")
+    return zoom
 
 
 def _aligned(panels: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, shortened
 from jaxlens.optvis.render import RenderResult
-from jaxlens.plot._grid import grid, to_tiles
+from jaxlens.plot._grid import check_names, grid, to_tiles
 from jaxlens.plot._sheet import contact_sheet
 
 
@@ -26,7 +26,7 @@ def evolution_strip(result: RenderResult, task: int = 0, image: int = 0, *, titl
     Raises:
         ValueError: if there are no snapshots, or no such task or image.
     """
-    if not result.snapshots:
+    if not _check_result(result).snapshots:
         raise ValueError("result has no snapshots: render with thresholds=(1, 32, 128, 512).")
     task = check_int(task, "task", low=0, high=result.images.shape[0] - 1)
     image = check_int(image, "image", low=0, high=result.images.shape[1] - 1)
@@ -60,6 +60,8 @@ def comparison(
         >>> rates = {f"rate {rate}": render(model, "mixed4a:0-5", optimizer=optax.adam(rate)) for rate in (0.01, 0.05)}
         >>> comparison(rates).save("rates.png")
     """
+    if not isinstance(rows, Mapping | Sequence) or isinstance(rows, str | bytes):
+        raise TypeError(f"rows={shortened(rows)} must be {{name: pictures}}, or a list of pictures.")
     keys = list(rows) if isinstance(rows, Mapping) else None
     values = list(rows.values()) if isinstance(rows, Mapping) else list(rows)
     if not values:
@@ -71,8 +73,8 @@ def comparison(
             raise ValueError(f"{place} has {len(row)} pictures, but {places[0]} has {len(tiles[0])}: all need as many.")
     if names is None:
         names = next((value.names for value in values if isinstance(value, RenderResult)), None)
-    left = _counted(row_names, "row_names", len(tiles), "rows") if row_names is not None else (keys or [])
-    above = _counted(names, "names", len(tiles[0]), "columns") if names is not None else None
+    left = check_names(row_names, "row_names", len(tiles), "rows") or [str(key) for key in keys or []]
+    above = check_names(names, "names", len(tiles[0]), "columns")
     return _table(tiles, above, left, title)
 
 
@@ -95,7 +97,7 @@ def interaction_grid(result: RenderResult, rows: Any, columns: Any, *, title: st
         >>> interaction_grid(result, 3, 2).save("interactions.png")
     """
     n, m = _count(rows, "rows"), _count(columns, "columns")
-    if n * m != len(result.names):
+    if n * m != len(_check_result(result).names):
         raise ValueError(f"result has {len(result.names)} tasks, but {n} rows times {m} columns make {n * m}.")
     left, above = rows, columns
     if isinstance(rows, int) or isinstance(columns, int):
@@ -110,14 +112,14 @@ def _table(rows: list[np.ndarray], above: list[str] | None, left: list[str], tit
     return grid([list(row) for row in rows], [above, *[None] * (len(rows) - 1)], left, title)
 
 
+def _check_result(result: Any) -> RenderResult:
+    if not isinstance(result, RenderResult):
+        raise TypeError(f"result={shortened(result)} must be a RenderResult, which `render` and recipes return.")
+    return result
+
+
 def _images(value: Any) -> Any:
     return value.images if isinstance(value, RenderResult) else value
-
-
-def _counted(names: Sequence[str], argument: str, count: int, what: str) -> list[str]:
-    if len(names) != count:
-        raise ValueError(f"{argument} has {len(names)} entries for {count} {what}.")
-    return list(names)
 
 
 def _count(value: Any, name: str) -> int:

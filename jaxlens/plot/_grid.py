@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxlens._checks import as_array, check_finite, shortened
 from jaxlens.data import to_uint8
 
 MARGIN = 8
@@ -14,16 +15,30 @@ LABEL = 240  # a name beside a row may be so wide, or as wide as a picture
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 
 
+def check_names(names: Any, argument: str, count: int, what: str) -> list[str] | None:
+    """As many names as there are things to be named, or None."""
+    if names is None:
+        return None
+    if isinstance(names, str | bytes) or not isinstance(names, Sequence | np.ndarray):
+        raise TypeError(f"{argument}={shortened(names)} must be a list of {count} names.")
+    if len(names) != count:
+        raise ValueError(f"{argument} has {len(names)} entries for {count} {what}.")
+    return [str(name) for name in names]
+
+
 def to_tiles(images: Any, name: str = "images") -> np.ndarray:
     """Floats `[N, H, W, C]`, or `[N, B, H, W, C]` with the B side by side, as uint8 `[N, H, W, 3]`.
 
     One channel is grey. Four are laid on white by the last, `alpha * rgb + 1 - alpha`.
     """
-    images = np.asarray(images)
+    images = np.asarray(check_finite(as_array(images, name, "pictures [N, H, W, C]"), name))
     if images.ndim not in (4, 5) or 0 in images.shape:
         raise ValueError(f"{name} has shape {images.shape}, but [N, H, W, C] or [N, B, H, W, C] with N >= 1 is needed.")
     if images.ndim == 5:
         images = np.concatenate(list(np.moveaxis(images, 1, 0)), axis=2)
+    if images.shape[-1] not in (1, 3, 4):
+        first = f" It looks channels-first: use np.moveaxis({name}, -3, -1)." if images.shape[1] in (1, 3, 4) else ""
+        raise ValueError(f"{name} has shape {images.shape}, but 1, 3 or 4 channels are needed.{first}")
     if images.shape[-1] == 4:
         rgba = np.clip(images, 0, 1)
         images = rgba[..., 3:] * rgba[..., :3] + (1 - rgba[..., 3:])

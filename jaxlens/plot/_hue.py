@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._checks import as_array
+
 # Red, yellow, green, cyan, blue and magenta, of length 1: every sixth of the wheel.
 _CORNERS = np.asarray([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]], np.float64)
 _CORNERS /= np.linalg.norm(_CORNERS, axis=1, keepdims=True)
@@ -26,7 +28,7 @@ def hue_to_rgb(hue: Any) -> np.ndarray:
     Raises:
         ValueError: if a hue is NaN or infinite.
     """
-    turns = np.asarray(hue, np.float64)
+    turns = np.asarray(as_array(hue, "hue", "turns around the colour wheel"), np.float64)
     if not np.isfinite(turns).all():
         raise ValueError("hue has values that are NaN or infinite, but turns around the colour wheel are needed.")
     return _wheel(turns).astype(np.float32)
@@ -69,7 +71,7 @@ def collapse_channels(activations: Any, *, signed: bool | None = None) -> np.nda
     As Lucid's `collapse_channels`, which has no common scale and can leave [0, 1]. For more than a dozen channels reduce them
     first, or take the most active ones: close hues look alike.
     """
-    array = np.asarray(activations)
+    array = np.asarray(as_array(activations, "activations", "an array of floats [..., C]"))
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(f"activations has shape {array.shape}, but [..., C] with C >= 1 channels is needed.")
     if not jnp.issubdtype(array.dtype, jnp.floating):

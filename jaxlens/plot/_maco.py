@@ -5,7 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import check_images
+from jaxlens._checks import as_array, check_images
+from jaxlens.plot._panel import check_range
 
 
 def maco_display(
@@ -39,12 +40,10 @@ def maco_display(
     """
     pixels = np.asarray(check_images(image, name="image", batched=False), np.float32)
     mattered = _transparency(transparency, pixels.shape[:2])
-    if not 0 <= percentile_image < 50:
-        raise ValueError(f"percentile_image={percentile_image} must be in [0, 50).")
-    if not 0 < percentile_alpha <= 100:
-        raise ValueError(f"percentile_alpha={percentile_alpha} must be in (0, 100].")
-    if not 0 <= sigma < np.inf:
-        raise ValueError(f"sigma={sigma} must be a number of pixels >= 0; 0 does not blur.")
+    check_range(percentile_image, "percentile_image", lambda x: 0 <= x < 50, "in [0, 50)")
+    check_range(percentile_alpha, "percentile_alpha", lambda x: 0 < x <= 100, "in (0, 100]")
+    widest = max(pixels.shape[:2])
+    check_range(sigma, "sigma", lambda x: 0 <= x <= widest, f"a number of pixels >= 0 (0 does not blur) and <= {widest}")
 
     low, high = np.percentile(pixels, [percentile_image, 100 - percentile_image])
     rgb = (np.clip(pixels, low, high) - low) / (high - low) if high > low else np.clip(pixels, 0, 1)
@@ -57,7 +56,7 @@ def maco_display(
 
 def _transparency(value: Any, size: tuple[int, ...]) -> np.ndarray:
     """Checked, float64, and its channels averaged: `[H, W]`."""
-    array = np.asarray(value)
+    array = np.asarray(as_array(value, "transparency", "an array of floats >= 0"))
     if array.ndim not in (2, 3) or array.shape[:2] != size or 0 in array.shape:
         h, w = size
         raise ValueError(f"transparency has shape {array.shape}, but the image's [{h}, {w}] or [{h}, {w}, C] is needed.")

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxlens.attribution._gradient import check_choice
+from jaxlens._checks import check_choice, check_number, shortened
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import INK, PAPER
 
@@ -43,10 +44,8 @@ class Look:
         if self.sign == "all" and self.view in ("masked", "alpha"):
             others = ", ".join(repr(sign) for sign in SIGNS if sign != "all")
             raise ValueError(f"view={self.view!r} cannot tell signs apart, but sign='all'. Choose one of {others}.")
-        if not 0 <= self.outliers < 100:
-            raise ValueError(f"outliers={self.outliers} must be a percentage in [0, 100).")
-        if not 0 <= self.alpha <= 1:
-            raise ValueError(f"alpha={self.alpha} must be in [0, 1]: 0 shows only the image, 1 only the map.")
+        check_range(self.outliers, "outliers", lambda x: 0 <= x < 100, "a percentage in [0, 100)")
+        check_range(self.alpha, "alpha", lambda x: 0 <= x <= 1, "in [0, 1]: 0 shows only the image, 1 only the map")
         if self.cmap is not None:
             _function(self.cmap)
 
@@ -101,13 +100,24 @@ class Look:
         return np.concatenate([gap, np.repeat(colors, 6, 0), _text(f"{low:.2g}", f"{high:.2g}", width)])
 
 
+def check_range(value: Any, name: str, legal: Callable[[float], bool], words: str) -> float:
+    """A finite number for which `legal` holds, or an error in these words."""
+    try:
+        number = check_number(value, name)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not legal(number):
+        raise ValueError(f"{name}={shortened(value)} must be {words}.")
+    return number
+
+
 def _function(cmap: Any) -> Any:
     """A function from floats in [0, 1] to colours."""
     if callable(cmap):
         return cmap
     from matplotlib import colormaps  # slow to import
 
-    if cmap not in colormaps:
+    if not isinstance(cmap, str) or cmap not in colormaps:
         raise ValueError(f"cmap={cmap!r} is no colormap of matplotlib, such as 'RdBu' or 'viridis', and no function.")
     return colormaps[cmap]
 

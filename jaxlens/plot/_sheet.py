@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from jaxlens.plot._grid import grid, to_tiles
+from jaxlens._checks import check_int
+from jaxlens.plot._grid import check_names, grid, to_tiles
 
 
 def contact_sheet(
@@ -24,10 +25,12 @@ def contact_sheet(
     Returns: a Pillow image; `.save("sheet.png")` writes it.
     """
     tiles = to_tiles(images)
-    names = [""] * len(tiles) if names is None else list(names)
-    if len(names) != len(tiles):
-        raise ValueError(f"names has {len(names)} entries for {len(tiles)} images.")
+    names = check_names(names, "names", len(tiles), "images") or [""] * len(tiles)
     height, width = tiles.shape[1:3]
-    columns = columns or max(1, min(len(tiles), round(math.sqrt(len(tiles) * height / width))))
+    columns = (
+        check_int(columns, "columns", low=1)
+        if columns is not None
+        else max(1, min(len(tiles), round(math.sqrt(len(tiles) * height / width))))
+    )
     starts = range(0, len(tiles), columns)
     return grid([list(tiles[i : i + columns]) for i in starts], [names[i : i + columns] for i in starts], [], title)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxlens._checks import shortened
 from jaxlens.training import History
 
 
@@ -14,6 +15,8 @@ def training_curves(history: History, *, title: str = "") -> Any:
 
     Returns: a matplotlib figure; `.savefig("training.png")` writes it.
     """
+    if not isinstance(history, History):
+        raise TypeError(f"history={shortened(history)} must be a training.History, which `train_model` returned.")
     from matplotlib.figure import Figure  # slow to import, and the command line does without
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")

@@ -206,7 +206,7 @@ ERRORS = {
     ),
     "baseline out of range": (lambda m: attribution.deep_lift(m, ONE, 0, baseline=2.0), ValueError, "baseline has values in"),
     "baseline of NaN": (lambda m: attribution.deep_lift(m, ONE, 0, baseline=float("nan")), ValueError, "baseline holds NaN"),
-    "NaN image": (lambda m: attribution.saliency(m, NAN, 0), ValueError, "images has values in"),
+    "NaN image": (lambda m: attribution.saliency(m, NAN, 0), ValueError, "images holds NaN"),
     "image 0..255": (lambda m: attribution.saliency(m, 255 * ONE, 0), ValueError, "Divide by 255"),
     "channels first": (lambda m: attribution.saliency(m, ONE.transpose(0, 3, 1, 2), 0), ValueError, "channels-first"),
     "no images": (lambda m: attribution.saliency(m, ONE[:0], 0), ValueError, "images is empty"),

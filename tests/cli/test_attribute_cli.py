@@ -47,8 +47,8 @@ def test_prints_and_writes_maps_with_their_measures(pictures, model, tmp_path):
     result = run("attribute", "small", *pictures, "--method", "grad_cam", "--method", "random_cam", "--out", out)
     assert result.exit_code == 0, result.output
     rows = [line.split("\t") for line in result.stdout.splitlines() if "\t" in line]
-    assert [row[0] for row in rows] == ["wide.png", "tall.png"] * 2
-    assert [row[2] for row in rows] == ["grad_cam blocks.1"] * 2 + ["random_cam blocks.1"] * 2
+    assert [row[0] for row in rows] == ["wide.png", "tall.png"] * 3
+    assert [row[2] for row in rows] == ["grad_cam blocks.1"] * 2 + ["random_cam blocks.1"] * 2 + ["random"] * 2
     assert re.search(r"2 images, 2 methods in .* s -> ", result.output) and str(out) in result.output
     images = np.stack([load_image(path, 32) for path in pictures])
     logits = jaxlens.activations(model, images, ["logits"])["logits"]
@@ -56,12 +56,14 @@ def test_prints_and_writes_maps_with_their_measures(pictures, model, tmp_path):
     assert [row[1] for row in rows[:2]] == [f"{LABELS[p.argmax()]} ({p.max():.2f})" for p in likely]
     assert [cell.split()[0] for cell in rows[0][3:]] == ["deletion", "insertion", "sparseness"]
     printed = np.asarray([[float(cell.split()[1]) for cell in row[3:]] for row in rows])
-    for method, lines in ((grad_cam, printed[:2]), (random_cam, printed[2:])):
-        found = method(model, images)
+    control = np.broadcast_to(jax.random.uniform(jax.random.key(0), (1, 32, 32, 1)), (2, 32, 32, 1))
+    maps = [grad_cam(model, images).values, random_cam(model, images).values, control]
+    maps[1] = maps[1] - maps[1].mean((1, 2, 3), keepdims=True)
+    for found, lines in zip(maps, (printed[:2], printed[2:4], printed[4:]), strict=True):
         curves = [curve(model, images, found, steps=_attribute.STEPS) for curve in (metrics.deletion, metrics.insertion)]
         np.testing.assert_allclose(lines[:, :2], np.stack([curve.area for curve in curves], -1), atol=2e-3)
-        np.testing.assert_allclose(lines[:, 2], metrics.sparseness(found.values.sum(-1)), atol=2e-3)
-    assert not np.allclose(printed[:2], printed[2:], atol=5e-3)
+        np.testing.assert_allclose(lines[:, 2], metrics.sparseness(found.sum(-1)), atol=2e-3)
+    assert not np.allclose(printed[:2], printed[2:4], atol=5e-3)
     with Image.open(out) as file:
         width, height = file.size
     assert width > 3 * 160 and height > 2 * 160  # an image and two maps for each picture, enlarged

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_images, check_int
+from jaxlens._checks import Images, check_images, check_int, check_number
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._masked import masked_scores
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
 from jaxlens.model import Model
+
+MOST_SIGMA = 1e4  # pixels
 
 
 @pytree
@@ -29,6 +32,7 @@ class FirstPixels:
         return (first if self.keep else ~first)[..., None]
 
 
+@entry
 def deletion(
     model: Model,
     images: Images,
@@ -50,8 +54,9 @@ def deletion(
     Args:
         model, images, target, baseline, chunk: see `jaxlens.attribution`.
         values: an `Attribution` or its array `[B, h, w, C]`: channels are summed and maps of another size resized bilinearly.
-            Large values count as important, so take absolute values first where the sign means nothing. Of equal values the
-            pixel that comes first in the image goes first.
+            They count as they are: what speaks for the target most goes first, what speaks against it most goes last. Where
+            the sign says something else, as in gradients, take the size first: `attribution.sum_channels(values, "abs_sum")`.
+            Of equal values the pixel that comes first in the image goes first.
         steps: points of the curve after the first; None deletes one pixel at a time. xplique: 10; the paper: one row's width of
             pixels at a time, 224 steps.
         fraction: stop when this share of the pixels is deleted.
@@ -64,6 +69,7 @@ def deletion(
     return _curve(query, values, steps, fraction, False, chunk, progress)
 
 
+@entry
 def insertion(
     model: Model,
     images: Images,
@@ -91,9 +97,7 @@ def _curve(
 ) -> Curve:
     ranks = ranks_of(map_of(values, query))
     pixels = math.prod(ranks.shape[1:])
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction!r} must be in (0, 1].")
-    most = round(fraction * pixels)
+    most = max(round(check_number(fraction, "fraction", above=0, high=1) * pixels), 1)
     steps = most if steps is None else check_int(steps, "steps", low=1, high=most)
     counts = np.linspace(0, most, steps + 1).astype(np.int32)
     masks = FirstPixels(ranks=ranks, counts=jnp.asarray(counts), keep=keep)
@@ -108,6 +112,7 @@ def _area(scores: Float[Array, "b s"], widths: Float[Array, " t"]) -> Float[Arra
     return ((scores[:, 1:] + scores[:, :-1]) / 2 * widths[None]).sum(1)
 
 
+@entry
 def blurred(images: Images, sigma: float) -> Float[Array, "b h w c"]:
     """Images convolved with a Gaussian, a baseline without edges of its own; borders are continued.
 
@@ -117,8 +122,7 @@ def blurred(images: Images, sigma: float) -> Float[Array, "b h w c"]:
             224 pixels.
     """
     images = check_images(images, channels=None)
-    if not sigma > 0:
-        raise ValueError(f"sigma={sigma!r} must be > 0 (pixels).")
+    sigma = check_number(sigma, "sigma", above=0, high=MOST_SIGMA)
     rows, columns = (jnp.asarray(_gaussian(size, sigma), images.dtype) for size in images.shape[1:3])
     blur = jnp.einsum("ij,bjwc,kw->bikc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)
     return jnp.clip(blur, 0, 1)  # rounding must not take an image out of its range

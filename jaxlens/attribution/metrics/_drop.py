@@ -9,12 +9,14 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._masked import blend, scores_of
 from jaxlens.attribution.metrics._question import map_of, question, ratio
 from jaxlens.model import Model
 
 
+@entry
 def average_drop(
     model: Model, images: Images, values: Any, target: Any = None, *, baseline: Any = None, chunk: int | None = None
 ) -> Float[Array, " b"]:
@@ -36,6 +38,7 @@ def average_drop(
     return ratio(jnp.maximum(before - after, 0), before)
 
 
+@entry
 def increase_in_confidence(
     model: Model, images: Images, values: Any, target: Any = None, *, baseline: Any = None, chunk: int | None = None
 ) -> Float[Array, " b"]:
@@ -45,9 +48,10 @@ def increase_in_confidence(
     Args: as `average_drop`. The mean is the share of images.
     """
     before, after = _scores(model, images, values, target, baseline, chunk)
-    return (after > before).astype(before.dtype)
+    return jnp.where(jnp.isnan(before + after), jnp.nan, after > before).astype(before.dtype)
 
 
+@entry
 def average_gain(
     model: Model, images: Images, values: Any, target: Any = None, *, baseline: Any = None, chunk: int | None = None
 ) -> Float[Array, " b"]:

@@ -6,16 +6,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_int
+from jaxlens._checks import Images, as_array, as_key, check_finite, check_int, check_number
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._fold import fold
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution._noise import check_sigma
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._question import check_values, map_of, question, ratio, size_of
-from jaxlens.attribution.metrics._similarity import spearman
+from jaxlens.attribution.metrics._similarity import rank_correlation
 from jaxlens.model import Model
 
 
@@ -35,11 +36,12 @@ def random_sets(key: Any, number: jax.Array, cells: int, taken: int) -> Float[Ar
 
 def check_subset(subset: float, cells: int) -> int:
     """How many cells a subset is: at least one, and not all."""
-    if not 0 < subset < 1:
+    if (subset := check_number(subset, "subset", above=0, high=1)) == 1:
         raise ValueError(f"subset={subset!r} must be between 0 and 1: a share of the cells.")
     return min(max(round(subset * cells), 1), cells - 1)
 
 
+@entry
 def mu_fidelity(
     model: Model,
     images: Images,
@@ -67,9 +69,9 @@ def mu_fidelity(
         key: a seed or `jax.random.key`.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: `[B]`; 0 where attributions or scores are all alike.
+    Returns: `[B]`; 0 where attributions or scores are all alike: they order nothing.
     """
-    samples = check_int(samples, "samples", low=2)
+    samples = check_samples(samples, low=2)
     query = question(model, images, target, score, baseline)
     maps, cells = map_of(values, query), cells_of(size_of(query), grid)
     taken = check_subset(subset, grid**2)
@@ -77,7 +79,7 @@ def mu_fidelity(
     masks = FeatureMasks(keep=1 - sets, features=jnp.asarray(cells)[..., None])
     left = masked_scores(query, masks, samples, chunk=chunk, progress=progress, label="mu fidelity")
     drops = scores_of(query, query.values, chunk)[:, None] - left
-    return spearman(_sums(maps, jnp.asarray(cells), sets), drops)
+    return rank_correlation(_sums(maps, jnp.asarray(cells), sets), drops)
 
 
 @jax.jit
@@ -136,6 +138,7 @@ class _Context:
     multiplied: bool = field(static=True)
 
 
+@entry
 def infidelity(
     model: Model,
     images: Images,
@@ -179,14 +182,12 @@ def infidelity(
     Returns: `[B]`, in squares of the score's unit; 0 is best.
     """
     query = question(model, images, target, score, baseline)
-    samples = check_int(samples, "samples", low=1)
+    samples = check_samples(samples)
     if isinstance(perturbation, str) and perturbation == "cells":
-        taken = check_subset(subset, grid**2)
-        changes: Any = RandomCells(
-            key=as_key(key), cells=jnp.asarray(cells_of(size_of(query), grid)), count=grid**2, taken=taken
-        )
+        cells = jnp.asarray(cells_of(size_of(query), grid))
+        changes: Any = RandomCells(key=as_key(key), cells=cells, count=grid**2, taken=check_subset(subset, grid**2))
     elif isinstance(perturbation, str) and perturbation == "noise":
-        changes = Noise(key=as_key(key), sigma=jnp.asarray(sigma, query.values.dtype))
+        changes = Noise(key=as_key(key), sigma=check_sigma(sigma, query))
     else:
         changes = _given(perturbation, query)
         samples = changes.each.shape[-4]
@@ -222,16 +223,21 @@ def _mean_square(found: Float[Array, "2 b s"], normalize: bool) -> Float[Array, 
 
 def _given(perturbation: Any, query: Query) -> GivenChanges:
     shape = query.values.shape
-    array = None if isinstance(perturbation, str) else jnp.asarray(perturbation, query.values.dtype)
-    if array is None or array.ndim not in (4, 5) or array.shape[-3:] != shape[1:] or array.shape[:-4] not in ((), shape[:1]):
+    legal = "'cells', 'noise', or changes [S, H, W, C]"
+    array = None if isinstance(perturbation, str) else as_array(perturbation, "perturbation", legal)
+    if (
+        array is None
+        or array.ndim not in (4, 5)
+        or not array.size
+        or array.shape[-3:] != shape[1:]
+        or array.shape[:-4] not in ((), shape[:1])
+    ):
         shown = repr(perturbation) if array is None else f"an array of shape {array.shape}"
         raise ValueError(
             f"perturbation is {shown}, but must be 'cells', 'noise', or changes of shape [S, {', '.join(map(str, shape[1:]))}] "
             f"or [{shape[0]}, S, ...]."
         )
-    if not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
-        raise ValueError("perturbation holds NaN or infinite numbers.")
-    return GivenChanges(each=array)
+    return GivenChanges(each=check_finite(array.astype(query.values.dtype), "perturbation"))
 
 
 @jax.jit

@@ -1,6 +1,5 @@
 """Whether an attribution points at the object."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,9 +8,14 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from jaxlens._checks import as_array, check_finite, check_number
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution.metrics._question import pixel_map, ratio
 
+BOXES = "(left, top, right, bottom), or an array or list of these"
 
+
+@entry
 def pointing_game(values: Any, boxes: Any, *, size: tuple[int, int] | None = None, tolerance: float = 0) -> Float[Array, " b"]:
     """1 where the largest value lies in one of the object's boxes, else 0 (Zhang et al. 2018, arXiv:1608.00507).
 
@@ -37,6 +41,7 @@ def _hits(maps: Float[Array, "b h w"], inside: Bool[Array, "b h w"]) -> Float[Ar
     return (largest & inside).sum((1, 2)) / largest.sum((1, 2))
 
 
+@entry
 def energy_pointing_game(values: Any, boxes: Any, *, size: tuple[int, int] | None = None) -> Float[Array, " b"]:
     """The share of the positive attributions that lies in the object's boxes (Wang et al. 2020, arXiv:1910.01279).
 
@@ -53,9 +58,7 @@ def _energy(maps: Float[Array, "b h w"], inside: Bool[Array, "b h w"]) -> Float[
 
 
 def _check_tolerance(tolerance: float) -> float:
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance={tolerance!r} must be >= 0 (pixels).")
-    return tolerance
+    return check_number(tolerance, "tolerance", low=0)
 
 
 def _boxes(boxes: Any, count: int) -> Float[Array, "b n 4"]:
@@ -89,10 +92,12 @@ def _inside(boxes: Float[Array, "k n 4"], maps: Float[Array, "b h w"], tolerance
 
 def _padded(boxes: Any) -> Any:
     """Boxes as `[B or 1, N, 4]`: lists of different lengths are filled up with empty boxes."""
-    if isinstance(boxes, Sequence) and boxes and np.ndim(boxes[0]) == 2:
-        most = max(len(each) for each in boxes)
-        boxes = np.stack([np.pad(np.asarray(each, np.float32), ((0, most - len(each)), (0, 0))) for each in boxes])
-    array = jnp.asarray(boxes, jnp.float32)
+    if isinstance(boxes, list | tuple):
+        each = [as_array(some, "boxes", BOXES) for some in boxes]
+        if each and all(some.ndim == 2 for some in each):
+            most = max(map(len, each))
+            boxes = [jnp.pad(some, ((0, most - len(some)), (0, 0))) for some in each]
+    array = check_finite(as_array(boxes, "boxes", BOXES).astype(jnp.float32), "boxes")
     if array.ndim == 1:
         return array[None, None]
     return array[:, None] if array.ndim == 2 else array

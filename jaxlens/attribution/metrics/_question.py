@@ -6,16 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice
+from jaxlens._checks import Images, check_choice, check_images, check_size, shortened
 from jaxlens._pytree import pytree
-from jaxlens.attribution._maps import resize
+from jaxlens.attribution._maps import check_maps, resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT, as_target
-from jaxlens.model import Model, activations
+from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis.objectives import Objective, class_probability
 
 
@@ -33,11 +32,17 @@ class Curve:
     scores: Float[Array, "b s"]
     fractions: Float[Array, " s"]
 
+    @property
+    def per_image(self) -> jax.Array:
+        """The scores, whose first axis is that of images."""
+        return self.scores
+
 
 def question(model: Model, images: Images, target: Any, score: str = "probability", baseline: Any = None) -> Query:
     """The query of a metric: of a class its probability, or its logit; any other target as it is."""
     check_choice(score, "score", ("probability", "logit"))
-    if score == "probability" and isinstance(model, Model) and _names_class(target, model):
+    images = check_images(images, channels=check_model(model).channels)
+    if score == "probability" and _names_class(target, model):
         logits = activations(model.with_gradient_rule(None), images, [OUTPUT])[OUTPUT] if target is None else None
         index = as_target(target, model, logits, len(images)).index  # type: ignore[attr-defined]
         target = class_probability(OUTPUT, index)
@@ -47,19 +52,20 @@ def question(model: Model, images: Images, target: Any, score: str = "probabilit
 def _names_class(target: Any, model: Model) -> bool:
     if isinstance(target, str):
         return ":" not in target or target in (model.labels or ())
+    if isinstance(target, list | tuple):
+        return all(_names_class(each, model) for each in target)
     return not (isinstance(target, Objective) or callable(target))
 
 
 def check_values(values: Any, count: int | None = None) -> jax.Array:
     """The array of an attribution, `[B, ...]`, without NaN."""
     array = values.values if isinstance(values, Attribution) else values
-    if not isinstance(array, jax.Array | np.ndarray) or not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"values must be an Attribution or an array of floats [B, h, w, C], but got {type(array).__name__}.")
-    if array.ndim < 2 or (count is not None and array.shape[0] != count):
+    if isinstance(array, jax.Array | np.ndarray) and (array.ndim < 2 or (count is not None and array.shape[0] != count)):
         raise ValueError(f"values has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
-    if not isinstance(array, Tracer) and not bool(np.isfinite(array).all()):
-        raise ValueError("values holds NaN or infinite numbers.")
-    return jnp.asarray(array)
+    array = check_maps(array, "[B, h, w, C], or an Attribution")
+    if 0 in array.shape:
+        raise ValueError(f"values has shape {tuple(array.shape)}: it is empty.")
+    return array
 
 
 def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | None = None) -> Float[Array, "b h w"]:
@@ -70,7 +76,13 @@ def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | Non
             f"values has shape {tuple(array.shape)}, but maps [B, h, w, C] are needed. Tokens become a map by leaving out what "
             "is no patch and reshaping the rest to the grid."
         )
-    return _summed(array, size or (array.shape[1], array.shape[2]))
+    return _summed(array, (array.shape[1], array.shape[2]) if size is None else check_size(size))
+
+
+def check_method(method: Any) -> None:
+    """Raises for what is no method of attribution."""
+    if not callable(method) or isinstance(method, type):
+        raise TypeError(f"method={shortened(method)} must be a function, such as attribution.saliency.")
 
 
 @functools.partial(jax.jit, static_argnames="size")

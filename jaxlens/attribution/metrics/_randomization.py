@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from jaxlens._checks import Images, as_key, check_choice, suggest
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import PATIENCE
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT
-from jaxlens.attribution.metrics._question import size_of
-from jaxlens.attribution.metrics._similarity import spearman, ssim
+from jaxlens.attribution.metrics._question import check_method, size_of
+from jaxlens.attribution.metrics._similarity import WINDOW, rank_correlation, structural_similarity
 from jaxlens.model import Model
 
 Method = Callable[..., Attribution]
@@ -36,7 +37,13 @@ class Randomization:
     similarity: Float[Array, "s b"]
     layers: tuple[str, ...] = field(static=True)
 
+    @property
+    def per_image(self) -> jax.Array:
+        """The similarities with the axis of images first."""
+        return self.similarity.T
 
+
+@entry
 def model_randomization(
     method: Method,
     model: Model,
@@ -68,13 +75,15 @@ def model_randomization(
         layers: what to randomise, in this order: names in `model.layers` or whole blocks ("mixed4a", "features.10"). None:
             every layer that has parameters, the last in order of execution first. Parameters that belong to no layer of
             `model.layers` go by their own names, in the reverse of the order in which `model.params` has them, last.
-        similarity: "spearman": the rank correlation of absolute values, summed over channels where the attribution is a map;
-            "ssim": structural similarity of the same maps scaled to [0, 1] (they need 11 x 11 positions).
+        similarity: "spearman": the rank correlation of absolute values, summed over channels where the attribution is a map
+            (NaN, which is warned of, where a map is constant: it has no order that could have changed); "ssim": structural
+            similarity of the same maps scaled to [0, 1] (they need 11 x 11 positions).
         key: a seed or `jax.random.key`; each tensor has its own draw, the same in every order.
         progress: show a bar when it takes longer than two seconds.
         **options: the method's own.
     """
     check_choice(order, "order", ("cascading", "independent"))
+    check_method(method)
     compare, key = _comparison(similarity), as_key(key)
     query = ask(model, images, target, layer=options.get("layer"))
     clean = method(model, query.images, query.target, **options).values
@@ -90,6 +99,7 @@ def model_randomization(
     return Randomization(similarity=jnp.stack(found), layers=tuple(groups))
 
 
+@entry
 def random_logit(
     method: Method,
     model: Model,
@@ -108,6 +118,7 @@ def random_logit(
         key: a seed or `jax.random.key`. All images go the same random number of classes on.
         method, model, images, similarity, options: as `model_randomization`.
     """
+    check_method(method)
     compare = _comparison(similarity)
     query = ask(model, images, target, layer=options.get("layer"))
     classes = model.shapes(size_of(query), [OUTPUT])[OUTPUT][-1]
@@ -125,8 +136,19 @@ def random_logit(
 def _comparison(similarity: str) -> Callable[[Any, Any], jax.Array]:
     check_choice(similarity, "similarity", ("spearman", "ssim"))
     if similarity == "spearman":
-        return lambda a, b: spearman(_sizes(a), _sizes(b))
-    return lambda a, b: ssim(*(normalize(_map(each)) for each in (a, b)))
+        return lambda a, b: _orders_alike(_sizes(a), _sizes(b))
+    return lambda a, b: structural_similarity(*(_scaled(_map(each)) for each in (a, b)))
+
+
+_scaled = jax.jit(normalize)
+
+
+@jax.jit
+def _orders_alike(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> Float[Array, " b"]:
+    """The rank correlation, where a constant map is no success: it has no order that could have changed."""
+    axes = tuple(range(1, a.ndim))
+    flat = (jnp.ptp(a, axes) == 0) | (jnp.ptp(b, axes) == 0)
+    return jnp.where(flat, jnp.nan, rank_correlation(a, b))
 
 
 def _sizes(values: jax.Array) -> jax.Array:
@@ -136,6 +158,8 @@ def _sizes(values: jax.Array) -> jax.Array:
 def _map(values: jax.Array) -> jax.Array:
     if values.ndim != 4:
         raise ValueError(f"similarity='ssim' needs maps [B, h, w, C], but the attribution has shape {values.shape}.")
+    if min(values.shape[1:3]) < WINDOW:
+        raise ValueError(f"similarity='ssim' needs maps of at least {WINDOW} x {WINDOW}, but they are {values.shape[1:3]}.")
     return _sizes(values)
 
 
@@ -161,6 +185,8 @@ def groups_of(model: Model, layers: Sequence[str] | None) -> dict[str, list[str]
     """Names of parameters by what is randomised at once, in the order of randomisation."""
     names = list(_named(model.params))
     if layers is not None:
+        if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
+            raise TypeError(f"layers={layers!r} must be a list of names, such as {list(model.layers)[-2:-1]}, or None for all.")
         return {layer: _beneath(layer, names, model) for layer in layers}
     owners = {name: _owner(name, model) for name in names}
     places = {owner: place for place, owner in enumerate(dict.fromkeys(owners.values()))}

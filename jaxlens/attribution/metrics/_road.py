@@ -1,6 +1,7 @@
 """ROAD: remove and debias. Pixels are removed by what their neighbours would make of them, not by a colour."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,9 +10,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, as_key, check_choice, check_images
+from jaxlens._checks import Images, as_array, as_key, check_choice, check_images, check_scalar
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._fold import fold
+from jaxlens.attribution._noise import MOST_NOISE, check_sigma
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
 from jaxlens.model import Model
@@ -20,6 +23,7 @@ FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TOLERANCE = 1e-6  # of the residual, relative to the right-hand side
 
 
+@entry
 def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, key: Any = 0) -> Float[Array, "b h w c"]:
     """Each pixel that is not kept becomes the weighted mean of its eight neighbours, plus noise (Rong et al. 2022,
     arXiv:2202.00449).
@@ -38,14 +42,15 @@ def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, k
     Returns: the images, not clipped.
     """
     images = check_images(images, channels=None)
-    given = jnp.asarray(keep)
+    given = as_array(keep, "keep", "an array of bools")
     if given.shape not in (images.shape[:3], images.shape[1:3]):
         raise ValueError(f"keep has shape {given.shape}, but {images.shape[1:3]} or {images.shape[:3]} is needed.")
     given = jnp.broadcast_to(given.astype(bool), images.shape[:3])
     if not isinstance(given, Tracer) and not bool(given.any((1, 2)).all()):
         raise ValueError("keep is false everywhere in some image: there is nothing to fill it from.")
+    noise = check_scalar(noise, "noise", low=0, high=MOST_NOISE)
     draw = noise * jax.random.normal(as_key(key), images.shape[1:], images.dtype)
-    return impute(images, given.astype(images.dtype), jnp.broadcast_to(draw, images.shape))
+    return impute(images, varying(given.astype(images.dtype), images), jnp.broadcast_to(draw, images.shape))
 
 
 @jax.jit
@@ -63,10 +68,28 @@ def _solve(image: Float[Array, "h w"], keep: Float[Array, "h w"]) -> Float[Array
     mean = (keep * image).sum() / jnp.maximum(keep.sum(), 1)
     # from the mean of what is kept: what remains to be found is small
     right = hole * _neighbours(keep * (image - mean))
-    found, _ = jax.scipy.sparse.linalg.cg(
-        lambda u: hole * (weight * u - _neighbours(u)), right, tol=TOLERANCE, maxiter=4 * sum(image.shape)
-    )
+    found = _conjugate_gradients(lambda u: hole * (weight * u - _neighbours(u)), right, 4 * sum(image.shape))
     return keep * image + hole * (mean + found)
+
+
+def _conjugate_gradients(apply: Callable[[Any], Any], right: Float[Array, "h w"], most: int) -> Float[Array, "h w"]:
+    """The u with `apply(u) = right`, from 0 on. (JAX's own does not run in loops inside `jax.shard_map`.)"""
+
+    def dot(a: Any, b: Any) -> jax.Array:
+        return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+
+    def step(state: Any) -> Any:
+        found, rest, way, size, done = state
+        pushed = apply(way)
+        length = size / dot(way, pushed)
+        found, rest = found + length * way, rest - length * pushed
+        after = dot(rest, rest)
+        return found, rest, rest + after / size * way, after, done + 1
+
+    size = dot(right, right)
+    start, done = varying((jnp.zeros_like(right), jnp.int32(0)), right)
+    unfinished = lambda state: (state[3] > TOLERANCE**2 * size) & (state[4] < most)  # noqa: E731
+    return jax.lax.while_loop(unfinished, step, (start, right, right, size, done))[0]
 
 
 def _neighbours(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
@@ -86,6 +109,7 @@ class _Context:
     score_count: int = field(static=True)
 
 
+@entry
 def road(
     model: Model,
     images: Images,
@@ -123,8 +147,8 @@ def road(
     query = question(model, images, target, score)
     ranks = ranks_of(map_of(values, query))
     pixels = math.prod(ranks.shape[1:])
-    shares = np.asarray(fractions, np.float64)
-    counts = np.round(shares * pixels).astype(np.int32)
+    shares = np.asarray(as_array(fractions, "fractions", "shares of the pixels, such as (0.1, 0.5)"), np.float64)
+    counts = np.round(np.nan_to_num(np.clip(shares, 0, 1)) * pixels).astype(np.int32)
     if shares.ndim != 1 or not shares.size or not ((counts >= 1) & (counts < pixels)).all():
         raise ValueError(
             f"fractions={fractions!r} must be shares of the pixels between 0 and 1, at least one pixel and not all {pixels}."
@@ -134,7 +158,7 @@ def road(
         query=query,
         ranks=ranks,
         counts=jnp.asarray(signed),
-        noise=jnp.asarray(noise, query.values.dtype),
+        noise=check_sigma(noise, query, "noise"),
         key=as_key(key),
         score_count=len(signed),
     )

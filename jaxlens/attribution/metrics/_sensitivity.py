@@ -8,15 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_int
-from jaxlens.attribution._fold import fold
+from jaxlens._checks import Images, as_key, check_number
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.metrics._question import check_method
 from jaxlens.model import Model
 
 Method = Callable[..., Attribution]
 
 
+@entry
 def sensitivity_max(
     method: Method,
     model: Model,
@@ -49,6 +52,7 @@ def sensitivity_max(
     return _changes(method, model, images, target, radius, samples, key, chunk, progress, options)[1]
 
 
+@entry
 def stability(
     method: Method,
     model: Model,
@@ -82,9 +86,9 @@ def _changes(
     options: dict[str, Any],
 ) -> jax.Array:
     """`[2, B]`: the sum of the distances of attributions, and the largest as a share of the clean one's norm."""
-    if not radius > 0:
-        raise ValueError(f"radius={radius!r} must be > 0: images are in [0, 1].")
-    samples, key = check_int(samples, "samples", low=1), as_key(key)
+    check_method(method)
+    radius = check_number(radius, "radius", above=0, high=1)
+    samples, key = check_samples(samples), as_key(key)
     query = ask(model, images, target, layer=options.get("layer"))
     if chunk is not None:
         options = options | {"chunk": chunk}

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens.attribution._entry import entry
 from jaxlens.attribution.metrics._question import check_values, ratio
 
 
+@entry
 def sparseness(values: Any) -> Float[Array, " b"]:
     """The Gini index of the absolute values (Chalasani et al. 2020, arXiv:1810.06583).
 
@@ -32,6 +34,7 @@ def _gini(values: Float[Array, "b *axes"]) -> Float[Array, " b"]:
     return ratio((weights[None].astype(sizes.dtype) * sizes).sum(1), sizes.sum(1))
 
 
+@entry
 def complexity(values: Any) -> Float[Array, " b"]:
     """The entropy `-sum p log p` of the absolute values' shares `p = |v| / sum |v|`, in nats (Bhatt et al. 2020,
     arXiv:2005.00631).
@@ -47,7 +50,7 @@ def complexity(values: Any) -> Float[Array, " b"]:
 def _entropy(values: Float[Array, "b *axes"]) -> Float[Array, " b"]:
     sizes = _sizes(values)
     n, total = sizes.shape[1], sizes.sum(1, keepdims=True)
-    shares = jnp.where(total > 0, sizes / jnp.where(total > 0, total, 1), 1 / n)
+    shares = jnp.where(total == 0, 1 / n, sizes / jnp.where(total == 0, 1, total))
     return jax.scipy.special.entr(shares).sum(1)
 
 

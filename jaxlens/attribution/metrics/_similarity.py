@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens.attribution.metrics._question import ratio
+from jaxlens.attribution._entry import entry
+from jaxlens.attribution.metrics._question import check_values, ratio
 
 WINDOW, WINDOW_SIGMA = 11, 1.5  # Wang et al. 2004: a Gaussian window; so are K1 and K2
 K1, K2 = 0.01, 0.03
@@ -24,23 +25,53 @@ def average_ranks(x: Float[Array, "b n"]) -> Float[Array, "b n"]:
     return jax.vmap(row)(x)
 
 
-@jax.jit
-def spearman(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> Float[Array, " b"]:
+@entry
+def spearman(a: Any, b: Any) -> Float[Array, " b"]:
     """Spearman's rank correlation of each pair, over all values; ties share their mean rank.
 
-    0 where one side is constant: it orders nothing.
+    Args:
+        a, b: `[B, ...]` of one shape: arrays, or Attributions.
+
+    Returns: `[B]`; 0 where one side is constant: it orders nothing.
     """
-    n = a[0].size
-    ranks = [(average_ranks(x.reshape(x.shape[0], -1)) - (n + 1) / 2) / n for x in (a, b)]  # exactly 0 if all are alike
-    return ratio((ranks[0] * ranks[1]).sum(1), jnp.linalg.norm(ranks[0], axis=1) * jnp.linalg.norm(ranks[1], axis=1))
+    return rank_correlation(*_pair(a, b))
 
 
 @jax.jit
-def ssim(a: Float[Array, "b h w"], b: Float[Array, "b h w"]) -> Float[Array, " b"]:
+def rank_correlation(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> Float[Array, " b"]:
+    """`spearman` without its checks; NaN also where a value is."""
+    n = a[0].size
+    rows = [x.reshape(x.shape[0], -1) for x in (a, b)]
+    ranks = [(average_ranks(x) - (n + 1) / 2) / n for x in rows]  # exactly 0 if all are alike
+    unknown = jnp.isnan(rows[0]).any(1) | jnp.isnan(rows[1]).any(1)
+    size = jnp.linalg.norm(ranks[0], axis=1) * jnp.linalg.norm(ranks[1], axis=1)
+    return jnp.where(unknown, jnp.nan, ratio((ranks[0] * ranks[1]).sum(1), size))
+
+
+def _pair(a: Any, b: Any) -> tuple[jax.Array, jax.Array]:
+    a, b = check_values(a), check_values(b)
+    if a.shape != b.shape:
+        raise ValueError(f"a has shape {a.shape} and b {b.shape}, but one shape is needed: they are compared value by value.")
+    return a, b
+
+
+@entry
+def ssim(a: Any, b: Any) -> Float[Array, " b"]:
     """Mean structural similarity of maps in [0, 1] (Wang et al. 2004, doi:10.1109/TIP.2003.819861): a Gaussian window of 11
-    pixels, where it lies inside."""
-    if min(a.shape[1:]) < WINDOW:
-        raise ValueError(f"similarity='ssim' needs maps of at least {WINDOW} x {WINDOW}, but they are {a.shape[1:]}.")
+    pixels, where it lies inside.
+
+    Args:
+        a, b: `[B, h, w]` of one shape, 11 x 11 or more.
+    """
+    a, b = _pair(a, b)
+    if a.ndim != 3 or min(a.shape[1:]) < WINDOW:
+        raise ValueError(f"ssim needs maps [B, h, w] of at least {WINDOW} x {WINDOW}, but they have shape {a.shape}.")
+    return structural_similarity(a, b)
+
+
+@jax.jit
+def structural_similarity(a: Float[Array, "b h w"], b: Float[Array, "b h w"]) -> Float[Array, " b"]:
+    """`ssim` without its checks."""
     offsets = np.arange(WINDOW) - WINDOW // 2
     weights = np.exp(-0.5 * (offsets / WINDOW_SIGMA) ** 2)
     kernel = jnp.asarray(weights / weights.sum(), a.dtype)

@@ -1,0 +1,106 @@
+"""What every public function shares: images spread over devices, and a word where a result is not finite."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxlens.attribution._result import Attribution
+from jaxlens.errors import NonFiniteWarning
+
+Fn = TypeVar("Fn", bound=Callable[..., Any])
+
+
+def varying(tree: Any, like: Any) -> Any:
+    """The same values, which inside `jax.shard_map` differ between devices as those of `like` do.
+
+    Otherwise their gradient would be the sum over all devices, and a loop would not take what has become different.
+    """
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return tree
+    first = [jnp.ravel(leaf)[0] for leaf in jax.tree.leaves(like) if jnp.size(leaf)]
+    here = functools.reduce(jnp.logical_or, (each == each for each in first))
+    return jax.tree.map(lambda x: jnp.where(here, x, x), tree)
+
+
+def entry(fn: Fn) -> Fn:
+    """A public function: it says which images came out NaN or infinite, and runs on meshes with explicit axes.
+
+    Explicit axes ask of every gather and product where its result should be, also of the user's network. So they are automatic
+    inside; what has an axis of images comes out spread as the images were.
+    """
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        found = fn(*args, **kwargs)
+        _warn(fn.__name__, found)
+        return found
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        images = next((x for x in map(_array, (*args, *kwargs.values())) if x is not None), None)
+        sharding = None if images is None else getattr(jax.typeof(images), "sharding", None)
+        if images is None or sharding is None or not sharding.mesh.explicit_axes:
+            return checked(*args, **kwargs)
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        arrays = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)}
+        outputs = []
+
+        def inside(arrays: dict[int, jax.Array]) -> tuple[list[Any], list[Any]]:
+            args, kwargs = jax.tree.unflatten(tree, [arrays.get(i, leaf) for i, leaf in enumerate(leaves)])
+            found, result = jax.tree.flatten(checked(*args, **kwargs))
+            each = [jnp.shape(x)[:1] == images.shape[:1] for x in found]
+            outputs.append((result, each))
+            return [x for x, per_image in zip(found, each, strict=True) if per_image], [
+                x for x, per_image in zip(found, each, strict=True) if not per_image
+            ]
+
+        spread = tuple(_named(images, PartitionSpec(*axes)) for axes in (sharding.spec[:1], ()))
+        outside: Any = jax.sharding.auto_axes(inside, out_sharding=spread)
+        found = [iter(part) for part in outside(arrays)]
+        result, each = outputs[0]
+        return jax.tree.unflatten(result, [next(found[not per_image]) for per_image in each])
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _warn(name: str, found: Any) -> None:
+    """Says for which images a result is NaN or infinite; what is traced cannot be looked at."""
+    scores = getattr(found, "scores", None)
+    parts = [found.values, scores] if isinstance(found, Attribution) else jax.tree.leaves(getattr(found, "per_image", found))
+    if any(isinstance(part, Tracer) for part in parts):
+        return
+    finite = np.logical_and.reduce([np.asarray(_finite(part)) for part in parts])
+    if finite.all():
+        return
+    if not isinstance(found, Attribution):
+        why = "The network's scores are not finite there, or what is compared is all alike, which orders nothing."
+    elif np.isfinite(np.asarray(scores)).all():
+        why = "The network's scores are finite, so that it is a gradient or a quotient that is not."
+    else:
+        why = "So are the network's scores: look at its weights and preprocessing."
+    which = ", ".join(map(str, np.flatnonzero(~finite)))
+    warnings.warn(f"{name} is NaN or infinite for image(s) {which} of {len(finite)}. {why}", NonFiniteWarning, stacklevel=4)
+
+
+@jax.jit
+def _finite(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all(tuple(range(1, array.ndim)))
+
+
+def _array(value: Any) -> jax.Array | None:
+    """The array of an argument that has an axis of images."""
+    array = value.values if isinstance(value, Attribution) else value
+    return array if isinstance(array, jax.Array) and jnp.ndim(array) else None
+
+
+def _named(images: Any, spec: PartitionSpec) -> Any:
+    """Where no mesh is set, arrays bring theirs."""
+    if not jax.sharding.get_abstract_mesh().empty:
+        return spec
+    return NamedSharding((jax.typeof(images) if isinstance(images, Tracer) else images).sharding.mesh, spec)
