@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_choice, check_size, shortened
+from jaxlens._checks import check_choice, check_size
 from jaxlens.attribution._entry import entry
 
 Reduction = Literal["sum", "mean", "abs_sum", "abs_max", "norm"]
@@ -26,7 +26,7 @@ def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None) -> 
     if hasattr(values, "values") and hasattr(values, "scores"):
         raise TypeError(f"values={values!r} must be its array: found.values.")
     if not isinstance(values, jax.Array | np.ndarray) or not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"values must be an array of floats {axes}, but got {shortened(values)}.")
+        raise TypeError(f"values must be an array of floats {axes}, but got {type(values).__name__}.")
     if values.ndim != rank if rank else values.ndim < 1:
         raise ValueError(f"values has shape {tuple(values.shape)}, but {axes} is needed.")
     if not isinstance(values, Tracer):

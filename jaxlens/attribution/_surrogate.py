@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_int, check_scalar
+from jaxlens._checks import Images, as_key, check_choice, check_int, check_scalar, shortened
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._features import as_features
 from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
@@ -69,7 +69,7 @@ def lime(
     check_choice(distance, "distance", ("cosine", "l2"))
     check_choice(penalty, "penalty", ("ridge", "lasso"))
     samples = check_int(samples, "samples", low=2, high=MOST_MASKS)
-    alpha = check_scalar(alpha, "alpha", above=0)
+    alpha = _positive(alpha, "alpha")
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(key)
     whole = 2**groups.count <= samples
@@ -101,7 +101,7 @@ def proximity(design: Float[Array, "s f"], distance: Distance, width: float | No
     """How much each mask counts, `exp(-d**2 / width**2)`."""
     features = design.shape[1]
     scale = width if width is not None else COSINE_WIDTH if distance == "cosine" else L2_WIDTH * features**0.5
-    scale = check_scalar(scale, "width", above=0)
+    scale = _positive(scale, "width")
     shown = design.sum(1)
     squared = jnp.square(1 - jnp.sqrt(shown / features)) if distance == "cosine" else features - shown
     return jnp.exp(-(squared - squared.min()) / scale**2)  # of the nearest 1: a narrow kernel leaves something
@@ -146,6 +146,13 @@ def _lasso(gram: Float[Array, "f f"], moment: Float[Array, "b f"], alpha: Any) -
 
     start = (jnp.zeros_like(moment), jnp.asarray(True), 0)
     return jax.lax.while_loop(lambda state: state[1] & (state[2] < MOST_SWEEPS), sweep, start)[0]
+
+
+def _positive(value: Any, name: str) -> Any:
+    try:
+        return check_scalar(value, name, above=0)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={shortened(value)} must be a number > 0.") from error
 
 
 @entry
