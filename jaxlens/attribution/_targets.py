@@ -39,7 +39,7 @@ def _objective(target: Any, model: Model, logits: jax.Array | None) -> Objective
         return channel(OUTPUT, jnp.argmax(_vector(logits, model), axis=-1))
     if isinstance(target, str):
         classes = ":" not in target or target in (model.labels or ())
-        return channel(OUTPUT, model.label_index(target)) if classes else as_objective(target, model)
+        return channel(OUTPUT, _class(target, model)) if classes else as_objective(target, model)
     if isinstance(target, Objective) or callable(target):
         return as_objective(target, model)
     if isinstance(target, Sequence) and any(isinstance(item, str | Objective) or callable(item) for item in target):
@@ -53,6 +53,13 @@ def _objective(target: Any, model: Model, logits: jax.Array | None) -> Objective
     if not jnp.issubdtype(numbers.dtype, jnp.integer) or numbers.ndim > 1:
         raise TypeError(f"target={target!r} must be {LEGAL}.")
     return channel(OUTPUT, numbers)
+
+
+def _class(label: str, model: Model) -> int:
+    try:
+        return model.label_index(label)
+    except ValueError as error:  # it names its own argument
+        raise type(error)(str(error).replace("label=", "target=", 1)) from None
 
 
 def _vector(logits: jax.Array | None, model: Model) -> jax.Array:
