@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxlens.graph import GraphForward
 from jaxlens.model import Site
-from jaxlens.model._jaxpr import _OPERATORS_WANTED
 from jaxlens.model._sites import RESERVED, intercepting
+from jaxlens.model._wanted import OPERATORS_WANTED
 
 TOLERANCE = 1e-4
 # Of gradients, relative to their length: rounding takes a few ReLUs to the other side of their corner.
@@ -67,7 +67,7 @@ def compare_gradients(module: Any, forward: GraphForward, params: Any, *inputs: 
     wrong = float("inf")
     for operators in (True, False):
         try:
-            with _OPERATORS_WANTED(operators):
+            with OPERATORS_WANTED(operators):
                 ours, kinds, gradients = _our_gradients(forward, params, inputs, weights)
         except NotImplementedError:  # JAX has no gradient of dilated pools
             if operators:
