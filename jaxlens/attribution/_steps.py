@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxlens.errors import NonFiniteWarning
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, way_back
@@ -101,7 +102,7 @@ def _with_slope_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 def tell_of_nan(values: Any, method: str) -> None:
     """A warning where values are not finite: a network with infinite values inside, or weights that are NaN."""
-    if isinstance(values, jax.core.Tracer):
+    if isinstance(values, Tracer):
         return
     wrong = np.flatnonzero(~np.isfinite(np.asarray(values)).all(tuple(range(1, values.ndim))))
     if wrong.size:
