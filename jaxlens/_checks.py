@@ -66,13 +66,13 @@ def _range_hint(low: float, high: float) -> str:
 
 
 def suggest(value: Any, legal: Iterable[str], n: int = 3) -> list[str]:
-    """The names in `legal` nearest to a misspelt one, else the first few."""
+    """The names in `legal` that hold a part of one or are nearest to a misspelt one, else the first few."""
     legal = list(legal)
     if not isinstance(value, str):
         return legal[:n]
-    inside = [name for name in legal if value and value in name]
+    inside = sorted((name for name in legal if value and value.lower() in name.lower()), key=len)
     near = get_close_matches(value, legal, n=n, cutoff=0.5)
-    return (near or inside or legal)[:n]
+    return (list(dict.fromkeys([*inside, *near])) or legal)[:n]
 
 
 def brief(text: object, limit: int = 300) -> str:

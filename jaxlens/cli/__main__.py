@@ -5,6 +5,7 @@ import os
 import jax
 
 from jaxlens._files import cache_dir
+from jaxlens._startup import leave_on_interrupt, raise_on_interrupt
 from jaxlens.cli._main import main
 
 
@@ -16,7 +17,11 @@ def run() -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    main()
+    raise_on_interrupt()
+    try:
+        main()
+    finally:
+        leave_on_interrupt()  # Python's own end takes its time too
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-INTERRUPTED = "Interrupted."
-STATUS = 130  # of Ctrl-C: 128 + SIGINT, as shells have it
+from jaxlens._startup import INTERRUPTED, STATUS
 
 # Words of functions that an option of another name stands for. Layers and targets are told as `layer='conv9'` everywhere.
 _SAID = ("weights", "size", "steps", "seed", "batch", "memory_limit", "compute_dtype", "chunk", "octaves", "rate", "frames")

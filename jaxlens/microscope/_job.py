@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from tqdm.auto import tqdm
 
 from jaxlens._checks import check_int, check_path
+from jaxlens._progress import progress_bar
 from jaxlens.errors import NonFiniteError, NonFiniteWarning
 from jaxlens.microscope import _manifest
 from jaxlens.microscope._chunk import Chunk, claim, missing, split, tidy
@@ -174,7 +174,8 @@ class _Work:
         absent = {part: len(self.missing(part)) for part in chunks}
         total, left = sum(len(part.channels) for part in chunks), sum(absent.values())
         waiting = [part for part in chunks if absent[part]]
-        with tqdm(total=total, initial=total - left, unit="neuron", disable=not self.progress, dynamic_ncols=True) as bar:
+        compiled: set[str] = set()
+        with progress_bar(total, "neuron", self.progress, total - left) as bar:
             while waiting and not pressed():
                 busy: list[Chunk] = []
                 for part in waiting:
@@ -185,12 +186,14 @@ class _Work:
                             busy.append(part)
                             continue
                         if wanting := self.missing(part):
-                            bar.set_postfix_str(part.layer, refresh=True)
+                            if part.layer not in compiled:
+                                compiled.add(part.layer)
+                                bar.compiling()
                             tiles = self.render(part, wanting)
                             if tiles is None:
                                 return False
                             self.write(tiles)
-                    bar.update(absent[part])
+                    bar.update(absent[part], part.layer)
                 if len(busy) == len(waiting):
                     time.sleep(_PAUSE)
                 waiting = busy

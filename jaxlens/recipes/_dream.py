@@ -9,11 +9,13 @@ import numpy as np
 import optax
 
 from jaxlens._checks import check_int, check_number
+from jaxlens._progress import Bar, progress_bar
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._arguments import STEPS, check_count
+from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.recipes._inputs import one_task, picture_ids, pictures
 
 
@@ -78,32 +80,43 @@ def deepdream(
     tile = None if tile is None else check_int(tile, "tile", low=1)
     objective = _objective(model, layers, guide)
     optimizer = gradient_ascent(rate)
-    added, result, ids = np.zeros_like(batch), None, picture_ids(batch)
+    ids, sizes = picture_ids(batch), []
     for octave in reversed(range(octaves)):
         h, w = (max(1, round(n / octave_scale**octave)) for n in batch.shape[1:3])
+        side = (min(tile, h), min(tile, w)) if tile is not None and tile < max(h, w) else (h, w)
+        sizes.append(((h, w), side, steps * -(-h // side[0]) * -(-w // side[1])))
+    total = len(batch) * sum(count for _, _, count in sizes)
+    with deferred_interrupt(), progress_bar(total, "step", progress) as bar:
+        return _octaves(model, batch, objective, sizes, bar, jitter, optimizer=optimizer, seed=seed, ids=ids)
+
+
+def _octaves(model: Model, batch: Any, objective: Any, sizes: Any, bar: Bar, jitter: int, **options: Any) -> RenderResult:
+    """Each size after the other, for `(size, what the network sees of it, steps)`; all that there is after Ctrl-C."""
+    added, result = np.zeros_like(batch), None
+    for (h, w), side, count in sizes:
         base, before = _resized(batch, h, w), _resized(added, h, w)
         moves: list[Any] = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
-        count, side = steps, (h, w)
-        if tile is not None and tile < max(h, w):
-            side = (min(tile, h), min(tile, w))
+        if side != (h, w):
             moves = [transform.roll(), transform.random_crop(*side)]  # around the borders, so that all is seen as often
-            count *= -(-h // side[0]) * -(-w // side[1])
         result = render(
             model,
             objective,
             param=param.each([_pixels(each) for each in np.clip(base + before, 0, 1)]),
             transforms=moves,
-            optimizer=optimizer,
             steps=count,
             fixed_image_size=None if model.fixed_size else side,
-            seed=seed,
-            ids=ids,
-            progress=progress,
+            progress=bar,
             redirect_steps=0,
+            **options,
         )
         added = result.images[:, 0] - base
+        if not result.finished:
+            break
     assert result is not None  # there is at least one octave
-    return result
+    h, w = batch.shape[1:3]
+    if result.images.shape[2:4] == (h, w):
+        return result
+    return result.map_images(lambda _: np.clip(batch + _resized(added, h, w), 0, 1)[:, None])  # interrupted before the last
 
 
 def _objective(model: Model, layers: Any, guide: Any) -> Any:

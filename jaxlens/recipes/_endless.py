@@ -5,12 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
 
 from jaxlens._checks import check_int, check_number, check_size
+from jaxlens._progress import progress_bar
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.recipes._dream import deepdream
 from jaxlens.recipes._inputs import canvas, pictures, tasks_of
 
@@ -133,15 +134,17 @@ def zoom(
     if not 1 < factor < 2:
         raise ValueError(f"factor={factor:g} must be between 1 and 2; 1.03 is common.")
     shown = [picture]
-    try:
-        for _ in tqdm(range(frames), unit="frame", disable=not progress):
-            closer = _enlarged(shown[-1], factor)
-            result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
-            if not result.finished:
-                break
-            shown.append(np.asarray(result.images[0, 0]))
-    except KeyboardInterrupt:
-        pass
+    with deferred_interrupt() as pressed, progress_bar(frames, "frame", progress) as bar:
+        try:
+            while len(shown) <= frames and not pressed():
+                closer = _enlarged(shown[-1], factor)
+                result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
+                if not result.finished:
+                    break
+                shown.append(np.asarray(result.images[0, 0]))
+                bar.update(1)
+        except KeyboardInterrupt:
+            pass
     return np.stack(shown)
 
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array
-from tqdm.auto import tqdm
 
 from jaxlens._checks import brief, check_flag, check_int, check_size
+from jaxlens._progress import Bar, check_progress, progress_bar
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning
 from jaxlens.model import Model, check_model
 from jaxlens.model.rules import redirected
@@ -34,6 +34,7 @@ from jaxlens.optvis.render._arguments import (
     task_keys,
 )
 from jaxlens.optvis.render._batch import default_batch
+from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.optvis.render._loop import Job
 from jaxlens.optvis.render._result import RenderResult, concatenate
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
@@ -104,7 +105,7 @@ def render(
         transparency: sum up over all steps how much each pixel mattered, for `RenderResult.transparency`.
         devices: to split the tasks over; all local devices by default.
         callback: called with a `Progress` after each step of a batch; returning True ends that batch.
-        progress: show a progress bar.
+        progress: show a progress bar; elsewhere than on a terminal and in a notebook, a line now and then.
 
     Returns: a `RenderResult`. Ctrl-C returns what is rendered so far, with `finished=False`.
 
@@ -124,7 +125,7 @@ def render(
     groups = _for_each(groups, param)
     steps, draws = check_count(steps, "steps", low=0, most=STEPS), check_count(draws, "draws", low=1, most=DRAWS)
     thresholds = check_thresholds(thresholds, steps)
-    transparency, progress = check_flag(transparency, "transparency"), check_flag(progress, "progress")
+    transparency, progress = check_flag(transparency, "transparency"), check_progress(progress)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
     resize_to = network_size(model, param.shape, fixed_image_size)
     redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
@@ -144,17 +145,18 @@ def render(
     parts: list[RenderResult] = []
     order: list[int] = []
     interrupted = False
-    with tqdm(total=steps * total, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    with deferred_interrupt() as pressed, progress_bar(steps * total, "step", progress) as bar:
         program = _program.Program(optimizer or _adam(), resize_to, None, draws, transparency)
         advance = functools.partial(_advance, bar)
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
+                bar.compiling()
                 job = Job(program, model, param, chain, steps, redirect, thresholds, callback, advance)
                 tasks = Tasks(group, places, keys_of(group, places, keys, names), param)
                 for part, finished, interrupted in run_tasks(job, tasks, most, devices, memory_limit, check):
                     parts.append(part)
                     order += finished
-                    if interrupted:
+                    if interrupted or pressed():  # also one that came too late for the batch to notice
                         raise KeyboardInterrupt
         except KeyboardInterrupt:  # in a batch, or between two: what is finished is not lost
             if not parts:
@@ -282,9 +284,8 @@ def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[
     return layers
 
 
-def _advance(bar: Any, count: int, scores: np.ndarray) -> None:
-    bar.set_postfix(score=f"{np.nanmean(scores):.4g}" if np.isfinite(scores).any() else "nan", refresh=False)
-    bar.update(count)
+def _advance(bar: Bar, count: int, scores: np.ndarray) -> None:
+    bar.update(count, f"score={np.nanmean(scores):.4g}" if np.isfinite(scores).any() else "score=nan")
 
 
 def _report(result: RenderResult) -> RenderResult:
