@@ -85,8 +85,6 @@ class Bar:
 
     def close(self) -> None:
         """Leaves the bar as it is."""
-        if self._compiles and not self._bar.n > self._bar.initial:
-            self._bar.leave = False
         self._bar.close()
 
 
