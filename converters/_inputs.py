@@ -88,7 +88,10 @@ def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: i
     """Raises if a preprocessing is for another number of channels, which would broadcast."""
     image = jax.ShapeDtypeStruct((1, *size, channels), "float32")
     try:
-        found = jax.eval_shape(preprocess, image).shape[-1]
+        if isinstance(preprocess, Preprocess):
+            found = max(channels, len(preprocess.scale), len(preprocess.offset))
+        else:
+            found = jax.eval_shape(preprocess, image).shape[-1]
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"preprocess={preprocess!r} does not run on images of {channels} channels ({reason}).") from error

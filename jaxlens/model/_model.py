@@ -199,6 +199,13 @@ class Model:
         return from_haiku(transformed, params, state, **options)
 
     @staticmethod
+    def from_torch(module: Any, input_size: tuple[int, int] | None = None, **options: Any) -> "Model":
+        """A Model of a PyTorch module, traced once and then free of torch; see `converters.from_torch`. Needs torch."""
+        from converters import from_torch
+
+        return from_torch(module, input_size, **options)
+
+    @staticmethod
     def from_models(models: Mapping[str, "Model"]) -> "Model":
         """Several models as one, for joint objectives; see `jaxlens.model.from_models`."""
         from jaxlens.model._together import from_models
