@@ -19,7 +19,7 @@ from jaxlens.microscope._chunk import Chunk, claim, missing, split, tidy
 from jaxlens.microscope._layers import find_layers
 from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
-from jaxlens.model import Model
+from jaxlens.model import Model, check_model
 from jaxlens.optvis.render import RenderResult, default_batch, render
 from jaxlens.optvis.render._interrupt import deferred_interrupt
 
@@ -99,7 +99,7 @@ def render_layers(
         OSError: if the folder cannot be written to, or the disk is full. Finished tiles stay; the same call goes on.
     """
     began = time.perf_counter()
-    names, folder = find_layers(model, layers), check_path(out, "out")
+    names, folder = find_layers(check_model(model), layers), check_path(out, "out")
     own = {
         "size": size,
         "steps": steps,
