@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
 from jaxlens.model._sites import Site
@@ -16,7 +17,7 @@ from jaxlens.model._sites import Site
 class Ablate:
     """See `ablate`."""
 
-    channels: Int[Array, " k"]
+    channels: Array  # [K] numbers, or a mask until the model is known
     value: Float[Array, "..."]
     layer: str = field(static=True)
 
@@ -55,25 +56,81 @@ class Perturb:
         return 0 if self.delta.shape[0] > 1 else None
 
 
-def ablate(layer: str, channels: Any, value: Any = 0.0) -> Ablate:
+def ablate(layer: Any, channels: Any, value: Any = 0.0) -> Ablate:
     """Sets some channels of a layer to `value` (a number, or one per channel) at every position.
 
-    Channels are checked against the layer when the model is known: JAX would ignore one out of range.
+    Args:
+        layer: its name.
+        channels: a number, several, or a mask of bools, one per channel, that is true where it is to be set. They are
+            checked against the layer when the model is known: JAX would ignore one out of range.
+        value: a finite number, or one for each channel that is set.
     """
-    return Ablate(channels=jnp.atleast_1d(jnp.asarray(channels, jnp.int32)), value=jnp.asarray(value, jnp.float32), layer=layer)
+    numbers = _channels(channels)
+    values = _finite(value, "value")
+    if values.ndim > 1 or (values.ndim == 1 and numbers.dtype != bool and values.shape[0] not in (1, numbers.shape[0])):
+        raise ValueError(
+            f"value has shape {values.shape}, but must be a number, or one for each of {numbers.shape[0]} channels."
+        )
+    return Ablate(channels=numbers, value=values, layer=_name(layer))
 
 
-def replace(layer: str, value: Any) -> Replace:
-    """Makes a layer output `value`, `[B, ...]` or `[1, ...]` for all images: activation patching."""
-    return Replace(value=jnp.asarray(value), layer=layer)
+def replace(layer: Any, value: Any) -> Replace:
+    """Makes a layer output `value`, `[B, ...]` or `[1, ...]` for all images: activation patching. Values are finite numbers."""
+    return Replace(value=_with_images(value, "value"), layer=_name(layer))
 
 
-def perturb(layer: str, delta: Any) -> Perturb:
-    """Adds `delta`, `[B, ...]` or `[1, ...]`, to what a layer outputs.
+def perturb(layer: Any, delta: Any) -> Perturb:
+    """Adds `delta`, `[B, ...]` or `[1, ...]`, to what a layer outputs. Its values are finite numbers.
 
     The gradient of a score with respect to a zero `delta` is its gradient at that layer.
     """
-    return Perturb(delta=jnp.asarray(delta), layer=layer)
+    return Perturb(delta=_with_images(delta, "delta"), layer=_name(layer))
+
+
+def _name(layer: Any) -> str:
+    if isinstance(layer, str):
+        return layer
+    hint = f" It is a Layer: give layer.name, {layer.name!r}." if hasattr(layer, "name") else ""
+    raise TypeError(f"layer={layer!r} must be the name of a layer, such as 'mixed4a'.{hint}")
+
+
+def _channels(channels: Any) -> jax.Array:
+    """Numbers `[K]`, or a mask, as an array; a float would be cut to a number without a word."""
+    legal = f"channels={channels!r} must be a channel, several, or a mask of bools, one per channel of the layer."
+    if channels is None or isinstance(channels, str | bytes):
+        raise TypeError(legal)
+    try:
+        found = jnp.atleast_1d(jnp.asarray(channels))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(legal) from error
+    whole = jnp.issubdtype(found.dtype, jnp.integer) or found.dtype == bool
+    if found.ndim != 1 or not found.shape[0] or not whole:
+        raise TypeError(legal)
+    return found if found.dtype == bool else found.astype(jnp.int32)
+
+
+def _finite(value: Any, name: str) -> jax.Array:
+    if value is None or isinstance(value, str | bytes):
+        raise TypeError(f"{name}={value!r} must be numbers.")
+    try:
+        found = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name}={value!r} must be numbers.") from error
+    if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
+        raise TypeError(f"{name} has dtype {found.dtype}, but real numbers are needed.")
+    found = found if jnp.issubdtype(found.dtype, jnp.floating) else found.astype(jnp.float32)
+    if not isinstance(found, Tracer) and not bool(jnp.isfinite(found).all()):
+        raise ValueError(f"{name} holds NaN or infinite values.")
+    return found
+
+
+def _with_images(value: Any, name: str) -> jax.Array:
+    found = _finite(value, name)
+    if found.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {found.shape}, but [B, ...] with the layer's axes is needed, or [1, ...] for all images."
+        )
+    return found
 
 
 def bind(model: Any, interceptors: Sequence[Any]) -> tuple[Any, ...]:
@@ -87,9 +144,35 @@ def _bind(model: Any, interceptor: Any) -> Any:
             raise TypeError(f"interceptors must be callables (site, call, *args) -> output, but got {interceptor!r}.")
         return interceptor if jax.tree.leaves(interceptor) != [interceptor] else jax.tree_util.Partial(interceptor)
     name = model.resolve(interceptor.layer)
-    if isinstance(interceptor, Ablate) and not isinstance(interceptor.channels, Tracer):
-        total = model.layers[name].channels
-        bad = [int(c) for c in interceptor.channels if not 0 <= int(c) < total]
-        if bad:
-            raise ValueError(f"channels={bad} are outside 0..{total - 1} of layer {name!r} of {model.name}.")
-    return type(interceptor)(**(vars(interceptor) | {"layer": name}))
+    layer = model.layers[name]
+    changes: dict[str, Any] = {"layer": name}
+    if isinstance(interceptor, Ablate):
+        changes["channels"] = _in_layer(interceptor.channels, layer.channels, name, model.name)
+        several = interceptor.value.ndim == 1 and interceptor.value.shape[0] not in (1, changes["channels"].shape[0])
+        if several:
+            raise ValueError(
+                f"value has {interceptor.value.shape[0]} numbers for {changes['channels'].shape[0]} channels of layer {name!r}."
+            )
+    else:
+        given = interceptor.value if isinstance(interceptor, Replace) else interceptor.delta
+        if given.ndim != len(layer.shape) + 1:
+            raise ValueError(f"Values of shape {given.shape} do not fit layer {name!r}, whose output is [B, {layer.shape}].")
+    return type(interceptor)(**(vars(interceptor) | changes))
+
+
+def _in_layer(channels: jax.Array, total: int, layer: str, model: str) -> jax.Array:
+    """Channel numbers of the layer, for numbers or a mask."""
+    if channels.dtype == bool:
+        if channels.shape != (total,):
+            raise ValueError(
+                f"channels is a mask of {channels.shape[0]} bools, but layer {layer!r} of {model} has {total} channels."
+            )
+        if isinstance(channels, Tracer):
+            raise TypeError("channels is a mask that is traced, so how many it holds is not known: give numbers under jit.")
+        return jnp.asarray(np.flatnonzero(np.asarray(channels)), jnp.int32)
+    if isinstance(channels, Tracer):
+        return channels
+    bad = [int(c) for c in channels if not 0 <= int(c) < total]
+    if bad:
+        raise ValueError(f"channels={bad} are outside 0..{total - 1} of layer {layer!r} of {model}.")
+    return channels

@@ -179,7 +179,7 @@ def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
     return layers
 
 
-def resolve(layers: Mapping[str, Layer], name: str, model: str) -> str:
+def resolve(layers: Mapping[str, Layer], name: Any, model: str) -> str:
     """The canonical name of a layer: see `Model.resolve`."""
     if isinstance(name, Layer):
         raise TypeError(f"layer={name!r} must be a name: layer.name, which is {name.name!r}.")
@@ -220,7 +220,7 @@ def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer
     )
 
 
-def label_index(labels: tuple[str, ...] | None, label: str, model: str) -> int:
+def label_index(labels: tuple[str, ...] | None, label: Any, model: str) -> int:
     """See `Model.label_index`."""
     if labels is None:
         raise ValueError(f"label={label!r}: {model} has no labels; give the number of the class.")

@@ -54,7 +54,7 @@ class LinenForward:
 
 
 def from_linen(
-    module: linen.Module,
+    module: Any,
     variables: Any = None,
     *,
     example: Any = None,

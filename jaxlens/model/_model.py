@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_images
 from jaxlens._pytree import field, pytree
-from jaxlens.model import _layer
+from jaxlens.model import _layer, _pickled
 from jaxlens.model._interceptors import Replace, bind
 from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
@@ -57,9 +57,10 @@ class Model:
         count = sum(math.prod(leaf.shape) for leaf in leaves)
         return f"Model({self.name!r}, {count:,} parameters, input_size={self.input_size}{rule})"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> Any:
         """The fields alone: what was found out about them is found out again in a copy or another process."""
-        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        state = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return _pickled.restored, (Model, _pickled.dumps(state))
 
     def __call__(self, images: Images) -> Float[Array, "b *n"]:
         """Logits of images `[B, H, W, C]`, floats in [0, 1]; a network of one number per image gives `[B, 1]`."""
@@ -82,7 +83,7 @@ class Model:
             for size in ((2 * height, 2 * width), (height + height // 2, width + width // 2))
         )
 
-    def label_index(self, label: str) -> int:
+    def label_index(self, label: Any) -> int:
         """The number of the output that `label` names.
 
         Raises:
@@ -90,7 +91,7 @@ class Model:
         """
         return _layer.label_index(self.labels, label, self.name)
 
-    def resolve(self, layer: str) -> str:
+    def resolve(self, layer: Any) -> str:
         """The canonical name of `layer`.
 
         Besides the names in `layers`: "labels" for "logits"; the bare name of a module that is called several
@@ -160,9 +161,13 @@ class Model:
         "bfloat16" halves memory and is what accelerators multiply fastest; statistics (means, variances, softmax) are still
         taken in float32. Activations come out in that dtype.
         """
-        dtype = jnp.dtype(dtype)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"dtype={dtype.name!r} must be a floating-point type, such as 'bfloat16'.")
+        given = dtype
+        try:
+            dtype = jnp.dtype(dtype)
+        except TypeError as error:
+            raise TypeError(f"dtype={given!r} must be a floating-point type, such as 'bfloat16'.") from error
+        if given is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"dtype={given!r} must be a floating-point type, such as 'bfloat16'.")
         floating = functools.partial(jax.tree.map, lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x)
         return self.replace(params=floating(self.params), preprocess=Rounded(self.preprocess, dtype.name))
 
@@ -241,7 +246,7 @@ def check_model(model: Any, name: str = "model") -> Model:
     raise TypeError(f"{name}={text} must be a jaxlens.Model. {hint}")
 
 
-def activations(model: Model, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
+def activations(model: Any, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
     """What `layers` output for `images`; only what they need is computed.
 
     Args:

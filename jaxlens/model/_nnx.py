@@ -50,7 +50,7 @@ class NNXForward:
 
 
 def from_nnx(
-    module: nnx.Module,
+    module: Any,
     *,
     example: Any = None,
     output: Callable[[Any], Any] | None = None,
