@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_images
+from jaxlens._checks import Images
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer, _pickled
-from jaxlens.model._interceptors import Replace, bind
+from jaxlens.model._interceptors import Replace
 from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET, Rounded
@@ -64,6 +64,8 @@ class Model:
 
     def __call__(self, images: Images) -> Float[Array, "b *n"]:
         """Logits of images `[B, H, W, C]`, floats in [0, 1]; a network of one number per image gives `[B, 1]`."""
+        from jaxlens.model._activations import activations
+
         return activations(self, images, ["logits"])["logits"]
 
     @functools.cached_property
@@ -225,52 +227,6 @@ class Model:
         return from_function(fn, params, **options)
 
 
-def check_model(model: Any, name: str = "model") -> Model:
-    """A Model, or an error that says how to make one of what was given."""
-    if isinstance(model, Model):
-        return model
-    kinds = {str(cls.__module__).partition(".")[0] for cls in type(model).__mro__}
-    text = repr(model)
-    text = f"{text[:57]}..." if len(text) > 60 else text
-    if isinstance(model, str):
-        hint = f"Load it: jaxlens.modelzoo.load({model!r})."
-    elif "torch" in kinds:
-        hint = "Import the torch module: jaxlens.Model.from_torch(module, input_size=(224, 224))."
-    elif "flax" in kinds:
-        made = any(cls.__module__.startswith("flax.linen") for cls in type(model).__mro__)
-        hint = f"Make one: jaxlens.Model.{'from_linen(module, variables)' if made else 'from_nnx(module)'}."
-    elif callable(model):
-        hint = "Make one: jaxlens.Model.from_function(fn, params), or another of Model.from_nnx, from_linen, from_torch."
-    else:
-        hint = "See jaxlens.modelzoo.load and Model.from_nnx, from_linen, from_function, from_torch."
-    raise TypeError(f"{name}={text} must be a jaxlens.Model. {hint}")
-
-
-def activations(model: Any, images: Images, layers: Sequence[str], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
-    """What `layers` output for `images`; only what they need is computed.
-
-    Args:
-        model: any Model.
-        images: floats `[B, H, W, 3]` in [0, 1]; the model applies its own preprocessing.
-        layers: names as in `model.layers` (or a spelling that `model.resolve` knows).
-        interceptors: changes made on the way: `interceptors.ablate`, `replace`, `perturb`, or any
-            `(site, call, *args) -> output`. They apply in order, before the values are read.
-
-    Returns: the values under the names given, `[B, H, W, C]` for maps and `[B, C]` for vectors.
-
-    Raises:
-        UnknownLayerError: for a name the model does not have, with the nearest ones.
-        ValueError, TypeError: for images of another layout, dtype or range.
-    """
-    if isinstance(layers, str):
-        raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
-    images = check_images(images, channels=check_model(model).channels)
-    names = {layer: model.resolve(layer) for layer in layers}
-    model.shapes(images.shape[1:3], list(layers))
-    values = _run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))
-    return {layer: values[name] for layer, name in names.items()}
-
-
 def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
     """`activations` for canonical names and bound interceptors, to be called inside traced code.
 
@@ -300,7 +256,7 @@ def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: S
     return jax.vmap(for_image, in_axes=(0, axes))(images, moving)
 
 
-_run_jit = jax.jit(run, static_argnames=("names",))
+run_jit = jax.jit(run, static_argnames=("names",))
 
 
 # What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
