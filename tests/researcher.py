@@ -1,4 +1,4 @@
-"""A researcher's day: a residual network of one's own, trained with NNX, looked into while it trains, on many devices, elsewhere.
+"""A researcher's day: a residual network of one's own, trained with NNX, looked into while it trains, on devices, elsewhere.
 
 `python -m tests.researcher` on four devices (XLA_FLAGS=--xla_force_host_platform_device_count=4) asserts what it promises.
 """
