@@ -36,8 +36,16 @@ class NNXForward:
         module = nnx.merge(self.graphdef, params, copy=True)
         parts = {".".join(map(str, path)): child for path, child in nnx.iter_modules(module) if path and callable(child)}
         call = module if self.method is None else getattr(module, self.method)
+        before = _drawn_or_averaged(parts)
         with calls_are_sites(parts):
             out = call(images, **dict(self.kwargs))
+        changed = [path for path, value in _drawn_or_averaged(parts).items() if value is not before[path]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} of {type(module).__name__} run as in training, although the module is evaluated: "
+                "what an image does would depend on its neighbours or on chance. Do not write deterministic=False or "
+                "use_running_average=False in the forward pass, or give a switch for it, such as call={'train': False}."
+            )
         return out if self.output is None else self.output(out)
 
     def params_of(self, module: Any) -> Any:
@@ -81,6 +89,14 @@ def from_nnx(
     graphdef, params = nnx.split(_evaluating(module))
     model = Model(params=params, forward=NNXForward(graphdef, output, call or {}, method), name=type(module).__name__)
     return settled(model, example, options)
+
+
+def _drawn_or_averaged(parts: dict[str, Any]) -> dict[str, Any]:
+    """What batch-norms and dropouts change where they run as in training, by their paths."""
+    held = {path: part.mean for path, part in parts.items() if isinstance(part, nnx.BatchNorm)}
+    streams = {path: part.rngs for path, part in parts.items() if isinstance(part, nnx.Dropout) and part.rngs is not None}
+    held |= {path: stream.count for path, stream in streams.items() if hasattr(stream, "count")}
+    return {path: variable.get_value() for path, variable in held.items()}
 
 
 def _evaluating(module: Any) -> Any:

@@ -100,6 +100,23 @@ def test_a_model_passes_through_grad_with_dropout_inside():
     assert relative_error(slopes.params["conv"]["kernel"].get_value(), right["conv"]["kernel"].get_value()) < 1e-5
 
 
+class Training(nnx.Module):
+    def __init__(self, kind):
+        rngs = nnx.Rngs(0)
+        self.kind, self.norm, self.drop = kind, nnx.BatchNorm(3, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        x = self.norm(x, use_running_average=None if self.kind != "norm" else False)
+        return self.drop(x, deterministic=None if self.kind != "drop" else False).mean((1, 2))
+
+
+@pytest.mark.parametrize("kind", ["norm", "drop"])
+def test_layers_that_run_as_in_training_are_told(kind):
+    assert Model.from_nnx(Training("neither"), **OPTIONS)(X).shape == (2, 3)
+    with pytest.raises(ValueError, match=f"{kind} of Training run as in training"):
+        Model.from_nnx(Training(kind), **OPTIONS)(X)
+
+
 class Small(linen.Module):
     sizes: object = None
 
