@@ -13,7 +13,7 @@ from jaxlens.attribution._gradient import total
 from jaxlens.attribution._path import check_baselines
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._steps import Read, Way, plain, pointwise, tell_of_nan, ways
+from jaxlens.attribution._steps import Read, Way, plain, pointwise, ways
 from jaxlens.attribution._steps import UnsupportedError as UnsupportedError
 from jaxlens.model import Model
 from jaxlens.model._jaxpr import Step, evaluate, trace
@@ -59,7 +59,6 @@ def deep_lift(
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
     values, scores, start = _all_rescaled(query, chunk)
-    tell_of_nan(values, "deep_lift")
     return Attribution(
         values=values,
         scores=scores,
@@ -94,7 +93,6 @@ def deep_lift_shap(
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     pairs = pairs.replace(baseline=jnp.tile(given, (many,) + (1,) * (given.ndim - 1)))
     values, scores, start = (x.reshape(many, k, *x.shape[1:]).mean(1) for x in _all_rescaled(pairs, chunk))
-    tell_of_nan(values, "deep_lift_shap")
     delta = total(values) - (scores - start)
     return Attribution(
         values=values, scores=scores, delta=delta, baseline_scores=start, method="deep_lift_shap", layer=query.layer

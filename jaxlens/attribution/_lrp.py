@@ -14,7 +14,7 @@ from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._steps import Read, Way, plain, pointwise, relu_of, tell_of_nan, ways, with_slope
+from jaxlens.attribution._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
 from jaxlens.model import Model
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
 from jaxlens.model._primitives import LINEAR, LINEAR_IN, LOOKUPS, POOLING, tests_nan
@@ -100,7 +100,6 @@ def lrp(
     query = ask(model, images, target, layer=layer)
     query = query.replace(model=model.with_gradient_rule(None))
     values, scores = in_chunks(_propagated, query, chunk, settings)
-    tell_of_nan(values, "lrp")
     return Attribution(values=values, scores=scores, delta=total(values) - scores, method="lrp", layer=query.layer)
 
 

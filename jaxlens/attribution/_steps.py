@@ -1,15 +1,11 @@
 """How each step of a network hands a score back: what DeepLift and layer-wise relevance propagation have in common."""
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax.core import Tracer
 
-from jaxlens.errors import NonFiniteWarning
 from jaxlens.model._jaxpr import Program, Step, Value, evaluate, way_back
 from jaxlens.model._primitives import elementwise, pointwise_of
 from jaxlens.model._rules import relu_with, standard
@@ -98,18 +94,3 @@ def with_slope(y: Any, x: Any, slope: Any) -> Any:
 def _with_slope_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     y, _, slope = primals
     return y, (slope.astype(y.dtype) * tangents[1].astype(y.dtype))
-
-
-def tell_of_nan(values: Any, method: str) -> None:
-    """A warning where values are not finite: a network with infinite values inside, or weights that are NaN."""
-    if isinstance(values, Tracer):
-        return
-    wrong = np.flatnonzero(~np.isfinite(np.asarray(values)).all(tuple(range(1, values.ndim))))
-    if wrong.size:
-        images = ", ".join(map(str, wrong[:5])) + (" and more" if wrong.size > 5 else "")
-        warnings.warn(
-            f"{method} found NaN or infinite values for images {images}: some value inside the network, or the "
-            "score, is not finite. Use integrated_gradients, or look for the layer with jaxlens.activations.",
-            NonFiniteWarning,
-            stacklevel=3,
-        )

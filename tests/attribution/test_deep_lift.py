@@ -75,7 +75,7 @@ def test_zero_by_zero_and_infinities_are_no_nan(fn):
 def test_what_is_not_finite_is_told():
     """A number that is infinite for one of the two only has no slope."""
     model = vector_model(lambda x: jnp.where(x > 0, x, -jnp.inf).max(-1), 6, scale=8.0, shift=-4.0)
-    with pytest.warns(NonFiniteWarning, match="deep_lift found NaN or infinite values for images 0"):
+    with pytest.warns(NonFiniteWarning, match=r"deep_lift is NaN or infinite for image\(s\) 0 of 1"):
         attribution.deep_lift(model, image(X, 8.0, -4.0), 0, baseline=image(X0, 8.0, -4.0))
 
 
