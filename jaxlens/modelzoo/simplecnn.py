@@ -61,7 +61,7 @@ def simple_cnn(num_classes: Any = 10, *, seed: Any = 0) -> nnx.Module:
     Example:
         >>> network = simple_cnn(num_classes=10)
         >>> history = train_model(network, load_imagenette("train"), load_imagenette("val"), epochs=5)
-        >>> model = jaxlens.Model.from_nnx(network, input_size=(128, 128), labels=IMAGENETTE_CLASSES)
+        >>> model = jaxlens.Model.from_nnx(network, preprocess=IMAGENET, input_size=(128, 128), labels=IMAGENETTE_CLASSES)
     """
     check_int(num_classes, "num_classes", low=1, high=1 << 20)
     return SimpleCNN(int(num_classes), rngs=nnx.Rngs(check_int(seed, "seed", low=0, high=SEEDS - 1)))

@@ -75,7 +75,7 @@ def _boxes(boxes: Any, count: int) -> Float[Array, "b n 4"]:
             raise ValueError(
                 "boxes: some image has none with an area: (left, top, right, bottom) with left < right and top < bottom."
             )
-    return array
+    return jnp.asarray(array)
 
 
 @jax.jit
