@@ -103,7 +103,7 @@ def check_target(target: Any, shape: tuple[int, ...], layer: str) -> None:
 def check_channels(target: Any, shape: tuple[int, ...], layer: str, name: str = "target") -> None:
     """Refuses a target with another number of channels than the layer."""
     if target.shape[-1] != shape[-1]:
-        raise ValueError(f"{name} has {target.shape[-1]} channels, but {layer!r} has {shape[-1]}.")
+        raise ValueError(f"The {name} has {target.shape[-1]} channels, but {layer!r} has {shape[-1]}.")
 
 
 def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

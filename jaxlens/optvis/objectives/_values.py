@@ -79,7 +79,7 @@ def layer_names(layers: Any, name: str = "layers") -> tuple[str, ...]:
         check_layer(layers, name)
     found = tuple(layers)
     if not found:
-        raise ValueError(f"{name}={layers!r} is empty: name at least one layer.")
+        raise ValueError(f"{name} is empty: name at least one layer.")
     return tuple(check_layer(layer, name) for layer in found)
 
 
