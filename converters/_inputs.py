@@ -14,10 +14,10 @@ from jaxlens._checks import check_int
 from jaxlens.errors import AssumedWarning
 from jaxlens.graph import Graph
 from jaxlens.graph._ir import Op, Ref
-from jaxlens.model import IMAGENET, Preprocess
+from jaxlens.model import Preprocess
+from jaxlens.model._preprocess import imagenet
 
 # ImageNet's statistics, averaged over the channels, as timm has them for networks of one channel.
-GREY = Preprocess.mean_std((0.449,), (0.226,))
 # The module takes bytes as floats, and scales them itself.
 BYTES = Preprocess.value_range(0.0, 255.0)
 SEVERAL = "To look inside, wrap it in a module whose forward takes the images and closes over the others, and import that."
@@ -76,12 +76,11 @@ def preprocessing(module: nn.Module, given: torch.Tensor, graph: Graph) -> tuple
         if channels == 1:
             return Preprocess.mean_std((sum(mean) / len(mean),), (sum(std) / len(std),)), ""
     if channels == 3:
-        return IMAGENET, "" if _is_torchvisions(
-            module
-        ) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
+        told = "" if _is_torchvisions(module) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
+        return imagenet(3), told
     if channels == 1:
-        return GREY, "ImageNet's preprocessing, averaged over the channels (mean 0.449, std 0.226)"
-    return Preprocess(), f"no preprocessing for {channels} channels"
+        return imagenet(1), "ImageNet's preprocessing, averaged over the channels (mean 0.449, std 0.226)"
+    return Preprocess(), ""  # nothing is changed, so that there is nothing to tell
 
 
 def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: int, size: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from jaxlens.attribution._result import Attribution
 from jaxlens.errors import NonFiniteWarning
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
+MARK = "_jaxlens_entry"  # the attribute of a function that `entry` has decorated
 
 
 def varying(tree: Any, like: Any) -> Any:
@@ -66,6 +67,7 @@ def entry(fn: Fn) -> Fn:
         result, each = outputs[0]
         return jax.tree.unflatten(result, [next(found[not per_image]) for per_image in each])
 
+    setattr(wrapped, MARK, True)
     return wrapped  # type: ignore[return-value]
 
 

@@ -33,11 +33,11 @@ def settled(model: Model, example: Any, given: dict[str, Any]) -> Model:
     options["channels"] = check_int(options.get("channels", 3), "channels", low=1)
     if "preprocess" not in options:
         options["preprocess"] = imagenet(options["channels"])
-        what = "no preprocessing" if options["preprocess"] == Preprocess() else "ImageNet's preprocessing"
-        assumed.append(
-            f"{what} (say preprocess=jaxlens.model.IMAGENET, Preprocess.mean_std(mean, std), or Preprocess() for one that "
-            "takes images in [0, 1] as they are)"
-        )
+        if options["preprocess"] != Preprocess():  # which would change nothing
+            assumed.append(
+                "ImageNet's preprocessing (say preprocess=jaxlens.model.IMAGENET, Preprocess.mean_std(mean, std), or Preprocess() "
+                "for one that takes images in [0, 1] as they are)"
+            )
     options["input_size"] = check_size(options["input_size"])
     unknown = [name for name in options if name not in ("preprocess", "input_size", "labels", "name", "channels")]
     if unknown:

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxlens
 from jaxlens import attribution, site
 from jaxlens.attribution import METHODS, metrics
+from jaxlens.attribution._entry import MARK
 
 SIZE, CELLS = (6, 8), np.arange(4).reshape(2, 2).repeat(3, 0).repeat(4, 1)
 LAYER_CELLS = np.arange(2).repeat(2)[None].repeat(3, 0)
@@ -156,7 +157,7 @@ def test_every_public_function_runs_on_explicit_meshes():
     simple = {"normalize", "relu", "sum_channels", "grid_features", "UnsupportedError", "Attribution", "IncompleteWarning"}
     for module, left in ((attribution, simple), (metrics, {"Curve", "Randomization"})):
         public = {name: fn for name, fn in vars(module).items() if callable(fn) and not name.startswith("_")}
-        assert {name for name, fn in public.items() if not hasattr(fn, "__wrapped__")} == left
+        assert {name for name, fn in public.items() if not hasattr(fn, MARK)} == left
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def test_a_generator_in_a_render():
         (lambda: param.lowres_tensor((1, 8, 9, 3), (1, 9, 9, 3)), "nowhere larger than shape"),
         (lambda: param.lowres_tensor((1, 8, 9, 3), (1, 4, 4, 3), [1, 2]), "must be one integer, four, True or None"),
         (lambda: param.laplacian_pyramid_image((1, 8, 9, 3), 5), "n_levels=5 halve images of 8x9 to nothing"),
-        (lambda: param.ball(photo(), 0), "radius=0 must be a number above 0"),
+        (lambda: param.ball(photo(), 0), "radius=0 must be a finite number > 0"),
         (lambda: param.ball(photo(), 1, "L1"), "norm='L1' must be one of L2, Linf"),
         (lambda: param.masked(param.image(8), photo(8, 8), np.ones((8, 9))), "must be of the size of inner"),
         (lambda: param.masked(param.image(8), photo(8, 8), 2 * np.ones((8, 8))), "mask has values in \\[2, 2\\]"),
