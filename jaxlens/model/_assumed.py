@@ -35,8 +35,8 @@ def settled(model: Model, example: Any, given: dict[str, Any]) -> Model:
         options["preprocess"] = imagenet(options["channels"])
         if options["preprocess"] != Preprocess():  # which would change nothing
             assumed.append(
-                "ImageNet's preprocessing (say preprocess=jaxlens.model.IMAGENET, Preprocess.mean_std(mean, std), or Preprocess() "
-                "for one that takes images in [0, 1] as they are)"
+                "ImageNet's preprocessing (say preprocess=jaxlens.model.IMAGENET, Preprocess.mean_std(mean, std) or, "
+                "for a network that takes images in [0, 1] as they are, Preprocess())"
             )
     options["input_size"] = check_size(options["input_size"])
     unknown = [name for name in options if name not in ("preprocess", "input_size", "labels", "name", "channels")]

@@ -1,5 +1,7 @@
 """What an import takes and assumes: wrappers, precisions, channels, labels, outputs, names that a Model keeps."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -65,8 +67,9 @@ def test_one_channel_gets_averaged_statistics():
     np.testing.assert_allclose(model(grey), plain((grey - 0.449) / 0.226), rtol=1e-4, atol=1e-5)
 
 
-def test_four_channels_get_no_preprocessing():
-    with pytest.warns(AssumedWarning, match="no preprocessing for 4 channels"):
+def test_four_channels_get_no_preprocessing_and_nothing_is_told():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         model = from_torch(body(4), SIZE)
     assert model.preprocess == PLAIN and model.channels == 4
 
