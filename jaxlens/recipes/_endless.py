@@ -87,7 +87,7 @@ def transparent(
     """
     weight, blur = check_number(weight, "weight"), check_number(blur, "blur", low=0)
     if not 0 <= weight <= 1:
-        raise ValueError(f"weight={weight} must be in [0, 1]: above, an opaque picture would count against the objective.")
+        raise ValueError(f"weight={weight:g} must be in [0, 1]: above, an opaque picture would count against the objective.")
     if check_model(model).channels != 3:
         raise ValueError(f"{model.name} takes {model.channels} channels: opacity is for colours.")
     own = options.pop("param", None)
