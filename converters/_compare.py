@@ -245,8 +245,13 @@ def _torch_calls(
     ]
     floats = [x.requires_grad_() for x in given if x.is_floating_point() and gradient]
     try:
-        with torch.set_grad_enabled(gradient):
-            out = tensors(module(*(x.clone() for x in given)))  # a clone may be written to
+        try:
+            with torch.set_grad_enabled(gradient):
+                out = tensors(module(*(x.clone() for x in given)))  # a clone may be written to
+        except RuntimeError:  # PyTorch cannot differentiate this code (writes into views, for instance), but may run it
+            calls.clear()
+            with torch.no_grad():
+                out = tensors(module(*(x.clone() for x in given)))
     finally:
         for handle in handles:
             handle.remove()

@@ -50,7 +50,7 @@ class Scan:
 
 
 def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
-    """Runs a module with gradients; errors are its own."""
+    """Runs a module, with gradients where PyTorch has them; errors are its own."""
     watching = _Watching()
     handles = []
     for path, child in module.named_modules():
@@ -58,10 +58,13 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
         handles.append(child.register_forward_hook(lambda *_: watching.leave(), always_call=True))
         if child._backward_hooks or child._backward_pre_hooks:
             watching.found[Finding("a backward hook", path)] = None
-    given = leaves(inputs)
     try:
         with watching:
-            out = module(*given)
+            try:
+                out = module(*leaves(inputs))
+            except RuntimeError:  # code that PyTorch runs and cannot differentiate: writes into views, for instance
+                with torch.no_grad():
+                    out = module(*leaves(inputs))
     finally:
         for handle in handles:
             handle.remove()

@@ -1,5 +1,8 @@
 """Small networks and images that many tests share."""
 
+import tempfile
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,3 +58,11 @@ def images(count=2, size=SIZE, seed=0):
 def relative_error(a, b):
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30))
+
+
+def open_to_all(folder):
+    """Lets other users into a test's folder: pytest's own, which lie around it, are root's alone."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for above in (folder, *folder.resolve().parents):
+        if above != temporary and above.is_relative_to(temporary):
+            above.chmod(0o755)

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxlens.model._assumed import settled
 from jaxlens.model._calls import calls_are_sites
 from jaxlens.model._model import Model
+from jaxlens.model._sites import site
 
 
 class NNXForward:
@@ -36,16 +37,8 @@ class NNXForward:
         module = nnx.merge(self.graphdef, params, copy=True)
         parts = {".".join(map(str, path)): child for path, child in nnx.iter_modules(module) if path and callable(child)}
         call = module if self.method is None else getattr(module, self.method)
-        before = _drawn_or_averaged(parts)
-        with calls_are_sites(parts):
+        with calls_are_sites(parts, _evaluated):
             out = call(images, **dict(self.kwargs))
-        changed = [path for path, value in _drawn_or_averaged(parts).items() if value is not before[path]]
-        if changed:
-            raise ValueError(
-                f"{', '.join(changed)} of {type(module).__name__} run as in training, although the module is evaluated: "
-                "what an image does would depend on its neighbours or on chance. Do not write deterministic=False or "
-                "use_running_average=False in the forward pass, or give a switch for it, such as call={'train': False}."
-            )
         return out if self.output is None else self.output(out)
 
     def params_of(self, module: Any) -> Any:
@@ -91,12 +84,24 @@ def from_nnx(
     return settled(model, example, options)
 
 
-def _drawn_or_averaged(parts: dict[str, Any]) -> dict[str, Any]:
-    """What batch-norms and dropouts change where they run as in training, by their paths."""
-    held = {path: part.mean for path, part in parts.items() if isinstance(part, nnx.BatchNorm)}
-    streams = {path: part.rngs for path, part in parts.items() if isinstance(part, nnx.Dropout) and part.rngs is not None}
-    held |= {path: stream.count for path, stream in streams.items() if hasattr(stream, "count")}
-    return {path: variable.get_value() for path, variable in held.items()}
+def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
+    """A layer that is a site, and may not run as in training: an image would depend on its neighbours or on chance."""
+    module = call.args[0]  # type: ignore[attr-defined]
+    switch = {nnx.BatchNorm: "use_running_average", nnx.Dropout: "deterministic"}
+    name = next((switch[cls] for cls in type(module).__mro__ if cls in switch), None)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = kwargs.get(name)
+        if given is None and name == "use_running_average" and len(args) > 1:
+            given = args[1]
+        if given is False:
+            raise ValueError(
+                f"Layer {path!r} runs as in training: the forward pass says {name}=False. Leave it out, so that the evaluation "
+                "mode of the Model holds, or give the network a switch for it, such as call={'train': False}."
+            )
+        return call(*args, **kwargs)
+
+    return site(path, run if name else call, kind=kind)
 
 
 def _evaluating(module: Any) -> Any:

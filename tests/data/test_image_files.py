@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from jaxlens.data import load_folder, load_image, save_image, to_uint8
 from jaxlens.errors import DatasetError, ImageFileError
+from tests.helpers import open_to_all
 
 RAMP = np.arange(48, dtype=np.float64).reshape(6, 8) / 47  # what every grey file below shows
 DEEP = np.rint(RAMP * 65535).astype(np.uint16)
@@ -295,8 +296,7 @@ def test_texts_are_kept_and_what_a_format_cannot_hold_is_told_in_words(tmp_path)
 def test_files_that_may_not_be_read_are_told_in_words(tmp_path):
     path = save_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.float32))
     path.chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     root = os.geteuid() == 0
     try:
         if root:

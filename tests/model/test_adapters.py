@@ -113,7 +113,7 @@ class Training(nnx.Module):
 @pytest.mark.parametrize("kind", ["norm", "drop"])
 def test_layers_that_run_as_in_training_are_told(kind):
     assert Model.from_nnx(Training("neither"), **OPTIONS)(X).shape == (2, 3)
-    with pytest.raises(ValueError, match=f"{kind} of Training run as in training"):
+    with pytest.raises(ValueError, match=f"Layer {kind!r} runs as in training.*=False"):
         Model.from_nnx(Training(kind), **OPTIONS)(X)
 
 

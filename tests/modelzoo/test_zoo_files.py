@@ -14,6 +14,7 @@ from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError
 from jaxlens.model import Model, Preprocess
 from jaxlens.modelzoo import _params, _registry
+from tests.helpers import open_to_all
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,7 @@ def test_what_another_user_may_not_read_is_kept_and_told(published, tmp_path, en
         published.entry.write_bytes(b"rubbish")
     before = published.entry.read_bytes()
     published.entry.chmod(entry)
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
+    open_to_all(tmp_path)
     published.entry.parent.chmod(folder)
     try:
         os.seteuid(65534)

@@ -201,7 +201,7 @@ def test_data_may_be_any_sized_iterable_and_labels_any_integers():
         ([], {}, ValueError, "train has no batches"),
         (iter(batches(1)), {}, TypeError, "must have a length"),
         (batches(1, classes=4), {}, FloatingPointError, "a label is beyond the model's outputs"),
-        ([(np.full((4, 8, 9, 3), np.nan, np.float32), np.zeros(4, int))], {}, ValueError, "images has values in .nan, nan."),
+        ([(np.full((4, 8, 9, 3), np.nan, np.float32), np.zeros(4, int))], {}, ValueError, "images holds NaN"),
         ([(np.full((4, 8, 9, 3), 128.0, np.float32), np.zeros(4, int))], {}, ValueError, "Divide by 255"),
         ([(np.zeros((4, 8, 9, 3), np.uint8), np.zeros(4, int))], {}, TypeError, "images has dtype uint8"),
         ([(np.zeros((4, 8, 9, 3), np.float32), np.zeros(5, int))], {}, ValueError, "one per image"),
