@@ -14,12 +14,13 @@ import safetensors.numpy
 
 from jaxlens import modelzoo
 from jaxlens.errors import WeightsError
+from jaxlens.model import IMAGENET
 from jaxlens.modelzoo import _params
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
-from converters import _inputs, from_torch  # noqa: E402 (needs torch)
+from converters import from_torch  # noqa: E402 (needs torch)
 
 pytestmark = pytest.mark.timeout(120)  # for all that a hang would look like
 
@@ -58,7 +59,7 @@ def imported():
     torch.manual_seed(0)
     nn = torch.nn
     layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
-    return from_torch(nn.Sequential(*layers), (16, 16), labels=list("abcde"), preprocess=_inputs.IMAGENET)
+    return from_torch(nn.Sequential(*layers), (16, 16), labels=list("abcde"), preprocess=IMAGENET)
 
 
 @pytest.fixture(scope="module")
