@@ -88,7 +88,7 @@ def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., 
     """A layer that is a site, and may not run as in training: an image would depend on its neighbours or on chance."""
     module = call.args[0]  # type: ignore[attr-defined]
     switch = {nnx.BatchNorm: "use_running_average", nnx.Dropout: "deterministic"}
-    name = next((switch[cls] for cls in type(module).__mro__ if cls in switch), None)
+    name = next((switch[cls] for cls in type(module).__mro__ if cls in switch), "")
 
     def run(*args: Any, **kwargs: Any) -> Any:
         given = kwargs.get(name)
