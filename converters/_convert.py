@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 
 from jaxlens.errors import ConversionError
-from jaxlens.model import Model
+from jaxlens.model import IMAGENET, Model
 from jaxlens.modelzoo import _layers, _params, architecture, convnext, maxvit, swin, vit
 
 OIHW_TO_HWIO = (2, 3, 1, 0)
@@ -102,9 +102,9 @@ def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any]) -> tuple[dic
 
 
 def _model(network: str | nnx.Module) -> Model:
-    if isinstance(network, str):
-        return Model.from_nnx(architecture(network), name=network)
-    return Model.from_nnx(network)
+    """For its parameters alone: neither preprocessing nor size matters."""
+    name, module = (network, architecture(network)) if isinstance(network, str) else (type(network).__name__, network)
+    return Model.from_nnx(module, name=name, preprocess=IMAGENET, input_size=(224, 224))
 
 
 class _Wanted(NamedTuple):

@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from benchmarks import _lucent, devices, flops, harness, render_vs_torch, report, scaling, suite, torch_best
-from jaxlens.model import Model, site
+from jaxlens.model import IMAGENET, Model, site
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import _program, render
 from jaxlens.optvis.transform._resample import rotate_and_scale
@@ -166,7 +166,7 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def test_operations_by_hand():
-    model = Model.from_function(attention, {}, input_size=(9, 14))
+    model = Model.from_function(attention, {}, preprocess=IMAGENET, input_size=(9, 14))
     conv = 2 * (4 * 7 * 5) * (3 * 2 * 3)  # outputs times kernel, a multiplication and an addition
     assert flops.needed(model, "conv", (9, 14)) == 2 * conv
     product = 2 * (28 * 28) * 5

@@ -20,7 +20,7 @@ from jaxlens._checks import brief, check_int, check_path
 from jaxlens._files import cache_dir
 from jaxlens._package import DISTRIBUTION, install_hint
 from jaxlens.errors import WeightsError
-from jaxlens.model import Model, check_model
+from jaxlens.model import IMAGENET, Model, check_model
 from jaxlens.modelzoo import _imported, _params
 from jaxlens.modelzoo._registry import Network, Weights, find, names
 
@@ -205,8 +205,9 @@ def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> M
 
 @functools.cache
 def _body(network: Network, options: tuple[tuple[str, Any], ...]) -> Model:
-    """Made once, so that two loads of a network share their compiled programs."""
-    return Model.from_nnx(network.build(**dict(options)), name=network.name)
+    """Made once, so that loads of a network share compiled programs; `load` puts in what the weights were trained on."""
+    built = network.build(**dict(options))
+    return Model.from_nnx(built, name=network.name, preprocess=IMAGENET, input_size=(224, 224))
 
 
 def _entry(network: str, source: Weights, template: Model) -> Path:

@@ -27,7 +27,7 @@ from jaxlens.attribution._cam import (
 )
 from jaxlens.attribution._cam_scores import ablation_cam, score_cam
 from jaxlens.attribution._grid import Grid, _survey, grid_of, token_grid
-from jaxlens.model import Model
+from jaxlens.model import IMAGENET, Model
 from jaxlens.modelzoo._load import architecture
 from jaxlens.optvis import objectives
 from tests.helpers import images, relative_error, small_model
@@ -448,7 +448,7 @@ def test_token_grids():
     ],
 )
 def test_default_layer(name, size, layer):
-    model = Model.from_nnx(architecture(name))  # shapes in place of weights
+    model = Model.from_nnx(architecture(name), preprocess=IMAGENET, input_size=(224, 224))  # shapes in place of weights
     assert _survey(model._architecture, model.input_size, size, ("logits",)).default == layer
 
 
@@ -468,7 +468,7 @@ class Classes(nnx.Module):
 @pytest.mark.parametrize("first", [False, True])
 def test_default_layer_is_not_the_class_maps(first):
     """Found by what the target sees, not by counting channels; and not the dropout, which changes nothing."""
-    model = Model.from_nnx(Classes(first, nnx.Rngs(0)), input_size=SIZE)
+    model = Model.from_nnx(Classes(first, nnx.Rngs(0)), preprocess=IMAGENET, input_size=SIZE)
     found = grad_cam(model, images(1, SIZE), 0)
     assert found.layer == "conv"
 
@@ -481,7 +481,9 @@ def test_layers_that_have_no_map():
         grad_cam(model, x, "blocks.0:3", layer="blocks.1")
     with pytest.raises(LookupError, match="blocks.1"):
         grad_cam(model, x, 0, layer="blocks.1.conv9")
-    vector = Model.from_function(lambda p, x: x.reshape(len(x), -1) @ jnp.ones((96 * 3, 2)), {}, input_size=SIZE)
+    vector = Model.from_function(
+        lambda p, x: x.reshape(len(x), -1) @ jnp.ones((96 * 3, 2)), {}, preprocess=IMAGENET, input_size=SIZE
+    )
     with pytest.raises(ValueError, match="has no layer on a grid that the target .* sees whole"):
         grad_cam(vector, images(1, SIZE), 0)
 

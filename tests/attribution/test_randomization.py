@@ -12,6 +12,7 @@ from jaxlens.attribution import Attribution, guided_backprop, saliency
 from jaxlens.attribution import metrics as m
 from jaxlens.attribution.metrics._randomization import groups_of, name_of, redrawn
 from jaxlens.data import synthetic
+from jaxlens.model import IMAGENET
 from tests.helpers import small_model
 
 H, W = 12, 15
@@ -70,7 +71,7 @@ def test_layers_go_from_the_output_down_whatever_the_framework():
             return linen.Dense(3, name="a")(x.mean((1, 2)))
 
     net = Net()
-    model = Model.from_linen(net, net.init(jax.random.key(0), jnp.zeros((1, 8, 9, 3))), input_size=(8, 9))
+    model = Model.from_linen(net, net.init(jax.random.key(0), jnp.zeros((1, 8, 9, 3))), preprocess=IMAGENET, input_size=(8, 9))
     groups = groups_of(model, None)
     assert list(groups) == ["a", "z", "y"] and sorted(groups["z"])[0] == "batch_stats.z.mean" and len(groups["z"]) == 4
 

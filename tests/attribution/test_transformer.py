@@ -167,7 +167,7 @@ def test_order_of_layers_and_empty_rows():
 def tiny_vit():
     """A vision transformer of the zoo with random weights: 2 blocks, 2 heads, patches of 4 in an image of 8x8."""
     module = VisionTransformer(4, 2, 2, 8, image_size=8, num_classes=5)
-    model = Model.from_nnx(module, input_size=(8, 8), name="tiny")
+    model = Model.from_nnx(module, preprocess=IMAGENET, input_size=(8, 8), name="tiny")
     draw = np.random.default_rng(0)
     return model.replace(params=jax.tree.map(lambda leaf: np.float32(draw.normal(0, 0.6, leaf.shape)), model.params))
 
@@ -339,7 +339,7 @@ def test_an_imported_torchvision_transformer():
 def test_networks_without_such_attention():
     with pytest.raises(ValueError, match="small has no layer of attention weights"):
         attention_rollout(small_model(), images(1))
-    swin = Model.from_nnx(architecture("swin_t"), name="swin_t")
+    swin = Model.from_nnx(architecture("swin_t"), name="swin_t", preprocess=IMAGENET, input_size=(224, 224))
     with pytest.raises(ValueError, match="swin_t attends within windows.*where .heads, T, T. is needed"):
         attention_maps(swin, images(1, (32, 40)))
     with pytest.raises(ValueError, match="before which there is no attention"):

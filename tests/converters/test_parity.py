@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from converters import _compare, convert, from_torch, parity
 from jaxlens import activations, modelzoo
-from jaxlens.model import INCEPTION, Model
+from jaxlens.model import IMAGENET, INCEPTION, Model
 from jaxlens.modelzoo import _params, inceptionv1
 from jaxlens.modelzoo._registry import find
 
@@ -67,7 +67,7 @@ def test_one_perturbed_weight_shows():
 
 def test_a_layer_that_one_side_lacks_is_an_infinite_error():
     module = parity.reference("squeezenet1_1")
-    model = Model.from_function(lambda params, x: jnp.zeros((x.shape[0], 2)), {})
+    model = Model.from_function(lambda params, x: jnp.zeros((x.shape[0], 2)), {}, preprocess=IMAGENET, input_size=(224, 224))
     rows = _compare.compare(module, model.forward, {}, jnp.zeros((1, 64, 96, 3)))
     assert {row.error for row in rows} == {float("inf")} and {row.kind for row in rows} == {"missing", "Output"}
 
@@ -108,7 +108,7 @@ def test_inceptionv1_agrees_with_lucents(lucent):
     assert [row for row in rows if not row.error <= 1e-4] == []
     # what we name and Lucent computes without a module
     own = {"localresponsenorm0", "localresponsenorm1", "avgpool"} | {f"{name}_pre_relu" for name in inceptionv1.MIXED}
-    layers = Model.from_nnx(modelzoo.architecture("inceptionv1")).layers
+    layers = Model.from_nnx(modelzoo.architecture("inceptionv1"), preprocess=IMAGENET, input_size=(224, 224)).layers
     assert set(layers) - {row.name for row in rows} == {"input", "logits"} | own
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from jaxlens import microscope
 from jaxlens.microscope import _job, _tile
-from jaxlens.model import Model, rules
+from jaxlens.model import IMAGENET, Model, rules
 from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import render
 from tests.helpers import small_model
@@ -256,7 +256,7 @@ def test_a_neuron_that_becomes_nan_is_a_tile_that_says_so(tmp_path):
         maps = x[:, ::2, ::2, :2] * params
         return jnp.stack([maps[..., 0].sum((1, 2)), jnp.log(-1 - maps[..., 1].mean((1, 2)))], 1)
 
-    model = Model.from_function(network, np.float32(1), input_size=(24, 28), name="nan")
+    model = Model.from_function(network, np.float32(1), preprocess=IMAGENET, input_size=(24, 28), name="nan")
     job = microscope.render_layers(model, ["logits"], tmp_path, **QUICK)
     fine, failed = job.tiles("logits")
     assert fine.failed_at == -1 and failed.failed_at == 0 and np.isnan(failed.score)

@@ -28,7 +28,7 @@ def test_activations_equal_the_module_run_by_hand():
     module = SmallNet(nnx.Rngs(3))
     module.norm.mean[...] = jnp.linspace(-1, 1, 8)
     module.norm.var[...] = jnp.linspace(0.5, 2, 8)
-    model = jaxlens.Model.from_nnx(module, input_size=SIZE)
+    model = jaxlens.Model.from_nnx(module, preprocess=IMAGENET, input_size=SIZE)
     x = images()
     module.eval()
     stem = module.stem(
@@ -46,7 +46,7 @@ def test_activations_equal_the_module_run_by_hand():
 def test_the_users_module_is_untouched():
     module = SmallNet(nnx.Rngs(0))
     before = (type(module.stem), module.norm.use_running_average)
-    model = jaxlens.Model.from_nnx(module, input_size=SIZE)
+    model = jaxlens.Model.from_nnx(module, preprocess=IMAGENET, input_size=SIZE)
     jaxlens.activations(model, images(), ["stem"])
     assert (type(module.stem), module.norm.use_running_average) == before
     assert "_jaxlens_path" not in vars(module.stem)
@@ -166,7 +166,7 @@ def test_output_that_is_not_logits():
         return {"logits": plain(params, x), "extra": x}
 
     params = {"w": jnp.zeros((3, 3, 3, 4))}
-    model = jaxlens.Model.from_function(two, params, input_size=SIZE)
+    model = jaxlens.Model.from_function(two, params, preprocess=IMAGENET, input_size=SIZE)
     with pytest.raises(TypeError, match="returned dict.*output="):
         model(images())
 

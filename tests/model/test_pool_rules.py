@@ -188,7 +188,7 @@ class AveragedPool(torch.nn.Module):
 def test_squeezenet_against_torch():
     """Both the zoo's network and the imported one, whose pools are in ceil mode."""
     net = pytest.importorskip("torchvision").models.squeezenet1_1(weights=None).eval().features[:8]
-    model = from_torch(net, (67, 75), check=False).replace(preprocess=jnp.asarray)
+    model = from_torch(net, (67, 75), preprocess=jnp.asarray, check=False)
     image = photo(67, 75)[None] - 0.5
 
     def score(model, image):

@@ -1,6 +1,7 @@
 """`modelzoo.load`: names, random weights, files, errors."""
 
 import json
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import jaxlens
 from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, WeightsError
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess, rules
-from jaxlens.modelzoo import _params, _registry
+from jaxlens.modelzoo import _load, _params, _registry
 
 STATISTICS = {"mean", "var"}
 
@@ -132,7 +133,9 @@ def test_random_weights_are_seeded_and_alive(squeezenet):
 
 @pytest.mark.parametrize("name", ["alexnet", "inceptionv1", "resnet18", "squeezenet1_1", "vgg11_bn"])
 def test_gradient_rules_know_every_nonlinearity(name):
-    assert jaxlens.Model.from_nnx(modelzoo.architecture(name)).accepts_rule(rules.guided(), ["logits"])
+    assert jaxlens.Model.from_nnx(modelzoo.architecture(name), preprocess=IMAGENET, input_size=(224, 224)).accepts_rule(
+        rules.guided(), ["logits"]
+    )
 
 
 def test_two_loads_share_their_programs(squeezenet):
@@ -198,3 +201,13 @@ def test_safetensors_of_another_kind(tmp_path):
     safetensors.numpy.save_file({"a": np.zeros(3, np.float32)}, tmp_path / "net.safetensors")
     with pytest.raises(ConversionError, match="1 unexpected"):
         modelzoo.load("squeezenet1_1", tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("name", ["lensnet", "squeezenet1_1"])
+def test_what_the_zoo_knows_is_not_told_as_assumed(name):
+    """Made anew, so that nothing is found in a cache."""
+    _load._body.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = modelzoo.load(name, weights="DEFAULT" if name == "lensnet" else None)
+    assert model.preprocess != Preprocess() and model.labels

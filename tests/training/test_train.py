@@ -59,7 +59,7 @@ def test_simple_cnn_learns(trained, folder):
 @pytest.mark.slow
 def test_one_can_look_into_it(trained, folder):
     network, history = trained
-    model = jaxlens.Model.from_nnx(network, input_size=(SIZE, SIZE), labels=CLASSES)
+    model = jaxlens.Model.from_nnx(network, preprocess=IMAGENET, input_size=(SIZE, SIZE), labels=CLASSES)
     images, labels = next(iter(load_folder(folder / "val", SIZE, 48)))
     assert np.mean(np.asarray(model(images)).argmax(-1) == labels) == history.val_accuracy[-1]
     assert model.layers["conv3"].shape == (8, 8, 128) and model.layers["pool3"].shape == (4, 4, 128)
