@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 
 import jaxlens
+from jaxlens.model import IMAGENET
 
 SIZE = (40, 48)
 
@@ -47,7 +48,7 @@ class SmallNet(nnx.Module):
 
 
 def small_model(seed=0, **options):
-    options = {"input_size": SIZE, "name": "small"} | options
+    options = {"input_size": SIZE, "preprocess": IMAGENET, "name": "small"} | options
     return jaxlens.Model.from_nnx(SmallNet(nnx.Rngs(seed)), **options)
 
 

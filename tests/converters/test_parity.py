@@ -99,7 +99,7 @@ def lucent():
 
 def ours(module, **options):
     """Our InceptionV1 with Lucent's weights."""
-    model = Model.from_nnx(inceptionv1.InceptionV1(**options), preprocess=INCEPTION)
+    model = Model.from_nnx(inceptionv1.InceptionV1(**options), preprocess=INCEPTION, input_size=(224, 224))
     return model.replace(params=convert({name: value.numpy() for name, value in module.state_dict().items()}, model))
 
 

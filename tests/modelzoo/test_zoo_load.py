@@ -28,7 +28,8 @@ def test_every_network_has_the_parameters_it_says(name):
     info = modelzoo.info(name)
     options = {"aux_logits": True} if name == "inception_v3" else {}  # its published count includes the head
     options |= {"image_size": 518} if name == "vit_h_14" else {}  # its default weights are for larger images
-    leaves = dict(_params.named(jaxlens.Model.from_nnx(modelzoo.architecture(name, **options)).params))
+    network = modelzoo.architecture(name, **options)
+    leaves = dict(_params.named(jaxlens.Model.from_nnx(network, preprocess=IMAGENET, input_size=(224, 224)).params))
     assert sum(leaf.size for path, leaf in leaves.items() if path.rpartition(".")[2] not in STATISTICS) == info.parameters
     assert info.weights == modelzoo.weights(name)
     assert info.cached == (info.weights if name == "lensnet" else ())
