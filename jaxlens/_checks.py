@@ -123,17 +123,12 @@ def check_size(value: Any, name: str = "size") -> tuple[int, int]:
 
 def check_reals(value: Any, name: str) -> Any:
     """An array of finite real numbers, as it is; within a program, where no value is known, its type is checked alone."""
-    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
-    try:
-        array = jnp.asarray(value) if traced else np.asarray(value)
-    except (TypeError, ValueError):
-        array = np.asarray(None)
-    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
-        raise TypeError(f"{name}={brief(repr(value), 80)} must be an array of real numbers.")
-    if not traced and not np.isfinite(np.asarray(array, np.float64)).all():
-        raise ValueError(f"{name} holds NaN or infinite values.")
-    if isinstance(value, jax.Array):
-        return value
+    array = as_array(value, name, "an array of real numbers")
+    if array.dtype == bool:
+        raise TypeError(f"{name}={shortened(value)} must be an array of real numbers.")
+    check_finite(array, name)
+    if isinstance(array, jax.Array):
+        return array
     return jnp.asarray(array, jnp.float32 if array.dtype == np.float64 else jax.dtypes.canonicalize_dtype(array.dtype))
 
 
@@ -142,7 +137,7 @@ def check_flag(value: Any, name: str) -> bool:
     try:
         return bool(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={brief(repr(value), 80)} must be True or False.") from error
+        raise TypeError(f"{name}={shortened(value)} must be True or False.") from error
 
 
 def check_scalar(value: Any, name: str, **bounds: float) -> Any:
@@ -169,14 +164,13 @@ def check_finite(array: Any, name: str) -> Any:
         with jax.ensure_compile_time_eval():
             finite = bool(np.isfinite(array).all())
         if not finite:
-            raise ValueError(f"{name} holds NaN or infinite numbers.")
+            raise ValueError(f"{name} holds NaN or infinite values.")
     return array
 
 
 def shortened(value: Any) -> str:
     """A value as an error shows it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return brief(repr(value), 60)
 
 
 def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:

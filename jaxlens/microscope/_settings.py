@@ -14,7 +14,7 @@ import numpy as np
 from jaxlens._checks import SEEDS, check_int
 from jaxlens.model import Model
 from jaxlens.model._layer import Architecture
-from jaxlens.model._model import run
+from jaxlens.model._model import of_architecture, run
 from jaxlens.optvis.param._each import Each
 
 
@@ -63,13 +63,7 @@ def computation(model: Model) -> str:
 @functools.lru_cache(maxsize=64)
 def _computation(architecture: Architecture, input_size: tuple[int, ...]) -> str:
     def total(images: jax.Array, params: Any) -> jax.Array:
-        plain = Model(
-            params=params,
-            forward=architecture.forward,
-            preprocess=architecture.preprocess,
-            input_size=input_size,
-            channels=architecture.channels,
-        )
+        plain = of_architecture(architecture, input_size, params)
         return jnp.asarray(run(plain, images, ("logits",))["logits"], jnp.float32).sum()
 
     images = jax.ShapeDtypeStruct((1, *input_size, architecture.channels), jnp.float32)

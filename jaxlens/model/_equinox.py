@@ -10,39 +10,26 @@ import numpy as np
 
 from jaxlens.model._assumed import settled
 from jaxlens.model._calls import calls_are_sites
+from jaxlens.model._forward import Forward
 from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
-class EquinoxForward:
-    """The forward function of an Equinox module without its arrays; equal structures are equal."""
+class EquinoxForward(Forward):
+    """The forward function of an Equinox module, given the module without its arrays."""
 
-    def __init__(self, static: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any]):
-        self.static, self.output, self.kwargs = static, output, tuple(sorted(kwargs.items()))
-        # what is not an array (activation functions, sizes, flags) is in the leaves and the structure
-        leaves, structure = jax.tree.flatten(static, is_leaf=lambda x: x is None)
-        self._key: Any = (tuple(leaves), structure, output, self.kwargs)
-        try:
-            self._hash = hash(self._key)
-        except TypeError:
-            self._key, self._hash = object(), id(self)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, EquinoxForward) and self._hash == other._hash and self._key == other._key)
-
-    def __reduce__(self) -> Any:
-        return EquinoxForward, (self.static, self.output, dict(self.kwargs))
+    def key(self) -> Any:
+        """Activation functions, sizes and flags are in the leaves and the structure."""
+        leaves, structure = jax.tree.flatten(self.network, is_leaf=lambda x: x is None)
+        return tuple(leaves), structure
 
     def __call__(self, params: Any, images: jax.Array) -> Any:
         import equinox
 
-        module = equinox.combine(params, self.static)
+        module = equinox.combine(params, self.network)
         with calls_are_sites(_parts(module, "", {}), _channels_last):
             out = jax.vmap(functools.partial(module, **dict(self.kwargs)))(jnp.moveaxis(images, -1, 1))
-        return out if self.output is None else self.output(out)
+        return self.picked(out)
 
     def params_of(self, module: Any) -> Any:
         """The arrays of a module of the same structure."""

@@ -1,24 +1,18 @@
 """Haiku's transformed functions as Models. Haiku is not needed for anything else and is imported when one is given."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from jaxlens.model._assumed import settled
+from jaxlens.model._forward import Forward
 from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
-@dataclasses.dataclass(frozen=True)
-class HaikuForward:
+class HaikuForward(Forward):
     """The forward function of what `hk.transform` or `hk.transform_with_state` returned."""
-
-    apply: Callable[..., Any]
-    stateful: bool
-    output: Callable[[Any], Any] | None
-    kwargs: tuple[tuple[str, Any], ...]
 
     def __call__(self, params: Any, images: jax.Array) -> Any:
         import haiku
@@ -30,11 +24,11 @@ class HaikuForward:
             return site(name, call, kind=type(context.module).__name__)(*args, **kwargs)
 
         with haiku.intercept_methods(intercept):
-            if self.stateful:
-                out, _ = self.apply(params["params"], params["state"], None, images, **dict(self.kwargs))
+            if isinstance(self.network, haiku.TransformedWithState):
+                out, _ = self.network.apply(params["params"], params["state"], None, images, **dict(self.kwargs))
             else:
-                out = self.apply(params, None, images, **dict(self.kwargs))
-        return out if self.output is None else self.output(out)
+                out = self.network.apply(params, None, images, **dict(self.kwargs))
+        return self.picked(out)
 
 
 def from_haiku(
@@ -73,6 +67,6 @@ def from_haiku(
     if stateful != (state is not None):
         which = "needs state=" if stateful else "has no state; leave state= out, or use hk.transform_with_state"
         raise ValueError(f"state={'None' if state is None else type(state).__name__}: the function {which}.")
-    forward = HaikuForward(transformed.apply, stateful, output, tuple(sorted((call or {}).items())))
+    forward = HaikuForward(transformed, output, call or {})
     arrays = {"params": params, "state": state} if stateful else params
     return settled(Model(params=arrays, forward=forward, name="haiku"), example, options)

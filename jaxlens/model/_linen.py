@@ -7,29 +7,13 @@ import jax
 from flax import errors, linen
 
 from jaxlens.model._assumed import settled
+from jaxlens.model._forward import Forward
 from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
-class LinenForward:
-    """The forward function of a Linen module; equal modules are equal."""
-
-    def __init__(self, module: linen.Module, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: Any = None):
-        self.module, self.output, self.kwargs, self.method = module, output, tuple(sorted(kwargs.items())), method
-        self._key: Any = (module, output, self.kwargs, method)
-        try:
-            self._hash = hash(self._key)
-        except TypeError:  # lists, dicts and arrays among its fields: it equals itself only
-            self._key, self._hash = object(), id(self)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, LinenForward) and self._hash == other._hash and self._key == other._key)
-
-    def __reduce__(self) -> Any:
-        return LinenForward, (self.module, self.output, dict(self.kwargs), self.method)
+class LinenForward(Forward):
+    """The forward function of a Linen module."""
 
     def __call__(self, variables: Any, images: jax.Array) -> Any:
         def intercept(next_call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
@@ -40,13 +24,13 @@ class LinenForward:
 
         try:
             with linen.intercept_methods(intercept):
-                out = self.module.apply(variables, images, method=self.method, **dict(self.kwargs))
+                out = self.network.apply(variables, images, method=self.method, **dict(self.kwargs))
         except (errors.FlaxError, TypeError) as error:
-            said = _explained(error, type(self.module).__name__)
+            said = _explained(error, type(self.network).__name__)
             if said is None:
                 raise
             raise ValueError(said) from error
-        return out if self.output is None else self.output(out)
+        return self.picked(out)
 
     def params_of(self, variables: Any) -> Any:
         """Variables, checked."""

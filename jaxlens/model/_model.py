@@ -259,6 +259,17 @@ def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: S
 run_jit = jax.jit(run, static_argnames=("names",))
 
 
+def of_architecture(architecture: _layer.Architecture, input_size: _layer.Size, params: Any) -> Model:
+    """A Model of the same computation, without labels and rule."""
+    return Model(
+        params=params,
+        forward=architecture.forward,
+        preprocess=architecture.preprocess,
+        input_size=input_size,
+        channels=architecture.channels,
+    )
+
+
 # What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
 
 
@@ -296,13 +307,7 @@ def _leads_to(architecture: _layer.Architecture, input_size: _layer.Size, layer:
     values = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
 
     def call(values: jax.Array, image: jax.Array, params: Any) -> dict[str, Array]:
-        model = Model(
-            params=params,
-            forward=architecture.forward,
-            preprocess=architecture.preprocess,
-            input_size=input_size,
-            channels=architecture.channels,
-        )
+        model = of_architecture(architecture, input_size, params)
         given = () if layer == "input" else (Replace(value=values, layer=layer),)
         return run(model, values if layer == "input" else image, names, given)
 
@@ -320,14 +325,7 @@ def _abstract_run(
     """The jaxpr of `run` and the shapes of what it returns, for one image."""
 
     def call(params: Any, images: jax.Array, rule: Any) -> dict[str, Array]:
-        model = Model(
-            params=params,
-            forward=architecture.forward,
-            preprocess=architecture.preprocess,
-            input_size=input_size,
-            channels=architecture.channels,
-            rule=rule,
-        )
+        model = of_architecture(architecture, input_size, params).replace(rule=rule)
         return run(model, images, names)
 
     images = jax.ShapeDtypeStruct((1, *size, architecture.channels), jnp.float32)

@@ -8,38 +8,22 @@ from flax import nnx
 
 from jaxlens.model._assumed import settled
 from jaxlens.model._calls import calls_are_sites
+from jaxlens.model._forward import Forward
 from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
-class NNXForward:
-    """The forward function of an NNX module's graph definition; equal graphs are equal."""
-
-    def __init__(self, graphdef: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: Any = None):
-        self.graphdef, self.output, self.kwargs, self.method = graphdef, output, tuple(sorted(kwargs.items())), method
-        self._key: Any = (graphdef, output, self.kwargs, method)
-        try:
-            self._hash = hash(self._key)  # of a deep graph: worth computing once, not at each call
-        except TypeError:  # a module that keeps a list or dict among its settings equals itself only
-            self._key, self._hash = object(), id(self)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, NNXForward) and self._hash == other._hash and self._key == other._key)
-
-    def __reduce__(self) -> Any:
-        return NNXForward, (self.graphdef, self.output, dict(self.kwargs), self.method)
+class NNXForward(Forward):
+    """The forward function of an NNX module, given its graph definition."""
 
     def __call__(self, params: Any, images: jax.Array) -> Any:
         # a copy of the variables too: those of `params` belong to another trace, in which they cannot be changed
-        module = nnx.merge(self.graphdef, params, copy=True)
+        module = nnx.merge(self.network, params, copy=True)
         parts = {".".join(map(str, path)): child for path, child in nnx.iter_modules(module) if path and callable(child)}
         call = module if self.method is None else getattr(module, self.method)
         with calls_are_sites(parts, _evaluated):
             out = call(images, **dict(self.kwargs))
-        return out if self.output is None else self.output(out)
+        return self.picked(out)
 
     def params_of(self, module: Any) -> Any:
         """The parameters of a module of the same structure."""

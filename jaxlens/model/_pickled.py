@@ -1,7 +1,6 @@
-"""Pickling of Models, whose forward functions hold functions of JAX's that pickle cannot name.
+"""Pickling of Models, whose networks may hold functions of JAX such as `jax.nn.relu`, which pickle cannot name by itself.
 
-`jax.nn.relu` says that it is `jax._src.nn.functions.relu`, which is the function inside it. Such functions are pickled by the
-public name under which they are found.
+They say that they are the private function inside them. Here they are pickled by the public name under which they are found.
 """
 
 import importlib

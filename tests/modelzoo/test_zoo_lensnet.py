@@ -141,7 +141,7 @@ def test_folding_changes_nothing(quick_start):
     network = nnx.merge(graph, jax.tree_util.tree_map_with_path(filled, state))
     network.eval()
     images = jax.random.uniform(jax.random.key(9), (2, 64, 72, 3))
-    template = Model.from_nnx(LensNet(), preprocess=PREPROCESS)
+    template = Model.from_nnx(LensNet(), preprocess=PREPROCESS, input_size=(64, 64))
     folded = template.replace(params=_params.fill(template.params, lensnet.folded(network), "lensnet", "here"))
     graph, state = nnx.split(network)
     want = jax.jit(lambda state: nnx.merge(graph, state)(PREPROCESS(images)))(state)  # op by op it would take half a minute

@@ -4,6 +4,7 @@ from jaxlens.graph.ops import _attention as _attention
 from jaxlens.graph.ops import _create as _create
 from jaxlens.graph.ops import _elementwise as _elementwise
 from jaxlens.graph.ops import _layers as _layers
+from jaxlens.graph.ops import _pad as _pad
 from jaxlens.graph.ops import _reduce as _reduce
 from jaxlens.graph.ops import _resize as _resize
 from jaxlens.graph.ops import _shape as _shape

@@ -11,7 +11,7 @@ from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._layer import check_range, maps
-from jaxlens.optvis.objectives._values import as_array, numbers
+from jaxlens.optvis.objectives._values import as_numbers, numbers
 from jaxlens.optvis.objectives._weights import norm
 
 
@@ -113,7 +113,7 @@ def _map_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def as_target(value: Any, name: str) -> Float[Array, "..."]:
     """A target as `[h, w, C]`, or `[N, h, w, C]`; vectors become one position."""
-    array = as_array(value, name, "activations [h, w, C]")
+    array = as_numbers(value, name, "activations [h, w, C]")
     return numbers(array.reshape(1, 1, -1) if array.ndim == 1 else array, name, 3)
 
 
@@ -170,7 +170,7 @@ def weighted_dot_compare(layer: Any, batch: Any = 1, W: Any = 1.0, comp_batch: A
 
     Lucid's notebook on decomposed feature visualization. `attribution_compare` finds the weights itself.
     """
-    weight = as_array(W, "W", "numbers [h, w, C]")
+    weight = as_numbers(W, "W", "numbers [h, w, C]")
     weight = as_target(weight.reshape(1) if weight.ndim == 0 else weight, "W")
     return _compare("weighted", layer, batch, comp_batch, target, weight=weight)
 

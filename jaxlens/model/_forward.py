@@ -1,0 +1,36 @@
+"""Forward functions that are compared by what they were made of, so that two Models of one network share their programs."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Forward:
+    """The forward function of a network of some library; equal parts make equal functions.
+
+    Parts that have no hash, such as a module that keeps a list or dict among its settings, make one that equals itself only.
+    """
+
+    def __init__(self, network: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: str | None = None):
+        self.network, self.output, self.kwargs, self.method = network, output, tuple(sorted(kwargs.items())), method
+        self._parts: Any = (type(self), self.key(), output, self.kwargs, method)
+        try:
+            self._hash = hash(self._parts)  # of a deep network: worth computing once, not at each call
+        except TypeError:
+            self._parts, self._hash = object(), id(self)
+
+    def key(self) -> Any:
+        """What the network is compared by."""
+        return self.network
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Forward) and self._hash == other._hash and self._parts == other._parts)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.network, self.output, dict(self.kwargs), self.method)
+
+    def picked(self, out: Any) -> Any:
+        """The logits of what the network returned."""
+        return out if self.output is None else self.output(out)
