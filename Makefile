@@ -12,6 +12,7 @@ MODEL ?= $(if $(WEIGHTS),squeezenet1_1,lensnet)
 OUT ?= jaxlens-out
 STEPS ?= $(if $(WEIGHTS),256,80)
 WORKERS ?= 2
+NEWEST ?= 3.12
 
 .PHONY: help demo test test-newest test-floor lint format bench clean
 
@@ -38,9 +39,10 @@ demo: $(VENV)/$(if $(WEIGHTS),torch,core)  ## render 16 neurons into jaxlens-out
 test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 
-# The two ends of what pyproject.toml allows, each in an environment of its own. Both need uv, which finds or fetches the Python.
+# The two ends of what pyproject.toml allows, each in an environment of its own. Both need uv, which finds or fetches the Python;
+# NEWEST=/path/to/python names one that it does not find.
 test-newest:  ## the test suite on Python 3.12 with the newest release of everything
-	uv venv --quiet --allow-existing --python 3.12 .venv-newest
+	uv venv --quiet --allow-existing --python $(NEWEST) .venv-newest
 	uv pip install --quiet --upgrade --python .venv-newest/bin/python -e '.[torch,test]'
 	.venv-newest/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 

@@ -142,7 +142,8 @@ def _our_gradients(
             cotangents = [w.reshape(x.shape).astype(x.dtype) for w, x in zip(weights.values(), scored, strict=True)]
             return calls, pull(cotangents)[0]
 
-    calls, gradients = _run_once(run, params, [arrays[i] for i in moving], weights, *arrays)
+    # not in haste: the gradient of a convolution in large steps, with which vision transformers begin, would take minutes
+    calls, gradients = jax.jit(run)(params, [arrays[i] for i in moving], weights, *arrays)
     return *_values(calls, kinds), [np.moveaxis(g, -1, 1) if g.ndim == 4 else np.asarray(g) for g in map(np.asarray, gradients)]
 
 

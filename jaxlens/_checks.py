@@ -41,6 +41,13 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
     return images.astype(jnp.float32) if jnp.finfo(images.dtype).bits < 32 else images
 
 
+def check_some(images: Any, name: str = "images") -> Any:
+    """The images, unless there are none."""
+    if images.size == 0:
+        raise ValueError(f"{name} is empty, of shape {tuple(images.shape)}: give at least one.")
+    return images
+
+
 def _check_layout(shape: tuple[int, ...], name: str, axes: str, channels: int | None, batched: bool) -> None:
     rank = 3 + batched
     if len(shape) != rank:
@@ -126,6 +133,8 @@ def check_reals(value: Any, name: str) -> Any:
     array = as_array(value, name, "an array of real numbers")
     if array.dtype == bool:
         raise TypeError(f"{name}={shortened(value)} must be an array of real numbers.")
+    if array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}: it holds no numbers.")
     check_finite(array, name)
     if isinstance(array, jax.Array):
         return array
@@ -133,11 +142,27 @@ def check_reals(value: Any, name: str) -> Any:
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """Whether something is on, or an error that says so where that cannot be told (arrays)."""
-    try:
-        return bool(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}={shortened(value)} must be True or False.") from error
+    """True or False (or 1 or 0), or an error that says so."""
+    plain = isinstance(value, bool | np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1))
+    array = isinstance(value, np.ndarray | jax.Array) and value.shape == () and value.dtype == bool
+    if not (plain or (array and not isinstance(value, Tracer))):
+        raise TypeError(f"{name}={shortened(value)} must be True or False.")
+    return bool(value)
+
+
+def check_text(value: Any, name: str) -> str:
+    """Text, or an error that says so."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={shortened(value)} must be text.")
+    return value
+
+
+def as_names(value: Any, name: str) -> tuple[str, ...]:
+    """A name or several, as a tuple, or an error that says so."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, Iterable) or isinstance(names, bytes) or not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name}={shortened(value)} must be a name, or a list of names.")
+    return tuple(names)
 
 
 def check_scalar(value: Any, name: str, **bounds: float) -> Any:
@@ -171,6 +196,12 @@ def check_finite(array: Any, name: str) -> Any:
 def shortened(value: Any) -> str:
     """A value as an error shows it."""
     return brief(repr(value), 60)
+
+
+def check_function(value: Any, name: str, example: str) -> None:
+    """Raises unless `value` is a function (or another object that can be called, no class), with an example of a legal one."""
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name}={shortened(value)} must be a function, such as {example}.")
 
 
 def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:

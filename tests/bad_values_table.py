@@ -3,9 +3,12 @@
 import dataclasses
 import inspect
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
+import equinox
+import haiku
 import jax
 import jax.numpy as jnp
 import matplotlib
@@ -16,6 +19,8 @@ from PIL import Image
 
 import jaxlens
 from jaxlens import attribution, modelzoo, training
+from jaxlens.data._imagenette import _FOLDERS as IMAGENETTE
+from jaxlens.microscope._tile import Tile, write_tile
 from jaxlens.model import Preprocess
 from jaxlens.optvis import objectives, param, render, transform
 
@@ -44,9 +49,12 @@ FACADES = tuple(
 # Results, roles and protocols: what users get, not what they call.
 RECORDS = """
 Attribution Curve Randomization RenderResult Progress Layer Site Info Pictures RenderJob Tile History Interceptor Objective
-Parameterization Transform GradientRule Loader Model blur_alpha_each_step check_images check_matrix names cache_dir Any Array
-Float combine IMAGENET INCEPTION
+Parameterization Transform GradientRule Loader Model blur_alpha_each_step check_matrix names cache_dir Any Array Float combine
+IMAGENET INCEPTION as_batches identity
 """
+
+# Of each value by itself: nothing gives nothing.
+ELEMENTWISE = "collapse_channels hue_to_rgb"
 
 SIZE = (12, 14)
 
@@ -73,12 +81,13 @@ SHAPES = {name: tuple(value.shape[1:]) for name, value in ACTIVATIONS.items() if
 
 
 def _attend(params, x):
-    tokens = x.reshape(x.shape[0], -1, 3)[:, ::8]
+    tokens = x.reshape(x.shape[0], -1, 3)[:, ::4]
     weights = jaxlens.site("attention_weights", jax.nn.softmax)(jnp.einsum("btc,bsc->bts", tokens, tokens)[:, None])
     return jnp.einsum("bhts,bsc->btc", weights, tokens).mean(1) @ params
 
 
 ATTENTIVE = jaxlens.Model.from_function(_attend, jnp.ones((3, 5)), preprocess=Preprocess(), input_size=SIZE, name="attentive")
+HAIKU = haiku.transform(lambda x: haiku.Conv2D(4, 3)(x))
 LINEN = linen.Conv(4, (3, 3))
 OPTIMIZER = optax.adam(0.05)
 RESULT = render.render(MODEL, ["conv:0", "conv:1"], size=SIZE, steps=1, thresholds=(1,), progress=False, redirect_steps=0)
@@ -224,8 +233,10 @@ OF_FACADE = {
     "jaxlens.data": {"size": 8},
 }
 OF_FUNCTION = {
-    "from_nnx": {"module": nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0)), "preprocess": Preprocess(), "input_size": SIZE},
-    "from_linen": {"module": LINEN, "variables": LINEN.init(jax.random.key(0), IMAGES)},
+    "from_nnx": {"module": nnx.Conv(3, 4, (3, 3), rngs=nnx.Rngs(0)), "method": None},
+    "from_linen": {"module": LINEN, "variables": LINEN.init(jax.random.key(0), IMAGES), "method": None},
+    "from_equinox": {"module": equinox.nn.Conv2d(3, 4, 3, key=jax.random.key(0))},
+    "from_haiku": {"transformed": HAIKU, "params": HAIKU.init(jax.random.key(0), IMAGES)},
     "site": {"name": "a", "fn": jnp.sin},
     "from_function": {"fn": _forward, "params": WEIGHTS},
     "from_models": {"models": {"a": MODEL, "b": MODEL}},
@@ -344,6 +355,9 @@ class Setting:
         for kind in ("train/a", "train/b", "val/a", "val/b"):
             Path("folder", kind).mkdir(parents=True)
             Image.fromarray((IMAGES[0] * 255).astype(np.uint8)).save(f"folder/{kind}/0.png")
+        for name in IMAGENETTE:  # as it comes from its server
+            shutil.copytree("folder/val/a", f"folder/imagenette2-160/val/{name}")
+        write_tile(Path("tiles/conv/0000.png"), Tile("conv", 0, 0.5, 0, "settings", image=(IMAGES[0] * 255).astype(np.uint8)))
         OF_FUNCTION["save"]["model"] = modelzoo.load("lensnet", None)
 
     def __exit__(self, *_):
@@ -372,8 +386,8 @@ def follow_up(result):
 
 def leaves_of(result):
     """Arrays and numbers in a result, through records and containers."""
-    if isinstance(result, jaxlens.Model):
-        return jax.tree.leaves(result.params)
+    if isinstance(result, jaxlens.Model):  # its weights are the user's
+        return []
     if isinstance(result, render.RenderResult):  # no steps, no scores
         return [result.images]
     if dataclasses.is_dataclass(result) and not isinstance(result, type):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_int
+from jaxlens._checks import Images, check_images, check_int, check_reals, check_text
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import fold
@@ -98,8 +98,8 @@ def group_attribution(
         channels: `[G, C]`, how much of each channel is in each group.
     """
     query = _ask_map(model, images, target, layer, "group_attribution")
-    spatial, channels = jnp.asarray(spatial), jnp.asarray(channels)
-    count, groups = query.values.shape[:-1], channels.shape[0]
+    spatial, channels = check_reals(spatial, "spatial"), check_reals(channels, "channels")
+    count, groups = query.values.shape[:-1], channels.shape[0] if channels.ndim == 2 else "G"
     if spatial.shape != (*count, groups) or channels.shape != (groups, query.values.shape[-1]):
         raise ValueError(
             f"spatial {spatial.shape} and channels {channels.shape} must be {(*count, 'G')} and "
@@ -172,7 +172,7 @@ def channel_to_channel(
 
 
 def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> tuple[Query, tuple[int, ...]]:
-    name = model.resolve(to)
+    name = model.resolve(check_text(to, "to"))
     query = ask(model, images, kind(index=jnp.asarray(0), layer=name), layer=layer)
     return query, _shape(model, query.images, name)
 
@@ -204,7 +204,7 @@ def _attribute(context: _Between, state: jax.Array, index: jax.Array, alive: jax
 
 def _shape(model: Model, images: Any, layer: str) -> tuple[int, ...]:
     name = model.resolve(layer)
-    height, width = jnp.shape(images)[1:3]
+    height, width = check_images(images, channels=model.channels).shape[1:3]
     return model.shapes((height, width), [name])[name]
 
 

@@ -1,6 +1,7 @@
 """What every public function shares: images spread over devices, and a word where a result is not finite."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,11 +12,22 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxlens._checks import check_flag, check_int
 from jaxlens.attribution._result import Attribution
 from jaxlens.errors import NonFiniteWarning
+from jaxlens.model._activations import check_model
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 MARK = "_jaxlens_entry"  # the attribute of a function that `entry` has decorated
+# What is legal for the arguments that many methods have, by their names.
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "model": check_model,
+    "chunk": lambda value, name: value if value is None else check_int(value, name, low=1),
+    **dict.fromkeys(
+        ("progress", "absolute", "antithetic", "multiplied", "normalize", "per_channel", "relative", "residual", "unbiased"),
+        check_flag,
+    ),
+}
 
 
 def varying(tree: Any, like: Any) -> Any:
@@ -37,8 +49,13 @@ def entry(fn: Fn) -> Fn:
     inside; what has an axis of images comes out spread as the images were.
     """
 
+    signature = inspect.signature(fn)
+
     def checked(*args: Any, **kwargs: Any) -> Any:
-        found = fn(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        for name in _CHECKS.keys() & given.arguments.keys():
+            given.arguments[name] = _CHECKS[name](given.arguments[name], name)
+        found = fn(*given.args, **given.kwargs)
         _warn(fn.__name__, found)
         return found
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, suggest
+from jaxlens._checks import Images, check_choice, check_scalar, shortened, suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
@@ -84,9 +84,11 @@ def lrp(
     alpha_beta also on inputs that may be negative.
     """
     check_choice(rule, "rule", RULES)
-    if not (alpha >= 1 and gamma >= 0 and epsilon >= 0):
-        raise ValueError(f"alpha={alpha}, gamma={gamma}, epsilon={epsilon}: alpha must be >= 1, gamma and epsilon >= 0.")
+    alpha = check_scalar(alpha, "alpha", low=1)
+    gamma, epsilon = check_scalar(gamma, "gamma", low=0), check_scalar(epsilon, "epsilon", low=0)
     by_layer = []
+    if rules is not None and not isinstance(rules, Mapping):
+        raise TypeError(f"rules={shortened(rules)} must be rules by layer, such as {{'features.0': 'epsilon'}}.")
     for name, chosen in (rules or {}).items():
         check_choice(chosen, f"rules[{name!r}]", RULES)
         by_layer.append((_inside(model, name), chosen))

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_choice, check_size
+from jaxlens._checks import check_choice, check_flag, check_size
 from jaxlens.attribution._entry import entry
 
 Reduction = Literal["sum", "mean", "abs_sum", "abs_max", "norm"]
@@ -21,19 +21,21 @@ REDUCTIONS: dict[str, Any] = {
 }
 
 
-def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None) -> jax.Array:
+def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None, name: str = "values") -> jax.Array:
     """Attributions of images as an array of floats, or an error; NaN is refused where values are known."""
     if hasattr(values, "values") and hasattr(values, "scores"):
-        raise TypeError(f"values={values!r} must be its array: found.values.")
+        raise TypeError(f"{name}={values!r} must be its array: found.values.")
     if not isinstance(values, jax.Array | np.ndarray) or not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"values must be an array of floats {axes}, but got {type(values).__name__}.")
+        raise TypeError(f"{name} must be an array of floats {axes}, but got {type(values).__name__}.")
     if values.ndim != rank if rank else values.ndim < 1:
-        raise ValueError(f"values has shape {tuple(values.shape)}, but {axes} is needed.")
+        raise ValueError(f"{name} has shape {tuple(values.shape)}, but {axes} is needed.")
+    if 0 in values.shape:
+        raise ValueError(f"{name} has shape {tuple(values.shape)}: it is empty.")
     if not isinstance(values, Tracer):
         finite = np.asarray(jnp.isfinite(values).all(tuple(range(1, values.ndim))))
         if not finite.all():
             which = ", ".join(map(str, np.flatnonzero(~finite)))
-            raise ValueError(f"values holds NaN or infinite numbers, for image(s) {which} of {len(values)}.")
+            raise ValueError(f"{name} holds NaN or infinite numbers, for image(s) {which} of {len(values)}.")
     return jnp.asarray(values)
 
 
@@ -55,7 +57,7 @@ def normalize(values: Float[Array, "b *axes"], *, signed: bool = False) -> Float
     Constant values become 0, and NaN stays NaN (and is refused outside `jit`). Magnitudes can no longer be compared between
     images, which is why no method does this by itself.
     """
-    values = check_maps(values)
+    values, signed = check_maps(values), check_flag(signed, "signed")
     axes = tuple(range(1, values.ndim))
     low = jnp.zeros_like(values.min(axes, keepdims=True)) if signed else values.min(axes, keepdims=True)
     span = jnp.abs(values - low).max(axes, keepdims=True)

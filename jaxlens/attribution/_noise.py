@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_scalar
+from jaxlens._checks import Images, as_key, check_choice, check_function, check_scalar
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import check_samples, chunk_size
@@ -177,8 +177,7 @@ def noise_tunnel(
         options: the method's own.
     """
     check_choice(statistic, "statistic", STATISTICS)
-    if not callable(method):
-        raise TypeError(f"method={method!r} must be a function, such as attribution.integrated_gradients.")
+    check_function(method, "method", "attribution.integrated_gradients")
     samples, query = check_samples(samples), ask(model, images, target)
     images = query.images
     size, key = over(deviation(images, check_sigma(sigma, query), relative), images), as_key(key)

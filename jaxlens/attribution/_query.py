@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_array, check_finite, check_images
+from jaxlens._checks import Images, as_array, check_finite, check_images, check_some
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._targets import OUTPUT, as_target, check_target
@@ -96,11 +96,9 @@ def ask(
         model, images, target, layer, baseline: see `attribution`.
         targets_of: images whose top class is meant where target is None, if not these.
     """
-    images = check_images(images, channels=check_model(model).channels)
+    images = check_some(check_images(images, channels=check_model(model).channels))
     name = INPUT if layer is None else model.resolve(layer)
     count, size = images.shape[0], images.shape[1:3]
-    if count == 0:
-        raise ValueError("images is empty: give at least one.")
     logits = activations(model.with_gradient_rule(None), images, [OUTPUT])[OUTPUT] if target is None else None
     objective = as_target(target, model, logits, count)
     names = objective.layers

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxlens._checks import brief, check_images, check_number, check_path
+from jaxlens._checks import brief, check_flag, check_images, check_number, check_path
 from jaxlens._files import atomic
 from jaxlens._package import optional
 from jaxlens.data._image import to_uint8
@@ -60,6 +60,7 @@ def save_animation(path: str | Path, frames: Any, fps: Any = 20, loop: bool = Tr
     if shape is not None and len(shape) != 4:
         hint = " Add the first axis: frames[None]." if len(shape) == 3 else ""
         raise ValueError(f"frames has shape {tuple(shape)}, but [N, H, W, 3] is needed.{hint}")
+    loop = check_flag(loop, "loop")
     with atomic(path) as part:
         if suffix == ".mp4":
             _write_mp4(part, _checked(frames), fps)

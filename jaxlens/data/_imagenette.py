@@ -5,7 +5,7 @@ import tarfile
 from pathlib import Path
 
 from jaxlens import _download
-from jaxlens._checks import check_int
+from jaxlens._checks import check_choice, check_int, check_path
 from jaxlens._files import cache_dir, temporary
 from jaxlens.data._loader import Loader, load_folder
 from jaxlens.errors import DatasetError
@@ -87,11 +87,10 @@ def load_imagenette(
         DownloadError: if the archive cannot be had or is not the published one.
         DatasetError: if the folder there is not ImageNette's.
     """
-    if split not in ("train", "val"):
-        raise ValueError(f"split={split!r} must be 'train' or 'val'.")
+    check_choice(split, "split", ("train", "val"))
     check_int(size, "size", low=1)
     archive = next(each for each in _ARCHIVES if each.side is None or size * 1.25 <= each.side)
-    root = cache_dir() if folder is None else Path(folder).expanduser()
+    root = cache_dir() if folder is None else check_path(folder, "folder")
     home = root / archive.url.rpartition("/")[2].removesuffix(".tgz")
     if not home.exists():
         _fetch(archive, home, progress)

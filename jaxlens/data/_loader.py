@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxlens._checks import SEEDS, check_int, check_path
+from jaxlens._checks import SEEDS, check_flag, check_int, check_path
 from jaxlens._package import optional
 from jaxlens.data._decode import open_picture, pixels, readable
 from jaxlens.errors import DatasetError
@@ -53,6 +53,7 @@ class Loader:
             "seed": check_int(self.seed, "seed", low=0, high=SEEDS - 1),
             "threads": check_int(self.threads, "threads", low=0, high=1024),
         }
+        object.__setattr__(self, "train", check_flag(self.train, "train"))
         for name, number in numbers.items():  # NumPy's integers overflow
             object.__setattr__(self, name, number)
         if len(self.labels) != len(self.files):

@@ -11,7 +11,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from jaxlens._checks import check_int, check_path
+from jaxlens._checks import check_flag, check_int, check_path
 from jaxlens._progress import progress_bar
 from jaxlens.errors import NonFiniteError, NonFiniteWarning
 from jaxlens.microscope import _manifest
@@ -21,6 +21,7 @@ from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
 from jaxlens.model import Model, check_model
 from jaxlens.optvis.render import RenderResult, default_batch, render
+from jaxlens.optvis.render._arguments import device_list
 from jaxlens.optvis.render._interrupt import deferred_interrupt
 
 _PAUSE = 1.0  # seconds between looks at chunks that other processes are rendering
@@ -98,7 +99,7 @@ def render_layers(
         UnknownLayerError, ValueError, TypeError: before anything is compiled; among them other settings than the folder's.
         OSError: if the folder cannot be written to, or the disk is full. Finished tiles stay; the same call goes on.
     """
-    began = time.perf_counter()
+    began, progress = time.perf_counter(), check_flag(progress, "progress")
     names, folder = find_layers(check_model(model), layers), check_path(out, "out")
     own = {
         "size": size,
@@ -112,7 +113,7 @@ def render_layers(
     }
     wanted = {name: _channels(model, name, channels) for name in names}
     _refuse_same_folders(wanted)
-    devices = list(devices or jax.local_devices())
+    devices = jax.local_devices() if devices is None else device_list(devices)
     chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
@@ -121,7 +122,7 @@ def render_layers(
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         shared = _manifest.find(folder, mine)
     options = own | {"batch": batch, "memory_limit": memory_limit, "devices": devices, "progress": False}
-    work = _Work(model, folder, mine, shared, options, bool(progress))
+    work = _Work(model, folder, mine, shared, options, progress)
     try:
         with deferred_interrupt() as pressed:
             finished = work.run(pressed)

@@ -4,7 +4,8 @@ import fnmatch
 from collections.abc import Sequence
 from typing import Any
 
-from jaxlens.model import Model
+from jaxlens._checks import shortened
+from jaxlens.model import Model, check_model
 
 # What looks like the layer before or after it, or is not a map of features.
 _SKIPPED = frozenset(
@@ -16,7 +17,7 @@ def blocks(model: Model) -> list[str]:
     """The layers worth showing: outermost blocks and activations with a map of at least 2x2, in execution order."""
     maps = [
         layer.name
-        for layer in model.layers.values()
+        for layer in check_model(model).layers.values()
         if layer.kind not in _SKIPPED
         and layer.kind != "AttentionWeights"
         and len(layer.shape) == 3
@@ -37,11 +38,12 @@ def find_layers(model: Model, wanted: Any) -> list[str]:
         UnknownLayerError: for a name that the model does not have.
         ValueError: for a pattern that no layer matches.
     """
+    check_model(model)
     if wanted is None:
         return [*blocks(model), "logits"]
     if isinstance(wanted, str) or not isinstance(wanted, Sequence) or not wanted:
         hint = f": [{wanted!r}]" if isinstance(wanted, str) else ", such as ['mixed4a'], or None for the whole network"
-        raise TypeError(f"layers={wanted!r} must be a list of names{hint}.")
+        raise TypeError(f"layers={shortened(wanted)} must be a list of names{hint}.")
     found: list[str] = []
     for name in wanted:
         if isinstance(name, str) and any(sign in name for sign in "*?["):

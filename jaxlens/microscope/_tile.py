@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from jaxlens._checks import check_flag, check_path, check_text
 from jaxlens._files import atomic
 from jaxlens.data import to_uint8
 
@@ -63,7 +64,7 @@ def folder_name(layer: str) -> str:
     Lower-case letters, digits and `_ . @ -` stay. A name with others (some disks do not tell `A` from `a`), a long one, and
     one that means something to the system or to jobs has its hash behind it.
     """
-    safe = re.sub(r"[^\w.@-]", "-", layer, flags=re.ASCII).lstrip(".")
+    safe = re.sub(r"[^\w.@-]", "-", check_text(layer, "layer"), flags=re.ASCII).lstrip(".")
     if safe == layer == layer.lower() and 0 < len(safe) <= 100 and not re.search(r"\.$|\.png$|\.json$", safe):
         return safe
     return f"{safe[:60].rstrip('.')}-{hashlib.sha256(layer.encode(errors='surrogatepass')).hexdigest()[:8]}"
@@ -111,6 +112,7 @@ def read_tile(path: str | Path, *, image: bool = True) -> Tile:
         ValueError: if the file is damaged, was changed, or is not a tile.
         FileNotFoundError: if there is none.
     """
+    path, image = check_path(path, "path"), check_flag(image, "image")
     try:
         with Image.open(path, formats=["PNG"]) as opened:
             about: dict[str, Any] = json.loads(opened.info[_KEY])

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from jaxlens._checks import Images, check_images
+from jaxlens._checks import Images, check_images, check_some
 from jaxlens.model._interceptors import bind
 from jaxlens.model._model import Model, run_jit
 
@@ -51,7 +51,7 @@ def activations(model: Any, images: Images, layers: Any, interceptors: Sequence[
         raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
     if not isinstance(layers, Iterable):
         raise TypeError(f"layers={layers!r} must be a list of names, such as ['logits'].")
-    images = check_images(images, channels=check_model(model).channels)
+    images = check_some(check_images(images, channels=check_model(model).channels))
     names = {layer: model.resolve(layer) for layer in layers}
     model.shapes(images.shape[1:3], list(layers))
     values = run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))

@@ -105,7 +105,7 @@ def from_equinox(
     if not isinstance(module, equinox.Module) or not callable(module):
         raise TypeError(f"module={type(module).__name__} must be an equinox.Module that can be called with an image.")
     params, static = _split(module)
-    model = Model(params=params, forward=EquinoxForward(static, output, call or {}), name=type(module).__name__)
+    model = Model(params=params, forward=EquinoxForward(static, output, call), name=type(module).__name__)
     return settled(model, example, options)
 
 

@@ -1,7 +1,17 @@
 """Forward functions that are compared by what they were made of, so that two Models of one network share their programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from jaxlens._checks import shortened
+
+
+def _keywords(call: Any) -> tuple[tuple[str, Any], ...]:
+    if call is None:
+        return ()
+    if not isinstance(call, Mapping) or not all(isinstance(name, str) for name in call):
+        raise TypeError(f"call={shortened(call)} must be keyword arguments by name, such as {{'train': False}}.")
+    return tuple(sorted(call.items()))
 
 
 class Forward:
@@ -10,8 +20,12 @@ class Forward:
     Parts that have no hash, such as a module that keeps a list or dict among its settings, make one that equals itself only.
     """
 
-    def __init__(self, network: Any, output: Callable[[Any], Any] | None, kwargs: dict[str, Any], method: str | None = None):
-        self.network, self.output, self.kwargs, self.method = network, output, tuple(sorted(kwargs.items())), method
+    def __init__(self, network: Any, output: Callable[[Any], Any] | None, call: Any, method: str | None = None):
+        if output is not None and not callable(output):
+            raise TypeError(
+                f"output={shortened(output)} must be a function that picks the logits from what the network returns."
+            )
+        self.network, self.output, self.kwargs, self.method = network, output, _keywords(call), method
         self._parts: Any = (type(self), self.key(), output, self.kwargs, method)
         try:
             self._hash = hash(self._parts)  # of a deep network: worth computing once, not at each call

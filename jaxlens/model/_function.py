@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from jaxlens._checks import check_function
 from jaxlens.model._assumed import settled
 from jaxlens.model._model import Model
 
@@ -23,7 +24,6 @@ def from_function(fn: Callable[[Any, jax.Array], Any], params: Any, *, example: 
     Warns:
         AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
     """
-    if not callable(fn):
-        raise TypeError(f"fn={fn!r} must be a function (params, images) -> logits.")
+    check_function(fn, "fn", "forward(params, images) -> logits")
     name = options.pop("name", getattr(fn, "__name__", "model"))
     return settled(Model(params=params, forward=fn, name=name), example, options)

@@ -67,6 +67,6 @@ def from_haiku(
     if stateful != (state is not None):
         which = "needs state=" if stateful else "has no state; leave state= out, or use hk.transform_with_state"
         raise ValueError(f"state={'None' if state is None else type(state).__name__}: the function {which}.")
-    forward = HaikuForward(transformed, output, call or {})
+    forward = HaikuForward(transformed, output, call)
     arrays = {"params": params, "state": state} if stateful else params
     return settled(Model(params=arrays, forward=forward, name="haiku"), example, options)

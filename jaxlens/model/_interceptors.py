@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxlens._checks import shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.model._sites import Site
 
@@ -119,6 +120,8 @@ def _finite(value: Any, name: str) -> jax.Array:
     if not (jnp.issubdtype(found.dtype, jnp.floating) or jnp.issubdtype(found.dtype, jnp.integer)):
         raise TypeError(f"{name} has dtype {found.dtype}, but real numbers are needed.")
     found = found if jnp.issubdtype(found.dtype, jnp.floating) else found.astype(jnp.float32)
+    if found.size == 0:
+        raise ValueError(f"{name} has shape {found.shape}: it holds no numbers.")
     if not isinstance(found, Tracer) and not bool(jnp.isfinite(found).all()):
         raise ValueError(f"{name} holds NaN or infinite values.")
     return found
@@ -135,6 +138,8 @@ def _with_images(value: Any, name: str) -> jax.Array:
 
 def bind(model: Any, interceptors: Sequence[Any]) -> tuple[Any, ...]:
     """Interceptors as pytrees with canonical layer names, checked against the model."""
+    if not isinstance(interceptors, Sequence) or isinstance(interceptors, str | bytes):
+        raise TypeError(f"interceptors={shortened(interceptors)} must be a list of interceptors, such as [ablate(...)].")
     return tuple(_bind(model, interceptor) for interceptor in interceptors)
 
 

@@ -70,7 +70,9 @@ def from_linen(
         module, bound = module.unbind()
         variables = bound if variables is None else variables
     model = Model(
-        params=_checked(variables), forward=LinenForward(module, output, call or {}, method), name=type(module).__name__
+        params=_checked(variables),
+        forward=LinenForward(module, output, call, method),
+        name=type(module).__name__,
     )
     return settled(model, example, options)
 

@@ -64,7 +64,7 @@ def from_nnx(
     if method is not None and not callable(getattr(module, str(method), None)):
         raise ValueError(f"method={method!r} is no method of {type(module).__name__}.")
     graphdef, params = nnx.split(_evaluating(module))
-    model = Model(params=params, forward=NNXForward(graphdef, output, call or {}, method), name=type(module).__name__)
+    model = Model(params=params, forward=NNXForward(graphdef, output, call, method), name=type(module).__name__)
     return settled(model, example, options)
 
 

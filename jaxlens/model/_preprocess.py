@@ -1,11 +1,14 @@
 """From images in [0, 1] to the value range a network was trained on."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from jaxlens._checks import check_number, shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +22,10 @@ class Preprocess:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
 
+    def __post_init__(self) -> None:
+        for name in ("scale", "offset"):
+            object.__setattr__(self, name, _numbers(getattr(self, name), name))
+
     def __call__(self, images: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
         scale, offset = (jnp.asarray(v, images.dtype) for v in (self.scale, self.offset))
         return images * scale.reshape((1,) * (images.ndim - 1) + (-1,)) + offset.reshape((1,) * (images.ndim - 1) + (-1,))
@@ -26,14 +33,28 @@ class Preprocess:
     @classmethod
     def mean_std(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> "Preprocess":
         """`(images - mean) / std`, torchvision's `Normalize`."""
+        mean, std = _numbers(mean, "mean"), _numbers(std, "std", above=0)
+        if len(mean) != len(std):
+            raise ValueError(f"mean={mean} and std={std} must be of as many channels.")
         return cls(tuple(1 / s for s in std), tuple(-m / s for m, s in zip(mean, std, strict=True)))
 
     @classmethod
     def value_range(cls, low: float, high: float) -> "Preprocess":
         """[0, 1] stretched to [low, high]."""
+        low, high = check_number(low, "low"), check_number(high, "high")
         if not low < high:
             raise ValueError(f"low={low} must be below high={high}.")
         return cls((high - low,), (low,))
+
+
+def _numbers(value: Any, name: str, *, above: float = -np.inf) -> tuple[float, ...]:
+    """Numbers, one for each channel or one for all."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
+        raise TypeError(f"{name}={shortened(value)} must be numbers, one for each channel or one for all, such as (0.5,).")
+    numbers = tuple(check_number(each, name, above=above) for each in value)
+    if not numbers:
+        raise ValueError(f"{name}={shortened(value)} is empty: give numbers, one for each channel or one for all.")
+    return numbers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
+from jaxlens._checks import as_names, check_choice, check_flag
 from jaxlens._pytree import field, pytree
 from jaxlens.model._jaxpr import MARK, Problem, Program, trace
 from jaxlens.model._relaxed import POOLS, pool_with
@@ -121,7 +123,7 @@ def standard(*, pools: str = "max", allow: Iterable[str] = ()) -> GradientRule:
     "average" and "l2" are Lucid's avg_smoothed_maxpool_grad and l2_smoothed_maxpool_grad (optvis/overrides), which every other
     rule takes by the same argument. captum's MaxPool2dRelaxed is "average".
     """
-    return _Standard(pools=_pools(pools), allow=_names(allow))
+    return _Standard(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def linearized(*, pools: str = "average", allow: Iterable[str] = ()) -> GradientRule:
@@ -130,7 +132,7 @@ def linearized(*, pools: str = "average", allow: Iterable[str] = ()) -> Gradient
     What a unit would see if everything on the way were linear; weights expanded through several layers (Voss et al. 2021,
     "Visualizing Weights") are this gradient. Lucid's `linearization_overrides`. Values do not change. Pools as in `standard`.
     """
-    return _Linearized(pools=_pools(pools), allow=_names(allow))
+    return _Linearized(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def guided(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
@@ -142,7 +144,7 @@ def guided(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
     too, where captum replaces `nn.ReLU` modules and leaves the rest silently alone (captum #1082).
     A nonlinearity other than ReLU is an error unless named in `allow` or marked `plain_gradient`.
     """
-    return _Guided(pools=_pools(pools), allow=_names(allow))
+    return _Guided(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def deconvnet(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
@@ -151,7 +153,7 @@ def deconvnet(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
     Zeiler and Fergus 2014, arXiv:1311.2901, as a gradient rule (Simonyan et al. 2014, arXiv:1312.6034).
     ReLU6: the same. Differs from captum as `guided` does.
     """
-    return _Deconvnet(pools=_pools(pools), allow=_names(allow))
+    return _Deconvnet(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
@@ -167,7 +169,9 @@ def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = 
     only where a live ReLU sees exact zeros.
     Lucent's variant (0.1 g wherever x < 0, always) is another rule.
     """
-    return _Redirected(active=jnp.asarray(active, bool), pools=_pools(pools), allow=_names(allow))
+    if not isinstance(active, Tracer):
+        active = check_flag(active, "active")
+    return _Redirected(active=jnp.asarray(active, bool), pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -230,7 +234,7 @@ def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
             on every call costs no retrace, as the jitted function is kept on the function inside.
         static_argnames: as in `jax.jit`.
     """
-    static = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+    static = set(as_names(static_argnames, "static_argnames"))
     if isinstance(fn, functools.partial):
         static |= {name for name, v in fn.keywords.items() if isinstance(v, Hashable) and not isinstance(v, jax.Array)}
         inner = plain_gradient(fn.func, static_argnames=sorted(static))
@@ -304,10 +308,5 @@ def _listing(problems: Sequence[Problem]) -> str:
 
 
 def _pools(pools: str) -> str:
-    if pools not in POOLS:
-        raise ValueError(f"pools={pools!r} must be one of {', '.join(POOLS)}.")
+    check_choice(pools, "pools", POOLS)
     return pools
-
-
-def _names(allow: Iterable[str]) -> tuple[str, ...]:
-    return (allow,) if isinstance(allow, str) else tuple(allow)

@@ -10,6 +10,7 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+from jaxlens._checks import shortened
 from jaxlens.model._wanted import operators_wanted
 
 
@@ -128,6 +129,8 @@ def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., 
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name={name!r} must be the layer's name, such as 'relu1'.")
+    if not isinstance(kind, str | None):
+        raise TypeError(f"kind={shortened(kind)} must be text, such as 'relu'.")
     if name.rstrip("_") in RESERVED:
         name += "_"
     return _site(name, fn, kind or getattr(fn, "__name__", type(fn).__name__))

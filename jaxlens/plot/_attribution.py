@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxlens._checks import as_array, check_images, check_int, shortened
+from jaxlens._checks import as_array, check_flag, check_images, check_int, check_text, shortened
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._result import Attribution
 from jaxlens.data import to_uint8
@@ -68,7 +68,7 @@ def attribution_map(
     maps = _maps(values, "values", images)
     panels = [look.panel(v, x, scale or look.top(v), zoom) for v, x in zip(maps, images, strict=True)]
     panel = np.concatenate(_aligned(panels), axis=1)
-    return grid([[panel]], [None], [], title) if title else Image.fromarray(panel)
+    return grid([[panel]], [None], [], title) if check_text(title, "title") else Image.fromarray(panel)
 
 
 def attributions(
@@ -115,6 +115,7 @@ def attributions(
         >>> attributions(maps, images, ["dog", "cat"]).save("attributions.png")
     """
     scale, images = _check_scale(scale), _images(images, "images")
+    shared_scale, original = check_flag(shared_scale, "shared_scale"), check_flag(original, "original")
     if shared_scale and scale is not None:
         raise ValueError(f"scale={scale} is shared by all panels: leave out shared_scale=True.")
     named = {str(name): each for name, each in maps.items()} if isinstance(maps, Mapping) else _named(maps)

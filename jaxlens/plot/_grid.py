@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxlens._checks import as_array, check_finite, shortened
+from jaxlens._checks import as_array, check_finite, check_text, shortened
 from jaxlens.data import to_uint8
 
 MARGIN = 8
@@ -56,6 +56,7 @@ def grid(
         left: for each row its name, or nothing for no column of names.
         title: a line at the top.
     """
+    check_text(title, "title")
     heights = [max(tile.shape[0] for tile in row) for row in tiles]
     width = max(tile.shape[1] for row in tiles for tile in row)
     font = ImageFont.load_default(size=max(10, min(16, max(heights) // 9)))

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import as_array
+from jaxlens._checks import as_array, check_flag
 
 # Red, yellow, green, cyan, blue and magenta, of length 1: every sixth of the wheel.
 _CORNERS = np.asarray([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]], np.float64)
@@ -74,6 +74,7 @@ def collapse_channels(activations: Any, *, signed: bool | None = None) -> np.nda
     array = np.asarray(as_array(activations, "activations", "an array of floats [..., C]"))
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(f"activations has shape {array.shape}, but [..., C] with C >= 1 channels is needed.")
+    signed = None if signed is None else check_flag(signed, "signed")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"activations has dtype {array.dtype}, but floats are needed. Convert: activations.astype('float32').")
     a = array.astype(np.float64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxlens._checks import check_choice, check_number, shortened
+from jaxlens._checks import check_choice, check_flag, check_number, shortened
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import INK, PAPER
 
@@ -46,6 +46,7 @@ class Look:
             raise ValueError(f"view={self.view!r} cannot tell signs apart, but sign='all'. Choose one of {others}.")
         check_range(self.outliers, "outliers", lambda x: 0 <= x < 100, "a percentage in [0, 100)")
         check_range(self.alpha, "alpha", lambda x: 0 <= x <= 1, "in [0, 1]: 0 shows only the image, 1 only the map")
+        check_flag(self.colorbar, "colorbar")
         if self.cmap is not None:
             _function(self.cmap)
 
@@ -113,7 +114,7 @@ def check_range(value: Any, name: str, legal: Callable[[float], bool], words: st
 
 def _function(cmap: Any) -> Any:
     """A function from floats in [0, 1] to colours."""
-    if callable(cmap):
+    if callable(cmap) and not isinstance(cmap, type):
         return cmap
     from matplotlib import colormaps  # slow to import
 

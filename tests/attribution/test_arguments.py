@@ -44,7 +44,7 @@ def test_a_network_of_nan_gets_no_good_mark():
             metrics.deletion(model, x, values, 1, steps=2, progress=False).area,
         ]
     assert all(np.isnan(np.asarray(mark)).all() for mark in marks)
-    with pytest.raises(ValueError, match=r"values holds NaN or infinite numbers, for image\(s\) 1 of 2"):
+    with pytest.raises(ValueError, match=r"a holds NaN or infinite numbers, for image\(s\) 1 of 2"):
         metrics.spearman(values.at[1, 0, 0, 0].set(jnp.nan), values)
     assert np.isnan(np.asarray(jax.jit(metrics.spearman)(values.at[1, 0, 0, 0].set(jnp.nan), values))).tolist() == [False, True]
 

@@ -64,7 +64,7 @@ CASES = {
     "noise of infinity": (lambda: transform.noise(1e300), "must be finite numbers"),
     "an anneal of nothing": (
         lambda: transform.anneal(object(), transform.random_boxes(1, 8), 3),
-        "first=.*a transform",
+        "first=.*must be a function, such as random_boxes",
     ),
 }
 

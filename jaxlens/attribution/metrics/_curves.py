@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_images, check_int, check_number
+from jaxlens._checks import Images, check_images, check_int, check_number, check_some
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._masked import masked_scores
@@ -121,7 +121,7 @@ def blurred(images: Images, sigma: float) -> Float[Array, "b h w c"]:
         sigma: standard deviation in pixels, > 0; the kernel ends at four of them. The insertion game of Petsiuk et al. has 5 at
             224 pixels.
     """
-    images = check_images(images, channels=None)
+    images = check_some(check_images(images, channels=None))
     sigma = check_number(sigma, "sigma", above=0, high=MOST_SIGMA)
     rows, columns = (jnp.asarray(_gaussian(size, sigma), images.dtype) for size in images.shape[1:3])
     blur = jnp.einsum("ij,bjwc,kw->bikc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)

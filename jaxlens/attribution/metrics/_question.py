@@ -1,6 +1,7 @@
 """What metrics are asked: a score as a function of the pixels, and an attribution as a map of them."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -57,15 +58,12 @@ def _names_class(target: Any, model: Model) -> bool:
     return not (isinstance(target, Objective) or callable(target))
 
 
-def check_values(values: Any, count: int | None = None) -> jax.Array:
+def check_values(values: Any, count: int | None = None, name: str = "values") -> jax.Array:
     """The array of an attribution, `[B, ...]`, without NaN."""
     array = values.values if isinstance(values, Attribution) else values
     if isinstance(array, jax.Array | np.ndarray) and (array.ndim < 2 or (count is not None and array.shape[0] != count)):
-        raise ValueError(f"values has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
-    array = check_maps(array, "[B, h, w, C], or an Attribution")
-    if 0 in array.shape:
-        raise ValueError(f"values has shape {tuple(array.shape)}: it is empty.")
-    return array
+        raise ValueError(f"{name} has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
+    return check_maps(array, "[B, h, w, C], or an Attribution", name=name)
 
 
 def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | None = None) -> Float[Array, "b h w"]:
@@ -79,10 +77,12 @@ def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | Non
     return _summed(array, (array.shape[1], array.shape[2]) if size is None else check_size(size))
 
 
-def check_method(method: Any) -> None:
-    """Raises for what is no method of attribution."""
-    if not callable(method) or isinstance(method, type):
-        raise TypeError(f"method={shortened(method)} must be a function, such as attribution.saliency.")
+def attributed(method: Any, model: Any, images: Any, target: Any, options: Mapping[str, Any]) -> Any:
+    """The values that a method attributes."""
+    found = method(model, images, target, **options)
+    if not isinstance(found, Attribution):
+        raise TypeError(f"method={shortened(method)} gives {type(found).__name__}, where methods give an Attribution.")
+    return found.values
 
 
 @functools.partial(jax.jit, static_argnames="size")

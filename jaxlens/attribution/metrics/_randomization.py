@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from jaxlens._checks import Images, as_key, check_choice, suggest
+from jaxlens._checks import Images, as_key, check_choice, check_function, suggest
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import PATIENCE
@@ -18,7 +18,7 @@ from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT
-from jaxlens.attribution.metrics._question import check_method, size_of
+from jaxlens.attribution.metrics._question import attributed, size_of
 from jaxlens.attribution.metrics._similarity import WINDOW, rank_correlation, structural_similarity
 from jaxlens.model import Model
 
@@ -83,10 +83,10 @@ def model_randomization(
         **options: the method's own.
     """
     check_choice(order, "order", ("cascading", "independent"))
-    check_method(method)
+    check_function(method, "method", "attribution.saliency")
     compare, key = _comparison(similarity), as_key(key)
     query = ask(model, images, target, layer=options.get("layer"))
-    clean = method(model, query.images, query.target, **options).values
+    clean = attributed(method, model, query.images, query.target, options)
     groups, tensors = groups_of(model, layers), _named(model.params)
     drawn = redrawn({name: tensors[name] for names in groups.values() for name in names}, key)
     found: list[jax.Array] = []
@@ -118,7 +118,7 @@ def random_logit(
         key: a seed or `jax.random.key`. All images go the same random number of classes on.
         method, model, images, similarity, options: as `model_randomization`.
     """
-    check_method(method)
+    check_function(method, "method", "attribution.saliency")
     compare = _comparison(similarity)
     query = ask(model, images, target, layer=options.get("layer"))
     classes = model.shapes(size_of(query), [OUTPUT])[OUTPUT][-1]
@@ -129,7 +129,7 @@ def random_logit(
         raise ValueError(f"{model.name} has one output, and so no other class.")
     other = (index + jax.random.randint(as_key(key), (), 1, classes)) % classes
     targets = query.target, dataclasses.replace(query.target, index=other)
-    maps = [method(model, query.images, each, **options).values for each in targets]
+    maps = [attributed(method, model, query.images, each, options) for each in targets]
     return compare(*maps)
 
 

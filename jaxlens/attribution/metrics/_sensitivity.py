@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_number
+from jaxlens._checks import Images, as_key, check_function, check_number
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.metrics._question import check_method
+from jaxlens.attribution.metrics._question import attributed
 from jaxlens.model import Model
 
 Method = Callable[..., Attribution]
@@ -86,18 +86,18 @@ def _changes(
     options: dict[str, Any],
 ) -> jax.Array:
     """`[2, B]`: the sum of the distances of attributions, and the largest as a share of the clean one's norm."""
-    check_method(method)
+    check_function(method, "method", "attribution.saliency")
     radius = check_number(radius, "radius", above=0, high=1)
     samples, key = check_samples(samples), as_key(key)
     query = ask(model, images, target, layer=options.get("layer"))
     if chunk is not None:
         options = options | {"chunk": chunk}
-    clean = method(model, query.images, query.target, **options).values
+    clean = attributed(method, model, query.images, query.target, options)
     state = jnp.zeros((2, query.count), clean.dtype)
 
     def step(query: Query, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
         image, some, near = _neighbours(query, key, index, samples, radius)
-        found = method(model, near, some.target, **_for_images(options, query, image)).values
+        found = attributed(method, model, near, some.target, _for_images(options, query, image))
         return _farther(state, clean, found, image, alive)
 
     return fold(step, query, state, query.count * samples, chunk, progress, "neighbours")

@@ -49,7 +49,7 @@ def rank_correlation(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> 
 
 
 def _pair(a: Any, b: Any) -> tuple[jax.Array, jax.Array]:
-    a, b = check_values(a), check_values(b)
+    a, b = check_values(a, name="a"), check_values(b, name="b")
     if a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape} and b {b.shape}, but one shape is needed: they are compared value by value.")
     return a, b

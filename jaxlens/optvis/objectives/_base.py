@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._values import check_layer, numbers
 
@@ -304,6 +304,8 @@ def stack(objectives: Any) -> Any:
     Raises:
         ValueError: if their structures (kinds, layers) differ; render a list of objectives instead.
     """
+    if not isinstance(objectives, list | tuple) or not all(isinstance(each, Objective) for each in objectives):
+        raise TypeError(f"objectives={shortened(objectives)} must be a list of objectives.")
     parts = [batched(o, task_count(o) or 1) for o in objectives]
     structures = {jax.tree.structure(part) for part in parts}
     if len(structures) != 1:

@@ -6,27 +6,33 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_images, check_int, check_reals
+from jaxlens._checks import check_function, check_images, check_int, check_reals
 from jaxlens._numerics import absolute
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._compare import as_target, check_channels, check_target
 from jaxlens.optvis.objectives._layer import check_range, maps
-from jaxlens.optvis.objectives._values import check_function, layer_names
+from jaxlens.optvis.objectives._values import layer_names
 
 Loss = Callable[[Any, Any], Any]
 
 
 def mean_L1(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """`mean |a - b|`."""
-    a, b = check_reals(a, "a"), check_reals(b, "b")
-    return absolute(a - b).mean()
+    return absolute(_between(a, b)).mean()
 
 
 def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, ""]:
     """`sqrt(mean (a - b)**2)`, with gradient 0 where they are equal."""
-    square = jnp.square(check_reals(a, "a") - check_reals(b, "b")).mean()
+    square = jnp.square(_between(a, b)).mean()
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def _between(a: Any, b: Any) -> Array:
+    a, b = check_reals(a, "a"), check_reals(b, "b")
+    if a.shape != b.shape and 1 not in (a.size, b.size):
+        raise ValueError(f"a and b have shapes {a.shape} and {b.shape}, but the same is needed.")
+    return a - b
 
 
 def gram(a: Float[Array, "b h w c"]) -> Float[Array, "b c c"]:

@@ -5,10 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxlens._checks import brief
+from jaxlens._checks import brief, check_function
 from jaxlens.optvis.objectives._base import Objective
 from jaxlens.optvis.objectives._parse import Constantly, Function
-from jaxlens.optvis.objectives._values import check_function
 
 
 class Loss:

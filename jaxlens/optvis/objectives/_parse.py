@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._checks import shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 from jaxlens.optvis.objectives._layer import channel, class_logit
@@ -45,7 +47,7 @@ class Function(Objective):
         args, kwargs = self.arguments or ((), ())
         function = self.build(*args, **dict(kwargs))
         _refuse_losses(function, self.label)
-        out = jax.eval_shape(lambda: jnp.asarray(function(look)))
+        out = jax.eval_shape(lambda: _number(function(look), self.label))
         if out.shape != ():
             raise ValueError(
                 f"{self.label} returned an array of shape {out.shape}, but an objective is one number; take a mean."
@@ -57,6 +59,12 @@ class Function(Objective):
 
     def describe(self, task: int = 0) -> str:
         return self.label
+
+
+def _number(value: Any, label: str) -> Array:
+    if not isinstance(value, jax.Array | np.ndarray | np.number | float | int):
+        raise TypeError(f"{label} returned {shortened(value)}, but an objective is one number, made of what it reads.")
+    return jnp.asarray(value)
 
 
 def _refuse_losses(function: Any, label: str) -> None:

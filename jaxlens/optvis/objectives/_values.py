@@ -78,9 +78,3 @@ def layer_names(layers: Any, name: str = "layers") -> tuple[str, ...]:
     if not found:
         raise ValueError(f"{name}={shortened(layers)} is empty: name at least one layer.")
     return tuple(check_layer(layer, name) for layer in found)
-
-
-def check_function(value: Any, name: str, example: str) -> None:
-    """Raises unless `value` can be called."""
-    if not callable(value):
-        raise TypeError(f"{name}={shortened(value)} must be a function, such as {example}.")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import brief
+from jaxlens._checks import brief, check_function
 from jaxlens._pytree import field, pytree
 
 
@@ -102,9 +102,8 @@ def from_functions(init: Any, to_image: Any) -> FromFunctions:
 
     The functions count by identity: define them once, outside of loops, or every new pair compiles anew.
     """
-    for name, function in (("init", init), ("to_image", to_image)):
-        if not callable(function):
-            raise TypeError(f"{name}={function!r} must be a function.")
+    check_function(init, "init", "lambda key: jax.random.normal(key, (1, 64, 64, 3))")
+    check_function(to_image, "to_image", "jax.nn.sigmoid")
     images = jax.eval_shape(lambda: to_image(init(jax.random.key(0))))
     shape = getattr(images, "shape", None)
     if shape is None or len(shape) != 4:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_choice, check_images, check_number, check_reals
+from jaxlens._checks import check_choice, check_images, check_number, check_reals, check_some
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._base import Whole, Wrapper, check_inner
 
@@ -117,7 +117,7 @@ def ball(images: Any, radius: Any, norm: Any = "L2") -> Ball:
     Inside the L2 ball theta is the change divided by the radius, and it is projected from outside; for Linf the change is
     `radius * tanh(theta)`. Lucid's `unit_ball_L2` and `unit_ball_L_inf`, with the image and the radius given.
     """
-    batch = check_images(images, name="images", channels=None, batched=getattr(images, "ndim", 0) == 4)
+    batch = _given(images, None)
     batch = jnp.asarray(batch, jnp.float32)
     check_choice(norm, "norm", NORMS)
     radius = check_number(radius, "radius", above=0)
@@ -132,7 +132,7 @@ def beside(inner: Any, images: Any) -> Beside:
         images: `[H, W, C]` or `[N, H, W, C]` in [0, 1], of the same size. The first is image number B of a task.
     """
     shape = check_inner(inner)
-    given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
+    given = _given(images, shape[-1])
     given = jnp.asarray(given, jnp.float32)
     if given.shape[-3:] != shape[1:]:
         raise ValueError(f"images are {given.shape[-3:]}, but inner makes {shape[1:]}: resize them first.")
@@ -148,7 +148,7 @@ def masked(inner: Any, images: Any, mask: Any) -> Masked:
         mask: `[H, W]` or `[B, H, W]`, numbers in [0, 1]; between, both are mixed.
     """
     shape = check_inner(inner)
-    batch = jnp.asarray(check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4))
+    batch = _given(images, shape[-1])
     mask = np.asarray(mask, np.float32) if isinstance(mask, np.ndarray | jax.Array) and mask.dtype == bool else mask
     weights = check_reals(mask, "mask").astype(jnp.float32)
     if weights.ndim not in (2, 3) or weights.shape[-2:] != shape[1:3] or batch.shape[-3:-1] != shape[1:3]:
@@ -168,3 +168,8 @@ def grayscale(inner: Any) -> Gray:
     if check_inner(inner)[-1] != 1:
         raise ValueError(f"inner makes {inner.shape[-1]} channels, but 1 is needed: param.image(128, channels=1).")
     return Gray(inner=inner)
+
+
+def _given(images: Any, channels: int | None) -> jax.Array:
+    """Images that a user gave, one or a batch."""
+    return check_some(check_images(images, channels=channels, batched=getattr(images, "ndim", 0) == 4))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_flag, check_int, check_reals
+from jaxlens._checks import check_flag, check_function, check_int, check_reals
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._base import Whole
 from jaxlens.optvis.param._spatial import check_shape
@@ -116,8 +116,7 @@ def cppn(
     names = ("batch", "h", "w", "num_output_channels")
     shape = check_shape((batch, w if h is None else h, w, num_output_channels), names)
     function: Callable[[Array], Array] = activation
-    if not callable(function):
-        raise TypeError(f"activation={activation!r} must be a function of an array, such as param.composite_activation.")
+    check_function(function, "activation", "param.composite_activation")
     return CPPN(
         shape=shape,
         hidden=check_int(num_hidden_channels, "num_hidden_channels", low=1, high=4096),

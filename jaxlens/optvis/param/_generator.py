@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int, check_reals
+from jaxlens._checks import check_function, check_int, check_reals
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._base import Whole
 from jaxlens.optvis.param._spatial import check_sd
@@ -71,9 +71,8 @@ def generator(
 
     Nguyen et al. 2016, "Synthesizing the preferred inputs for neurons in neural networks via deep generator networks".
     """
-    for name, function in (("forward", forward), ("to_unit", to_unit)):
-        if not callable(function):
-            raise TypeError(f"{name}={function!r} must be a function.")
+    check_function(forward, "forward", "model.forward")
+    check_function(to_unit, "to_unit", "jax.nn.sigmoid")
     sizes = tuple(latent) if isinstance(latent, list | tuple) else (latent,)
     sizes = tuple(check_int(n, "latent", low=1, high=2**31 - 1) for n in sizes)
     count, sd = check_int(batch, "batch", low=1, high=2**16), check_sd(sd)

@@ -134,7 +134,7 @@ def laplacian_pyramid_image(shape: Any, n_levels: Any = 4, sd: Any = None) -> Py
         sd: the deviation of the Gaussian start of each level, 0.01 by default.
     """
     b, h, w, c = full = check_shape(shape)
-    levels = check_int(n_levels, "n_levels", low=1)
+    levels = check_int(n_levels, "n_levels", low=1, high=32)
     if min(h, w) < 2 ** (levels - 1):
         raise ValueError(f"n_levels={n_levels} halve images of {h}x{w} to nothing; use fewer.")
     sizes = [(b, h // 2**n, w // 2**n, c) for n in range(levels)]

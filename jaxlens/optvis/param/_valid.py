@@ -17,7 +17,6 @@ from jaxlens.optvis.param._base import Wrapper
 LOGIT_MARGIN = 1e-3
 
 
-@jax.custom_vjp
 def constrain_L_inf(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Clips to [-1, 1], with a gradient that is zero only where it pushes further outward.
 
@@ -27,7 +26,12 @@ def constrain_L_inf(x: Float[Array, "..."]) -> Float[Array, "..."]:
     negate the gradient for the optimizer afterwards. Differentiating a loss turns the rule around. (Lucid has the same
     formula but differentiates the loss, so there it holds back the pixels that return.)
     """
-    return jnp.clip(check_reals(x, "x"), -1, 1)
+    return _constrained(check_reals(x, "x"))
+
+
+@jax.custom_vjp
+def _constrained(x):
+    return jnp.clip(x, -1, 1)
 
 
 def _constrain_fwd(x):
@@ -39,7 +43,7 @@ def _constrain_bwd(x, cotangent):
     return (jnp.where(outward, jnp.zeros_like(cotangent), cotangent),)
 
 
-constrain_L_inf.defvjp(_constrain_fwd, _constrain_bwd)
+_constrained.defvjp(_constrain_fwd, _constrain_bwd)
 
 
 @pytree

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxlens._checks import brief, check_flag, check_int, check_size
+from jaxlens._checks import brief, check_flag, check_function, check_int, check_size
 from jaxlens._progress import Bar, check_progress, progress_bar
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning
 from jaxlens.model import Model, check_model
@@ -118,8 +118,8 @@ def render(
     model = check_model(model)
     refuse_traced("render", model, objective, param, seed)
     check_optimizer(optimizer)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback={callback!r} must be a function of a Progress, or None.")
+    if callback is not None:
+        check_function(callback, "callback", "lambda progress: print(progress.step)")
     groups = _groups(objective, model)
     param = parameterization(param, size, model)
     groups = _for_each(groups, param)

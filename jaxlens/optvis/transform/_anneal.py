@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_function, check_int
 from jaxlens._pytree import pytree
 
 
@@ -39,8 +39,7 @@ def anneal(first: Any, last: Any, steps: Any) -> Anneal:
         ValueError: if the two differ in more than their numbers, or have none.
     """
     for name, each in (("first", first), ("last", last)):
-        if not callable(each) or isinstance(each, type):
-            raise TypeError(f"{name}={each!r} must be a transform, such as random_boxes(8, 64, (0.4, 0.5)).")
+        check_function(each, name, "random_boxes(8, 64, (0.4, 0.5))")
     forms = [(jax.tree.structure(each), [jnp.shape(leaf) for leaf in jax.tree.leaves(each)]) for each in (first, last)]
     if forms[0] != forms[1] or not forms[0][1]:
         raise ValueError(

@@ -105,7 +105,7 @@ def _same_resample(numbered: tuple[int, Any]) -> tuple[bool, Any]:
 
 def _as_stage(stage: Any, name: str) -> Any:
     """A transform as a pytree, or an error if it cannot be called with a key and images."""
-    if not callable(stage):
+    if not callable(stage) or isinstance(stage, type):
         raise TypeError(f"{name}={stage!r} is not a transform: a function (key, images) -> images is needed.")
     try:
         signature = inspect.signature(stage)
