@@ -73,7 +73,7 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
         ConversionError: listing every missing, unexpected and misshapen tensor, under PyTorch's names.
     """
     model = network if isinstance(network, Model) else _model(network)
-    module = nnx.merge(model.forward.graphdef, model.params)  # type: ignore[attr-defined]
+    module = nnx.merge(model.forward.network, model.params)  # type: ignore[attr-defined]
     wanted = _wanted(module, dict(_params.named(model.params)), model.name)
     old, new = getattr(module, "renamed_tensors", ("$^", ""))
     tensors = {re.sub(old, new, key): np.asarray(value) for key, value in state_dict.items()}

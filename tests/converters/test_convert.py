@@ -44,6 +44,15 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_listed(tensors):
     )
 
 
+def test_a_prefix_that_all_names_have_is_taken_off_and_named(tensors):
+    prefixed = {f"backbone.body.{name}": value for name, value in tensors.items()}
+    params = dict(_params.named(converters.convert(prefixed, "resnet18")))
+    np.testing.assert_array_equal(params["conv1.kernel"], tensors["conv1.weight"].transpose(2, 3, 1, 0))
+    del prefixed["backbone.body.fc.bias"]
+    with pytest.raises(ConversionError, match=r"mine.pth \(without the prefix 'backbone.body.'\) does not fit.*\n.*1 missing"):
+        converters.convert(prefixed, "resnet18", source="mine.pth")
+
+
 def test_the_counter_of_batch_norms_may_be_absent(tensors):
     converters.convert({name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}, "resnet18")
 

@@ -52,11 +52,32 @@ def test_other_precisions_are_float32_and_the_module_is_left_as_it_was(dtype):
     assert net[0].weight.dtype == dtype and model.params["0.kernel"].dtype == np.float32
 
 
-@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.optim.swa_utils.AveragedModel], ids=lambda wrap: wrap.__name__)
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, torch.optim.swa_utils.AveragedModel, torch.compile], ids=lambda wrap: wrap.__name__
+)
 def test_wrappers_are_taken_off(wrap):
     model = Model.from_torch(wrap(body()), SIZE, preprocess=PLAIN)
     assert list(model.layers)[1:3] == ["0", "1"]
     np.testing.assert_allclose(model(IMAGES), plain(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_program_has_its_modules_names():
+    program = torch.export.export(body(), (torch.zeros(2, 3, *SIZE),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    model = from_torch(program, SIZE, preprocess=PLAIN)
+    assert {"0", "1"} <= set(model.layers)
+    np.testing.assert_allclose(model(IMAGES), plain(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_autocast_is_float32():
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.net(x)
+
+    net = Of(forward, net=body()).eval()
+    with torch.no_grad():
+        narrow = net(torch.from_numpy(IMAGES.transpose(0, 3, 1, 2).copy())).float().numpy()
+    assert np.abs(narrow - plain(IMAGES)).max() > 1e-4  # it is not without effect
+    np.testing.assert_allclose(from_torch(net, SIZE, preprocess=PLAIN)(IMAGES), plain(IMAGES), rtol=1e-4, atol=1e-5)
 
 
 def test_one_channel_gets_averaged_statistics():

@@ -1,5 +1,6 @@
 """Reading state dicts: wrappers, prefixes, half precision; damaged, foreign and malicious files."""
 
+import argparse
 import pickle
 import sys
 from collections import OrderedDict
@@ -31,6 +32,51 @@ def test_wrappers_and_prefixes(tmp_path, wrap, prefix):
     assert list(arrays) == list(TENSORS)
     for name, tensor in TENSORS.items():
         np.testing.assert_array_equal(arrays[name], tensor.numpy())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: {"net": t, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": []}},
+        lambda t: {"params": t},
+        lambda t: {"teacher": t, "student": {name: 0 * tensor for name, tensor in t.items()}},
+        lambda t: {"ema": {"shadow": t, "decay": 0.99}},
+        lambda t: {"model_ema": t, "epoch": 3},
+        lambda t: {"my own name": t, "epoch": 3},
+        lambda t: {"model": {"state_dict": t}, "model_ema": {name: 0 * tensor for name, tensor in t.items()}},
+    ],
+    ids=["net", "params", "teacher", "ema", "model_ema", "any one", "the weights before their average"],
+)
+def test_wrappers_of_training_scripts(tmp_path, wrap):
+    arrays = read_state_dict(saved(tmp_path, wrap(dict(TENSORS))))
+    assert list(arrays) == list(TENSORS)
+    np.testing.assert_array_equal(arrays["conv.weight"], TENSORS["conv.weight"].numpy())
+
+
+def test_two_state_dicts_of_unknown_names_are_asked_about(tmp_path):
+    with pytest.raises(WeightsError, match=r"several state dicts \('first', 'second'\): save the one you want alone"):
+        read_state_dict(saved(tmp_path, {"first": dict(TENSORS), "second": dict(TENSORS)}))
+
+
+def test_settings_beside_the_weights(tmp_path):
+    """torch refuses the class; its message is there whole, in one colour, with how to strip the file."""
+    path = saved(tmp_path, {"state_dict": dict(TENSORS), "args": argparse.Namespace(lr=0.1)})
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    text = str(caught.value)
+    assert "argparse.Namespace beside weights" in text and "torch.save(c['state_dict'], 'weights.pth')" in text
+    assert "weights_only" in text and "\x1b" not in text
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "old format"])
+@pytest.mark.parametrize("depth", [3, 60])
+def test_a_tuple_that_takes_for_ever_to_read(tmp_path, depth, options):
+    pair = ("a", "b")
+    for _ in range(depth):
+        pair = (pair, pair)
+    path = saved(tmp_path, dict(TENSORS) | {"extra": [pair]}, **options)
+    with pytest.raises(WeightsError, match="for ever" if depth == 60 else "'extra'"):
+        read_state_dict(path)
 
 
 def test_a_prefix_of_some_names_is_part_of_them(tmp_path):
