@@ -179,7 +179,7 @@ def test_a_folder_that_is_not_imagenette(tmp_path):
     write_image(tmp_path / "imagenette2-160" / "train" / "cats" / "a.png")
     with pytest.raises(DatasetError, match=r"has the folders \['cats'\], but ImageNette's are"):
         load_imagenette("train", 32, 1, folder=tmp_path)
-    with pytest.raises(ValueError, match="split='test' must be 'train' or 'val'"):
+    with pytest.raises(ValueError, match="split='test' must be one of train, val"):
         load_imagenette("test")
 
 

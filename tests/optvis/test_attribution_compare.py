@@ -67,5 +67,5 @@ def test_what_is_not_possible_is_refused():
     for wrong, message in (("logits:99", "99"), (objectives.channel("logits", 1, batch=1), "batch=1")):
         with pytest.raises(ValueError, match=message):
             render.render(model, objectives.attribution_compare(STEM, wrong), param=pair, steps=1, progress=False)
-    with pytest.raises(ValueError, match="layers is empty"):
+    with pytest.raises(ValueError, match=r"layers=\[\] is empty"):
         objectives.attribution_compare([], "logits:1")

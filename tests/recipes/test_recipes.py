@@ -239,7 +239,7 @@ def test_evolution(model):
 def test_pictures_are_checked(model):
     with pytest.raises(TypeError, match="images has dtype uint8"):
         recipes.invert(model, np.zeros((8, 8, 3), np.uint8), LAYER)
-    with pytest.raises(ValueError, match="layers is empty"):
+    with pytest.raises(ValueError, match=r"layers=\[\] is empty"):
         recipes.caricature(model, np.zeros((H, W, 3), np.float32), [])
 
 
