@@ -1,6 +1,8 @@
 """A PyTorch network and ours, on the same images: every layer's values, and the gradient at the inputs."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -59,7 +61,8 @@ def compare_gradients(module: Any, forward: GraphForward, params: Any, *inputs: 
         input. Where PyTorch cannot differentiate its own code, the difference is 0 and one may.
     """
     logits = "output" + "".join(f"[{key}]" for key in forward.output)
-    calls, outputs, pulled = _torch_calls(module, inputs, gradient=True)
+    with _frozen(module):
+        calls, outputs, pulled = _torch_calls(module, inputs, gradient=True)
     theirs = _labelled(calls, outputs, logits)
     weights = {name: w for name, (w, _) in pulled.items() if name.startswith("output")}
     want = [g for name, (_, g) in pulled.items() if name.startswith("input")]
@@ -245,10 +248,7 @@ def _torch_calls(
         torch.from_numpy(np.array(np.moveaxis(x, -1, 1) if x.ndim == 4 else x, order="C")) for x in map(np.asarray, inputs)
     ]
     floats = [x.requires_grad_() for x in given if x.is_floating_point() and gradient]
-    learning = [weight for weight in module.parameters() if weight.requires_grad]
     try:
-        for weight in learning:  # their gradients are not asked for, and theirs stay as they are
-            weight.requires_grad_(False)
         try:
             with torch.set_grad_enabled(gradient):
                 out = tensors(module(*(x.clone() for x in given)))  # a clone may be written to
@@ -259,8 +259,6 @@ def _torch_calls(
     finally:
         for handle in handles:
             handle.remove()
-        for weight in learning:
-            weight.requires_grad_()
     outputs = {f"output{part}": _array(value) for part, value in out.items()}
     generator, pulled = np.random.default_rng(0), {}
     if gradient:
@@ -280,6 +278,19 @@ def _torch_calls(
             found = []
         pulled |= {f"input{i}": (None, None if g is None else _array(g)) for i, g in enumerate(found)}
     return calls, outputs, pulled
+
+
+@contextlib.contextmanager
+def _frozen(module: Any) -> Iterator[None]:
+    """No gradients of weights: they are not asked for, and those that there are stay. Checkpoints run again in `backward`."""
+    learning = [weight for weight in module.parameters() if weight.requires_grad]
+    try:
+        for weight in learning:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_()
 
 
 def _array(value: Any) -> np.ndarray:

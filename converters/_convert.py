@@ -9,6 +9,7 @@ from flax import nnx
 
 from jaxlens.errors import ConversionError
 from jaxlens.model import IMAGENET, Model
+from jaxlens.model._nnx import NNXForward
 from jaxlens.modelzoo import _layers, _params, architecture, convnext, maxvit, swin, vit
 
 OIHW_TO_HWIO = (2, 3, 1, 0)
@@ -73,7 +74,9 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
         ConversionError: listing every missing, unexpected and misshapen tensor, under PyTorch's names.
     """
     model = network if isinstance(network, Model) else _model(network)
-    module = nnx.merge(model.forward.network, model.params)  # type: ignore[attr-defined]
+    if not isinstance(model.forward, NNXForward):
+        raise TypeError(f"network={model.name} must be a Model of an nnx.Module, such as those of the zoo.")
+    module = nnx.merge(model.forward.network, model.params)
     wanted = _wanted(module, dict(_params.named(model.params)), model.name)
     old, new = getattr(module, "renamed_tensors", ("$^", ""))
     tensors = {re.sub(old, new, key): np.asarray(value) for key, value in state_dict.items()}

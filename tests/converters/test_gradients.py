@@ -168,6 +168,15 @@ def test_gradients_that_code_sets_are_followed(name):
     np.testing.assert_allclose(got, want.numpy().transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
 
 
+def test_the_check_leaves_the_weights_gradients_alone():
+    """A checkpoint runs its part again while it differentiates, weights included."""
+    net = Net(torch.tanh)
+    inner = net.act
+    net.act = Act(lambda x: checkpoint(lambda y: inner(net.conv.weight.sum() * y), x, use_reentrant=True))
+    from_torch(net.eval(), SIZE, preprocess=Preprocess())
+    assert all(weight.grad is None and weight.requires_grad for weight in net.parameters())
+
+
 REFUSED = {
     "a_function": (Net(Straight.apply), "torch.autograd.Function 'Straight' in module 'act'"),
     "a_function_of_views": (Net(Reversed.apply), "torch.autograd.Function 'Reversed'"),
