@@ -41,10 +41,14 @@ def test_a_saved_network_has_layers(there):
         ("render", ("fixed.safetensors", "3:1", "--steps", 1), (12, 16)),
         ("accentuate", ("wide.png", "1:0", "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
         ("tile", ("1:0", "--model", "any.safetensors", "--steps", 1), (12, 16)),
+        ("maco", ("1:0", "--model", "fixed.safetensors", "--steps", 1, "--crops", 1), (12, 16)),
+        ("style", ("wide.png", "tall.png", "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
+        ("dream", ("wide.png", "--layer", 1, "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
+        ("zoom", ("wide.png", "--layer", 1, "--frames", 1, "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
     ],
 )
 def test_a_saved_network_is_shown_its_own_size(there, verb, arguments, size):
-    out = there / ("o" if verb == "render" else "o.png")
+    out = there / ("o" if verb == "render" else "o.gif" if verb == "zoom" else "o.png")
     result = run(verb, *arguments, "--out", out)
     assert result.exit_code == 0, result.output
     picture = next(out.glob("[13]-*.png")) if verb == "render" else out

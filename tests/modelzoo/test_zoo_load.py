@@ -14,6 +14,7 @@ from jaxlens import modelzoo
 from jaxlens.errors import ConversionError, WeightsError
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess, rules
 from jaxlens.modelzoo import _load, _params, _registry
+from jaxlens.optvis.render import render
 
 STATISTICS = {"mean", "var"}
 
@@ -83,6 +84,18 @@ def test_options():
         modelzoo.load("resnet18", None, classes=7)
     with pytest.raises(ValueError, match=r"The images are 64x96, but this network takes 64x64 only"):
         transformer(jnp.zeros((1, 64, 96, 3)))
+
+
+@pytest.mark.parametrize("size", [96, 64, None])
+def test_a_vision_transformer_is_shown_its_own_size(size):
+    """Pictures of any size; its own one too, though padding and crops of the default transforms change that."""
+    transformer = modelzoo.load("vit_b_32", None, image_size=96)
+    options = {} if size is None else {"size": size}
+    result = render(transformer, "encoder.layers.encoder_layer_0.mlp:3", steps=2, progress=False, **options)
+    assert result.images.shape == (1, 1, size or 128, size or 128, 3)
+    assert jnp.isfinite(result.images).all() and jnp.ptp(result.images) > 0.01
+    with pytest.raises(ValueError, match="fixed_image_size=96"):
+        render(transformer, "logits:3", steps=1, progress=False, fixed_image_size=64)
 
 
 def test_what_a_loaded_model_knows(squeezenet):
