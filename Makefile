@@ -43,13 +43,13 @@ test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
 # NEWEST=/path/to/python names one that it does not find.
 test-newest:  ## the test suite on Python 3.12 with the newest release of everything
 	uv venv --quiet --allow-existing --python $(NEWEST) .venv-newest
-	uv pip install --quiet --upgrade --python .venv-newest/bin/python -e '.[torch,test]'
+	uv pip install --quiet --upgrade --python .venv-newest/bin/python -e '.[torch,test,bench]'
 	.venv-newest/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 
 test-floor:  ## the test suite on Python 3.11 with the lowest releases that the package itself accepts
 	uv venv --quiet --allow-existing --python 3.11 .venv-floor
 	uv pip compile --quiet --python-version 3.11 --resolution lowest-direct pyproject.toml -o .venv-floor/floors.txt
-	uv pip install --quiet --python .venv-floor/bin/python -c .venv-floor/floors.txt -e '.[torch,test]'
+	uv pip install --quiet --python .venv-floor/bin/python -c .venv-floor/floors.txt -e '.[torch,test,bench]'
 	.venv-floor/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 
 lint: $(VENV)/dev  ## ruff and the type checker

@@ -128,7 +128,7 @@ def _our_gradients(
     moving = [i for i, x in enumerate(arrays) if jnp.issubdtype(x.dtype, jnp.floating)]
 
     def run(params: Any, floats: list[jax.Array], weights: Any, *inputs: jax.Array) -> Any:
-        def network(floats: list[jax.Array]) -> tuple[list[jax.Array], Any]:
+        def network(floats: list[jax.Array]) -> tuple[dict[str, jax.Array], Any]:
             given, calls = list(inputs), {}
             for i, x in zip(moving, floats, strict=True):
                 given[i] = x
@@ -137,13 +137,13 @@ def _our_gradients(
             for path, leaf in leaves.items():
                 label = "output" + "".join(f"[{key}]" for key in path)
                 calls.setdefault("logits" if path == forward.output else label, []).append(leaf.surface)
-            scored = [leaf.logical for path, leaf in leaves.items() if "output" + "".join(f"[{k}]" for k in path) in weights]
-            return scored, calls
+            labels = {"output" + "".join(f"[{key}]" for key in path): leaf.logical for path, leaf in leaves.items()}
+            return {label: x for label, x in labels.items() if label in weights}, calls
 
         with jax.default_matmul_precision("highest"):
             scored, pull, calls = jax.vjp(network, floats, has_aux=True)
-            cotangents = [w.reshape(x.shape).astype(x.dtype) for w, x in zip(weights.values(), scored, strict=True)]
-            return calls, pull(cotangents)[0]
+            # by name: a dict that went through `jit` has another order
+            return calls, pull({label: weights[label].reshape(x.shape).astype(x.dtype) for label, x in scored.items()})[0]
 
     # not in haste: the gradient of a convolution in large steps, with which vision transformers begin, would take minutes
     calls, gradients = jax.jit(run)(params, [arrays[i] for i in moving], weights, *arrays)
@@ -181,13 +181,15 @@ def _numbered(calls: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def error(got: np.ndarray, want: np.ndarray) -> float:
-    """The largest difference relative to the largest value, infinities that are equal aside; infinite where shapes differ or
-    a number is not finite on one side."""
+    """The largest difference relative to the largest value, infinities that are equal and what is NaN in both aside; infinite
+    where shapes differ or a number is not finite on one side."""
     if got.shape != want.shape:
         return float("inf")
     if np.array_equal(got, want):
         return 0.0
-    same = (got == want) & np.isinf(want) if want.dtype.kind == "f" else np.zeros(want.shape, bool)
+    same = np.zeros(want.shape, bool)
+    if want.dtype.kind == "f":
+        same = ((got == want) & np.isinf(want)) | (np.isnan(got) & np.isnan(want))
     got, want = np.where(same, 0, got), np.where(same, 0, want)
     largest = float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
     return largest if np.isfinite(largest) else float("inf")

@@ -1,6 +1,7 @@
 """State dicts to Flax parameters: one mechanical rule per layer type."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -80,7 +81,7 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
     wanted = _wanted(module, dict(_params.named(model.params)), model.name)
     old, new = getattr(module, "renamed_tensors", ("$^", ""))
     tensors = {re.sub(old, new, key): np.asarray(value) for key, value in state_dict.items()}
-    tensors, prefix = _unprefixed(tensors, wanted)
+    tensors, prefix = _unprefixed(tensors, wanted, source)
     source = f"{source} (without the prefix {prefix!r})" if prefix else source
     unused = re.compile(getattr(module, "unused_tensors", "$^"))
     ignored = {key for key in tensors if key.rpartition(".")[2] in IGNORED or (key not in wanted and unused.search(key))}
@@ -91,7 +92,7 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
     return _params.fill(model.params, arrays, model.name, source)
 
 
-def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str]:
     """The tensors without what stands before all their names, if the network then knows more of them; and what that was."""
     first = next(iter(tensors), "")
     prefixes = [first[: i + 1] for i, letter in enumerate(first) if letter == "."]
@@ -101,7 +102,27 @@ def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any]) -> tuple[dic
         count = sum(name.removeprefix(prefix) in wanted for name in tensors)
         if count > known:
             best, known = prefix, count
+    if known < len(wanted) and not best:
+        return _part_of(tensors, wanted, source)
     return {name.removeprefix(best): tensor for name, tensor in tensors.items()}, best
+
+
+def _part_of(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str]:
+    """The network's tensors where a training script keeps them under a prefix, beside those of losses and metrics."""
+    some = next(iter(wanted))
+    prefixes = [name.removesuffix(some) for name in tensors if name.endswith(f".{some}")]
+    whole = [prefix for prefix in prefixes if all(prefix + name in tensors for name in wanted)]
+    if len(whole) > 1:
+        raise ConversionError(
+            f"{source} holds the network several times, under {', '.join(map(repr, whole))}. Keep the one you want: "
+            f"{{k.removeprefix({whole[0]!r}): v for k, v in state_dict.items() if k.startswith({whole[0]!r})}}."
+        )
+    if not whole:
+        return tensors, ""
+    others = [name for name in tensors if not name.startswith(whole[0])]
+    listed = ", ".join(map(repr, others[:5])) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    warnings.warn(f"{source}: the network is what lies under {whole[0]!r}; left out: {listed}.", UserWarning, stacklevel=4)
+    return {name.removeprefix(whole[0]): tensor for name, tensor in tensors.items() if name.startswith(whole[0])}, whole[0]
 
 
 def _model(network: str | nnx.Module) -> Model:

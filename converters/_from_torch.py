@@ -127,14 +127,19 @@ class _Import:
         size, known = _inputs.sizes(input_size, self.module)
         tries = [_inputs.examples(example)] if example is not None else [*_inputs.random_images(self.module, size)]
         errors: list[Exception] = []
+        ran: list[tuple[Any, Any]] = []
         for inputs in tries:
             try:
                 with self.float32():
-                    self.scan = _gradients.scan(self.module, inputs)
+                    ran.append((inputs, _gradients.scan(self.module, inputs)))
             except Exception as error:  # the module's own, of any kind
                 errors.append(error)
                 continue
-            self.inputs, self.widen = inputs, self.widen or self.scan.autocast
+            if ran[-1][1].finite:  # what is NaN in PyTorch too says little
+                break
+        if ran:
+            self.inputs, self.scan = next((each for each in ran if each[1].finite), ran[0])
+            self.widen = self.widen or self.scan.autocast
             return known or example is not None
         shapes = ", ".join(str(tuple(x.shape)) for x in tries[0])
         reason = str(errors[0]).strip().split("\n")[0]

@@ -11,6 +11,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointFunction
 
+from converters._compare import tensors
+
 # What stops a gradient, which imports follow; the rest of what is found is code of its own, which they cannot.
 _STOPS = ("torch.no_grad", "torch.inference_mode", "detach", ".data")
 
@@ -38,10 +40,12 @@ class Scan:
     Attributes:
         findings: what sets gradients.
         autocast: whether some of it ran in another dtype for `torch.autocast`.
+        finite: whether all that it returned is.
     """
 
     findings: tuple[Finding, ...] = ()
     autocast: bool = False
+    finite: bool = True
 
     @property
     def own(self) -> tuple[Finding, ...]:
@@ -59,12 +63,13 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
         if child._backward_hooks or child._backward_pre_hooks:
             watching.found[Finding("a backward hook", path)] = None
     try:
+        first, again = leaves(inputs), leaves(inputs)  # out of sight: these detach
         with watching:
             try:
-                out = module(*leaves(inputs))
+                out = module(*first)
             except RuntimeError:  # code that PyTorch runs and cannot differentiate: writes into views, for instance
                 with torch.no_grad():
-                    out = module(*leaves(inputs))
+                    out = module(*again)
     finally:
         for handle in handles:
             handle.remove()
@@ -72,7 +77,8 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
     for name in _functions_in(out):
         if f"{name!r}" not in named:
             watching.found[Finding(f"torch.autograd.Function {name!r}", "")] = None
-    return Scan(tuple(watching.found), watching.autocast)
+    finite = all(bool(torch.isfinite(x).all()) for x in tensors(out).values() if x.is_floating_point())
+    return Scan(tuple(watching.found), watching.autocast, finite)
 
 
 def leaves(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

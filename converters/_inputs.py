@@ -39,11 +39,15 @@ def sizes(input_size: Any, module: nn.Module) -> tuple[tuple[int, int], bool]:
 
 
 def random_images(module: nn.Module, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Batches of two to try: of 3 channels, of as many as the first convolution takes, and of 1."""
+    """Batches of two to try: of 3 channels, of as many as the first convolution takes, and of 1.
+
+    Their numbers lie in [-2, 2], as after preprocessing; then in [0, 1], for networks that take a root or logarithm of them.
+    """
     first = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
     generator = torch.Generator().manual_seed(0)
-    for channels in dict.fromkeys((3, int(first), 1)):
-        yield (torch.rand(2, channels, *size, generator=generator) * 4 - 2,)
+    for low, high in ((-2, 2), (0, 1)):
+        for channels in dict.fromkeys((3, int(first), 1)):
+            yield (torch.rand(2, channels, *size, generator=generator) * (high - low) + low,)
 
 
 def examples(example: Any) -> tuple[torch.Tensor, ...]:

@@ -43,7 +43,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}.")
-    arrays = _READERS.get(path.suffix, _torch)(path)
+    arrays = _READERS.get(path.suffix.lower(), _torch)(path)
     return {name: _plain(array, name, path) for name, array in _unprefixed(arrays).items()}
 
 

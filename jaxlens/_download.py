@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import http.client
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -100,12 +102,56 @@ def _stream(source: Remote, path: Path, progress: bool, timeout: float) -> tuple
 def _opened(source: Remote, timeout: float) -> Any:
     request = urllib.request.Request(source.url, headers={"User-Agent": "jaxlens"})
     try:
-        response = urllib.request.urlopen(request, timeout=timeout)
+        response = _answered(request, timeout)
     except ValueError as error:  # an address to which it redirects is none
         raise urllib.error.URLError(error) from error
     if source.url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
         raise _Refused(f"the server redirects to {brief(response.url)}, which anybody on the way could change")
+    return response
+
+
+def _answered(request: urllib.request.Request, timeout: float) -> Any:
+    """A response whose headers have all come in time: `urlopen` waits as long again for each letter of them."""
+    connections: list[Any] = []
+
+    def watched(kind: Any) -> Any:
+        def connection(host: str, **options: Any) -> Any:
+            connections.append(kind(host, **options))
+            return connections[-1]
+
+        return connection
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(watched(http.client.HTTPConnection), req)
+
+    class Encrypted(urllib.request.HTTPSHandler):
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(watched(http.client.HTTPSConnection), req)
+
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        for each in connections:
+            with contextlib.suppress(OSError, AttributeError):  # closed, or not yet open
+                each.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        response = urllib.request.build_opener(Plain, Encrypted).open(request, timeout=timeout)
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set():
+            raise TimeoutError(f"timed out: no whole answer in {timeout:g} s") from error
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        response.close()
+        raise TimeoutError(f"timed out: no whole answer in {timeout:g} s")
     return response
 
 

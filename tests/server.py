@@ -16,6 +16,7 @@ class Answer:
     """What the server says for a path: `promised` bytes announced, `body` sent; then it hangs up, or `stall`s.
 
     `promised` may be any text, or "" for no announcement; the body is sent `times` over, with `pause` seconds between.
+    Before it come `headers` more headers, one every 0.1 s.
     """
 
     body: bytes = b""
@@ -26,6 +27,7 @@ class Answer:
     times: int = 1
     pause: float = 0
     location: str | None = None
+    headers: int = 0
 
 
 class Server:
@@ -48,6 +50,12 @@ def server():
             self.send_response(answer.status, answer.reason)
             if answer.promised != "":
                 self.send_header("Content-Length", str(len(answer.body) if answer.promised is None else answer.promised))
+            for number in range(answer.headers):
+                self.send_header(f"X-{number}", "slow")
+                with contextlib.suppress(ConnectionError):
+                    self.flush_headers()
+                if served.done.wait(0.1):
+                    break
             if answer.location is not None:
                 self.send_header("Location", answer.location)
             self.end_headers()

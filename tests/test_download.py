@@ -87,6 +87,15 @@ def test_a_connection_that_trickles_ends(server, tmp_path):
     assert_clean(tmp_path)
 
 
+def test_headers_that_trickle_end(server, tmp_path):
+    source = server.put("net.pth", BODY, headers=200)
+    began = time.monotonic()
+    with pytest.raises(DownloadError, match=r"timed out: no whole answer in 0\.5 s"):
+        fetch(source, tmp_path, timeout=0.5)
+    assert time.monotonic() - began < 5
+    assert_clean(tmp_path)
+
+
 def test_what_a_server_says_is_cleaned(server, tmp_path):
     source = server.put("net.pth", status=404, reason="gone\x1b]0;owned\x07 away")
     with pytest.raises(DownloadError, match=r"answered 404 gone \]0;owned  away\. Try again") as caught:
@@ -103,9 +112,9 @@ def test_a_redirect_to_another_protocol(server, tmp_path, location):
 
 
 def test_https_that_redirects_to_http_is_refused(server, tmp_path, monkeypatch):
-    plain, opened = server.put("net.pth", BODY), urllib.request.urlopen
+    plain = server.put("net.pth", BODY)
     source = dataclasses.replace(plain, url="https://example.invalid/net.pth")
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **options: opened(plain.url, **options))
+    monkeypatch.setattr(_download, "_answered", lambda _, timeout: urllib.request.urlopen(plain.url, timeout=timeout))
     with pytest.raises(DownloadError, match="redirects to http://127.0.0.1:.*, which anybody on the way could"):
         fetch(source, tmp_path)
     assert_clean(tmp_path)

@@ -52,7 +52,10 @@ def entry(fn: Fn) -> Fn:
     signature = inspect.signature(fn)
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs)
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{fn.__name__}: {error}. It takes {', '.join(signature.parameters)}.") from None
         for name in _CHECKS.keys() & given.arguments.keys():
             given.arguments[name] = _CHECKS[name](given.arguments[name], name)
         found = fn(*given.args, **given.kwargs)

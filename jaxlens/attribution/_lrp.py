@@ -85,7 +85,7 @@ def lrp(
     """
     check_choice(rule, "rule", RULES)
     alpha = check_scalar(alpha, "alpha", low=1)
-    gamma, epsilon = check_scalar(gamma, "gamma", low=0), check_scalar(epsilon, "epsilon", low=0)
+    gamma, epsilon = (check_scalar(each, name, low=0, high=1e6) for each, name in ((gamma, "gamma"), (epsilon, "epsilon")))
     by_layer = []
     if rules is not None and not isinstance(rules, Mapping):
         raise TypeError(f"rules={shortened(rules)} must be rules by layer, such as {{'features.0': 'epsilon'}}.")

@@ -39,6 +39,28 @@ def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None, nam
     return jnp.asarray(values)
 
 
+def channels_first(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether maps `[a, b, c]` look like `[C, h, w]` and not like `[h, w, C]`, for an image of that (height, width)."""
+
+    def off(height: int, width: int) -> float:
+        ratio = (height / size[0]) / (width / size[1])
+        return max(ratio, 1 / ratio)
+
+    if shape[1:] == size != shape[:2]:
+        return True
+    return off(*shape[:2]) > 4 and off(*shape[1:]) < 2
+
+
+def check_channels_last(values: Any, size: tuple[int, int], name: str = "values") -> None:
+    """Refuses maps `[B, C, h, w]`, as PyTorch's libraries give them, for images of this size."""
+    shape = tuple(values.shape)
+    if len(shape) == 4 and channels_first(shape[1:], tuple(size)):
+        raise ValueError(
+            f"{name} has shape {shape}, but maps [B, h, w, C] of images of {size[0]}x{size[1]} are needed. It looks "
+            f"channels-first: use np.moveaxis({name}, -3, -1)."
+        )
+
+
 def relu(values: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """Only what speaks for the target: `max(values, 0)`."""
     return jnp.maximum(check_maps(values), 0)
@@ -75,6 +97,7 @@ def resize(
     """
     check_choice(method, "method", ("bilinear", "nearest", "cubic"))
     values, size = check_maps(values, "[B, h, w, C]", 4), check_size(size)
+    check_channels_last(values, size)
     if method == "nearest":  # jax.image rounds centres, which differs from PyTorch where the sizes do not divide
         rows, columns = (jnp.arange(new) * old // new for new, old in zip(size, values.shape[1:3], strict=True))
         return values[:, rows][:, :, columns]

@@ -80,8 +80,8 @@ def rise(
     Returns: `[B, H, W, 1]`.
     """
     samples, p = check_samples(samples), check_scalar(p, "p", low=0, high=1)
-    if not isinstance(p, Tracer) and not 0 < p < 1:
-        raise ValueError(f"p={p!r} must be between 0 and 1: every mask would be the same.")
+    if not isinstance(p, Tracer) and not 1e-3 <= p <= 1 - 1e-3:
+        raise ValueError(f"p={p!r} must be in 0.001..0.999: nearly every mask would be the same.")
     query = ask(model, images, target, layer=layer, baseline=baseline)
     height, width = map_size(query, "rise")
     grid = cells_of(cells, (max(height, CELLS), max(width, CELLS)))

@@ -101,7 +101,8 @@ def proximity(design: Float[Array, "s f"], distance: Distance, width: float | No
     """How much each mask counts, `exp(-d**2 / width**2)`."""
     features = design.shape[1]
     scale = width if width is not None else COSINE_WIDTH if distance == "cosine" else L2_WIDTH * features**0.5
-    scale = _positive(scale, "width")
+    if not (scale := _positive(scale, "width")) >= 1e-15:
+        raise ValueError(f"width={width!r} must be at least 1e-15: its square would be 0.")
     shown = design.sum(1)
     squared = jnp.square(1 - jnp.sqrt(shown / features)) if distance == "cosine" else features - shown
     return jnp.exp(-(squared - squared.min()) / scale**2)  # of the nearest 1: a narrow kernel leaves something

@@ -46,13 +46,15 @@ def _objective(target: Any, model: Model, logits: jax.Array | None) -> Objective
         if any(item is None or (isinstance(item, Sequence) and not isinstance(item, str)) for item in target):
             raise TypeError(f"target={target!r} must be {LEGAL}.")
         return _one_each([_objective(item, model, None) for item in target])
-    try:
-        numbers = jnp.asarray(target)
+    try:  # by NumPy: JAX would cut numbers of 64 bits to 32
+        numbers = target if isinstance(target, jax.Array) else np.asarray(target)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"target={target!r} must be {LEGAL}.") from error
     if not jnp.issubdtype(numbers.dtype, jnp.integer) or numbers.ndim > 1:
         raise TypeError(f"target={target!r} must be {LEGAL}.")
-    return channel(OUTPUT, numbers)
+    if not isinstance(numbers, jax.Array) and (np.abs(numbers.astype(np.float64)) >= 2**31).any():
+        raise ValueError(f"target={target!r} holds numbers that are no classes.")
+    return channel(OUTPUT, jnp.asarray(numbers))
 
 
 def _class(label: str, model: Model) -> int:

@@ -181,7 +181,9 @@ def _targets(network: Any, pictures: np.ndarray, text: str | None) -> tuple[Any,
     logits = jaxlens.activations(network, pictures, [OUTPUT])[OUTPUT]
     if text is None:
         index = np.argmax(logits, -1)
-    elif text.isdigit():
+    elif text.isascii() and text.isdecimal():
+        if text in (network.labels or ()) and network.labels[int(text) : int(text) + 1] != (text,):
+            raise click.ClickException(f"--target {text!r} is a number and the label of another class. Write {OUTPUT}:{text}.")
         index = np.full(len(pictures), check_int(int(text), "--target", low=0, high=logits.shape[-1] - 1))
     else:
         index = np.asarray(as_target(text, network, None, len(pictures)).index)  # type: ignore[attr-defined]

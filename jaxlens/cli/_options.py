@@ -128,7 +128,10 @@ def refuse_inputs(out: Path, inputs: Iterable[Any]) -> None:
     """Refuses to write a file that is read, by whatever name or link."""
     for each in inputs:
         path = Path(each).expanduser() if each else None
-        if path and path.exists() and out.exists() and out.samefile(path):
+        if not path or not path.exists():
+            continue
+        # by its name too: `new/../photo.jpg` is there as soon as the folder is made
+        if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
             raise click.ClickException(
                 f"--out {str(out)!r} is the input {str(each)!r}, which would be lost. Name another file."
             )

@@ -204,7 +204,7 @@ def class_layers(network: Any) -> tuple[str, ...]:
 def label_of(name: str, labels: tuple[str, ...] | None, layers: tuple[str, ...] = ("logits",)) -> str:
     """The label of an output, `letter-A` for `logits:65`; nothing for neurons of layers that have no classes."""
     layer, _, number = name.rpartition(":")
-    return labels[int(number)] if labels and layer in layers and number.isdigit() else ""
+    return labels[int(number)] if labels and layer in layers and number.isdecimal() else ""
 
 
 def write(network: Any, result: RenderResult, labels: list[str], out: Path, settings: dict[str, Any], title: str) -> Path:

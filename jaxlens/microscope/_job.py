@@ -112,6 +112,9 @@ def render_layers(
         "compute_dtype": compute_dtype,
     }
     wanted = {name: _channels(model, name, channels) for name in names}
+    most = max(model.layers[name].channels for name in names)
+    if channels is not None and (beyond := [int(number) for number in channels if number >= most]):
+        raise ValueError(f"channels={beyond} are in none of the layers, which have {most} channels at most: 0..{most - 1}.")
     _refuse_same_folders(wanted)
     devices = jax.local_devices() if devices is None else device_list(devices)
     chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlens._checks import check_int
 from jaxlens.errors import AssumedWarning
-from jaxlens.model._layer import check_labels
+from jaxlens.model._layer import check_labels, own
 from jaxlens.model._model import Model
 from jaxlens.model._preprocess import Preprocess, imagenet
 
@@ -45,7 +45,7 @@ def settled(model: Model, example: Any, given: dict[str, Any]) -> Model:
     if not callable(options["preprocess"]):
         raise TypeError(f"preprocess={options['preprocess']!r} must be a function of images, such as jaxlens.model.IMAGENET.")
     options["labels"] = None if options.get("labels") is None else tuple(options["labels"])
-    model = model.replace(**options)
+    model = model.replace(params=own(model.params), **options)
     if model.labels is not None:
         check_labels(model.labels, model._architecture, model.input_size, model.name)
     if assumed:

@@ -31,9 +31,16 @@ class EquinoxForward(Forward):
             out = jax.vmap(functools.partial(module, **dict(self.kwargs)))(jnp.moveaxis(images, -1, 1))
         return self.picked(out)
 
-    def params_of(self, module: Any) -> Any:
-        """The arrays of a module of the same structure."""
-        return _split(module)[0]
+    def updated(self, source: Any) -> tuple[Forward, Any]:
+        """Those of a module: its settings count too."""
+        import equinox
+
+        if not isinstance(source, equinox.Module):
+            raise TypeError(
+                f"source={type(source).__name__} must be an equinox.Module of the structure that the Model was made of."
+            )
+        params, static = _split(source)
+        return self.of(static), params
 
 
 def _channels_last(name: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:

@@ -36,6 +36,19 @@ class Forward:
         """What the network is compared by."""
         return self.network
 
+    def updated(self, source: Any) -> "tuple[Forward, Any]":
+        """The forward function and the parameters of another state of the network; see `Model.update`."""
+        return self, source
+
+    def of(self, network: Any) -> "Forward":
+        """The same for another state of the network: itself if nothing but arrays has changed, so that nothing is compiled."""
+        other = type(self)(network, self.output, dict(self.kwargs), self.method)
+        try:
+            same = bool(self.key() == other.key())
+        except Exception:  # a setting of a kind that cannot be compared, such as an array
+            same = False
+        return self if same else other
+
     def __hash__(self) -> int:
         return self._hash
 

@@ -24,11 +24,24 @@ class HaikuForward(Forward):
             return site(name, call, kind=type(context.module).__name__)(*args, **kwargs)
 
         with haiku.intercept_methods(intercept):
-            if isinstance(self.network, haiku.TransformedWithState):
-                out, _ = self.network.apply(params["params"], params["state"], None, images, **dict(self.kwargs))
-            else:
-                out = self.network.apply(params, None, images, **dict(self.kwargs))
-        return self.picked(out)
+            stateful = isinstance(self.network, haiku.TransformedWithState)
+            given = (params["params"], params["state"]) if stateful else (params,)
+            rng = () if _without_rng(self.network.apply) else (None,)
+            try:
+                out = self.network.apply(*given, *rng, images, **dict(self.kwargs))
+            except ValueError as error:
+                if type(error).__name__ != "MissingRNGError":
+                    raise
+                raise ValueError(
+                    "The function draws random numbers while it runs, as dropout does in training: look at it in evaluation "
+                    f"mode, for instance call={{'is_training': False}}. ({error})"
+                ) from error
+        return self.picked(out[0] if stateful else out)
+
+
+def _without_rng(apply: Any) -> bool:
+    """Whether `hk.without_apply_rng` made it, which takes no random key before the images."""
+    return apply.__qualname__.startswith("without_apply_rng")
 
 
 def from_haiku(

@@ -36,7 +36,10 @@ class Replace:
 
     def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         out = call(*args, **kwargs)
-        return jnp.broadcast_to(self.value, out.shape).astype(out.dtype) if site.name == self.layer else out
+        if site.name != self.layer:
+            return out
+        _check_fits(self.value, out, "value", self.layer)
+        return jnp.broadcast_to(self.value, out.shape).astype(out.dtype)
 
     def batch_axes(self) -> Any:
         return 0 if self.value.shape[0] > 1 else None
@@ -51,7 +54,10 @@ class Perturb:
 
     def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         out = call(*args, **kwargs)
-        return out + self.delta.astype(out.dtype) if site.name == self.layer else out
+        if site.name != self.layer:
+            return out
+        _check_fits(self.delta, out, "delta", self.layer)
+        return out + self.delta.astype(out.dtype)
 
     def batch_axes(self) -> Any:
         return 0 if self.delta.shape[0] > 1 else None
@@ -72,6 +78,10 @@ def ablate(layer: Any, channels: Any, value: Any = 0.0) -> Ablate:
         raise ValueError(
             f"value has shape {values.shape}, but must be a number, or one for each of {numbers.shape[0]} channels."
         )
+    if values.size > 1 and numbers.dtype != bool and not isinstance(numbers, Tracer):
+        twice = sorted({int(each) for each in numbers if (numbers == each).sum() > 1})
+        if twice:
+            raise ValueError(f"channels={shortened(channels)} names {twice} more than once, with a value each.")
     return Ablate(channels=numbers, value=values, layer=_name(layer))
 
 
@@ -100,14 +110,24 @@ def _channels(channels: Any) -> jax.Array:
     legal = f"channels={channels!r} must be a channel, several, or a mask of bools, one per channel of the layer."
     if channels is None or isinstance(channels, str | bytes):
         raise TypeError(legal)
-    try:
-        found = jnp.atleast_1d(jnp.asarray(channels))
+    try:  # by NumPy: JAX would cut numbers of 64 bits to 32
+        given = channels if isinstance(channels, jax.Array) else np.asarray(channels)
+        found = jnp.atleast_1d(given) if isinstance(given, jax.Array) else np.atleast_1d(given)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(legal) from error
+    flags = sum(isinstance(each, bool | np.bool_) for each in channels) if isinstance(channels, list | tuple) else 0
+    mixed = 0 < flags < found.size
     whole = jnp.issubdtype(found.dtype, jnp.integer) or found.dtype == bool
-    if found.ndim != 1 or not found.shape[0] or not whole:
+    if found.ndim != 1 or not found.shape[0] or not whole or mixed:
         raise TypeError(legal)
-    return found if found.dtype == bool else found.astype(jnp.int32)
+    if found.dtype == bool:
+        return jnp.asarray(found)
+    if isinstance(found, Tracer):
+        return found.astype(jnp.int32)
+    numbers = [int(each) for each in np.asarray(found)]
+    if far := [each for each in numbers if not -(2**31) <= each < 2**31]:
+        raise ValueError(f"channels={far} are no numbers of channels.")
+    return jnp.asarray(numbers, jnp.int32)
 
 
 def _finite(value: Any, name: str) -> jax.Array:
@@ -125,6 +145,15 @@ def _finite(value: Any, name: str) -> jax.Array:
     if not isinstance(found, Tracer) and not bool(jnp.isfinite(found).all()):
         raise ValueError(f"{name} holds NaN or infinite values.")
     return found
+
+
+def _check_fits(values: jax.Array, out: jax.Array, name: str, layer: str) -> None:
+    """Refuses values of another batch or size, which would not broadcast, or would make images of one."""
+    if values.ndim != out.ndim or any(n not in (1, m) for n, m in zip(values.shape, out.shape, strict=True)):
+        raise ValueError(
+            f"{name} has shape {values.shape}, but layer {layer!r} outputs {out.shape} here: give [1, ...] for all "
+            "images, or one for each."
+        )
 
 
 def _with_images(value: Any, name: str) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlens._checks import suggest
 from jaxlens.errors import ImageTooSmallError, UnknownLabelError, UnknownLayerError
@@ -240,8 +241,19 @@ def check_labels(labels: tuple[str, ...], architecture: Architecture, size: Size
         raise ValueError(f"labels holds {len(labels)} names, but {model} has {outputs} outputs.")
 
 
+def own(params: Any) -> Any:
+    """A copy: another owner may change its dicts and NumPy arrays in place, and donate its buffers to a training step."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf) if isinstance(leaf, jax.Array | np.ndarray) else leaf, params)
+
+
+def is_torchs(source: Any) -> bool:
+    """Whether it is a module or tensor of PyTorch, or a dict of such."""
+    some = next(iter(source.values()), None) if isinstance(source, Mapping) else source
+    return any(cls.__module__.partition(".")[0] == "torch" for cls in type(some).__mro__)
+
+
 def same_structure(old: Any, new: Any, model: str) -> Any:
-    """The new parameters in the structure and the dtypes of the old ones; see `Model.update`."""
+    """A copy of the new parameters in the structure and the dtypes of the old ones; see `Model.update`."""
 
     def named(tree: Any) -> dict[str, Any]:
         return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
@@ -261,4 +273,4 @@ def same_structure(old: Any, new: Any, model: str) -> Any:
         leaves.append(
             other if jnp.result_type(leaf) == jnp.result_type(other) else jnp.asarray(other).astype(jnp.result_type(leaf))
         )
-    return jax.tree.unflatten(jax.tree.structure(old), leaves)
+    return own(jax.tree.unflatten(jax.tree.structure(old), leaves))

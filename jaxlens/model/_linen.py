@@ -32,9 +32,9 @@ class LinenForward(Forward):
             raise ValueError(said) from error
         return self.picked(out)
 
-    def params_of(self, variables: Any) -> Any:
-        """Variables, checked."""
-        return _checked(variables)
+    def updated(self, source: Any) -> tuple[Forward, Any]:
+        """With variables, checked."""
+        return self, _checked(source)
 
 
 def from_linen(

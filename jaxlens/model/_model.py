@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer, _pickled
+from jaxlens.model._forward import Forward
 from jaxlens.model._interceptors import Replace
 from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
@@ -123,7 +124,17 @@ class Model:
         twice = (2 * self.input_size[0], 2 * self.input_size[1])
         if fails(size) and not fails(self.input_size) and not fails(twice):
             raise _layer.too_small(fails, size, self.input_size, layers[-1], self.name)
-        return dict(_shapes(self._architecture, self.input_size, names, size))
+        try:
+            return dict(_shapes(self._architecture, self.input_size, names, size))
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            if not self.fixed_size:
+                raise
+            (height, width), own = size, self.input_size
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"{self.name} takes images of {own[0]}x{own[1]} only (its input_size), and these are {height}x{width}: resize "
+                f"them, in a render with fixed_image_size=({own[0]}, {own[1]}). ({reason})"
+            ) from error
 
     def with_gradient_rule(self, rule: GradientRule | None) -> "Model":
         """The same model with another backward pass at its ReLUs: `rules.guided()`, `rules.deconvnet()`,
@@ -147,15 +158,23 @@ class Model:
     def update(self, source: Any) -> "Model":
         """The same model with other weights, such as those of the module that is in training; nothing is compiled again.
 
+        What a module holds besides arrays counts too: an activation function, strides, a number. Where such a setting has
+        changed, the network is another one, and programs are compiled for it.
+
         Args:
             source: the NNX or Equinox module, or the Linen variables or other parameters, of the structure that the Model was
-                made of.
+                made of. The weights are copied.
 
         Raises:
             ValueError: where the structure, a shape or a kind of numbers is another; it says which.
         """
-        params_of = getattr(self.forward, "params_of", None)
-        return self.replace(params=_layer.same_structure(self.params, params_of(source) if params_of else source, self.name))
+        if _layer.is_torchs(source):
+            raise TypeError(
+                f"source={type(source).__name__} holds PyTorch's tensors, under other names and in other layouts than "
+                f"{self.name}: make another Model with Model.from_torch, or of a state dict with modelzoo.load(name, file)."
+            )
+        forward, params = self.forward.updated(source) if isinstance(self.forward, Forward) else (self.forward, source)
+        return self.replace(forward=forward, params=_layer.same_structure(self.params, params, self.name))
 
     def astype(self, dtype: Any) -> "Model":
         """The same model with its floating-point weights, and the images after preprocessing, in another float dtype.

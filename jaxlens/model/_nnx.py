@@ -25,13 +25,14 @@ class NNXForward(Forward):
             out = call(images, **dict(self.kwargs))
         return self.picked(out)
 
-    def params_of(self, module: Any) -> Any:
-        """The parameters of a module of the same structure."""
-        if not isinstance(module, nnx.Module):
+    def updated(self, source: Any) -> tuple[Forward, Any]:
+        """Those of a module: its settings count too."""
+        if not isinstance(source, nnx.Module):
             raise TypeError(
-                f"module={type(module).__name__} must be an nnx.Module of the structure that the Model was made of."
+                f"source={type(source).__name__} must be an nnx.Module of the structure that the Model was made of."
             )
-        return nnx.split(_evaluating(module))[1]
+        graphdef, params = nnx.split(_evaluating(source))
+        return self.of(graphdef), params
 
 
 def from_nnx(
@@ -89,8 +90,9 @@ def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., 
 
 
 def _evaluating(module: Any) -> Any:
-    """A copy in evaluation mode, with variables of its own."""
+    """A copy in evaluation mode, with variables of its own and nothing that a call has left in it (`sow`, `perturb`)."""
     copy = nnx.merge(*nnx.split(module), copy=True)
+    nnx.pop(copy, nnx.Intermediate)
     copy.eval()
     return copy
 

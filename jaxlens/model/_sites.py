@@ -63,10 +63,15 @@ class Intercepted:
         number = self.calls.get(name, 0)
         self.calls[name] = number + 1
         label = name if self.totals.get(name, 1) == 1 else f"{name}@{number}"
+        outputs: list[Any] = []
+        fn = _recorded(fn, outputs)
         for interceptor in self.interceptors:
             fn = _intercepted(interceptor, Site(label, kind), fn)
         with jax.named_scope(label):  # profiles and gradient-rule errors name the layer
-            return _computed(fn(*args, **kwargs))
+            out = fn(*args, **kwargs)
+            if outputs and out is not outputs[-1]:
+                _check_output(out, outputs[-1], label)
+            return _computed(out)
 
 
 class _Prefixed:
@@ -95,6 +100,26 @@ def _computed(out: Any) -> Any:
         return out
     half = lambda x: isinstance(x, jax.Array) and x.dtype == jnp.bfloat16  # noqa: E731
     return jax.tree.map(lambda x: jax.lax.optimization_barrier(x) if half(x) else x, out)
+
+
+def _recorded(call: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        outputs.append(call(*args, **kwargs))
+        return outputs[-1]
+
+    return recorded
+
+
+def _check_output(out: Any, own: Any, layer: str) -> None:
+    """Refuses what an interceptor put in place of a layer's own output, where it is none or of another shape."""
+    if not isinstance(own, jax.Array):
+        return
+    if not hasattr(out, "shape") or not hasattr(out, "dtype"):
+        raise TypeError(f"An interceptor returned {shortened(out)} for layer {layer!r}, which outputs an array: return that.")
+    if tuple(out.shape) != tuple(own.shape):
+        raise ValueError(
+            f"An interceptor returned shape {tuple(out.shape)} for layer {layer!r}, which outputs {tuple(own.shape)}."
+        )
 
 
 def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from jaxlens.modelzoo._params import brief
 
 # What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
 # of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.
-_ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 36, 1024, 1 << 16, 1 << 14
+_ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 28, 1024, 1 << 16, 1 << 14
 _NODES = 6000  # of a graph: to try it takes about 2 ms for each
 
 

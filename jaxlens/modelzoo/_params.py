@@ -150,8 +150,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:  # the parser of an untrusted file may fail in any way
-        message = f"{path} is not a readable safetensors file ({brief(error)}). It is damaged or of another kind."
-        raise WeightsError(message) from error
+        why = "It is damaged or of another kind."
+        if "float8" in str(error) or "float4" in str(error):
+            why = "Its numbers are of a kind that NumPy does not have: save them as float32."
+        raise WeightsError(f"{path} is not a readable safetensors file ({brief(error)}). {why}") from error
     if is_ours(metadata) and (version := metadata.get("format_version")) != FORMAT["format_version"]:
         known = FORMAT["format_version"]
         raise WeightsError(f"{path} has format version {brief(version, 20)}; this jaxlens reads {known}. Convert it again.")

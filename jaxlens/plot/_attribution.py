@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from jaxlens._checks import as_array, check_flag, check_images, check_int, check_text, shortened
-from jaxlens.attribution._maps import resize
+from jaxlens.attribution._maps import check_channels_last, resize
 from jaxlens.attribution._result import Attribution
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import check_names, grid
@@ -169,11 +169,13 @@ def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     if array.ndim != 4 or 0 in array.shape:
         where = f" It belongs to layer {values.layer!r}, which has no map." if isinstance(values, Attribution) else ""
         raise ValueError(f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] are needed.{where}")
-    if not isinstance(values, Attribution) and _channels_first(array.shape[1:], images.shape[1:3]):
+    if not isinstance(values, Attribution) and np.ndim(raw) == 3 and np.shape(raw) == images.shape[:3]:
         raise ValueError(
-            f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] of images {images.shape[1:3]} are needed. It looks "
-            f"channels-first: use np.moveaxis({name}, -3, -1)."
+            f"{name} has shape {np.shape(raw)}, but maps [B, h, w, C] of {len(images)} image(s) are needed: "
+            f"use {name}[..., None]."
         )
+    if not isinstance(values, Attribution):
+        check_channels_last(array, images.shape[1:3], name)
     if len(array) != len(images):
         raise ValueError(f"{name} has maps of {len(array)} image(s), but there are {len(images)}.")
     array = array.astype(np.float64)
@@ -186,18 +188,6 @@ def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     unit = np.where(largest > 0, largest, 1)
     small = jnp.asarray(array / unit, jnp.float32)
     return (np.asarray(resize(small, images.shape[1:3]), np.float64) * unit)[..., 0]
-
-
-def _channels_first(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
-    """Whether `[a, b, c]` looks like `[C, h, w]` and not like `[h, w, C]` of an image of that size."""
-
-    def off(height: int, width: int) -> float:
-        ratio = (height / size[0]) / (width / size[1])
-        return max(ratio, 1 / ratio)
-
-    if shape[1:] == size != shape[:2]:
-        return True
-    return off(*shape[:2]) > 4 and off(*shape[1:]) < 2
 
 
 def _named(maps: Sequence[Any]) -> dict[str, Attribution]:

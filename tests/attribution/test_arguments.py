@@ -17,6 +17,7 @@ from tests.attribution import test_sharding
 from tests.attribution.games import net, pictures
 
 NAN, HUGE = float("nan"), 2**70
+HALVES = np.repeat([[0], [1]], 4, 0).repeat(12, 1)
 
 
 def broken():
@@ -110,8 +111,37 @@ def test_maps_with_channels_first_are_told():
             plot.attributions({"a": np.zeros(shape, np.float32)}, x)
 
 
+def test_metrics_and_resize_refuse_maps_with_channels_first():
+    model, x = net(), pictures()
+    values = attribution.saliency(model, x, 1, sign="all").values
+    turned = jnp.moveaxis(values, -1, 1)
+    for call in (
+        lambda maps: metrics.deletion(model, x, maps, 1, steps=2, progress=False),
+        lambda maps: metrics.insertion(model, x, maps, 1, steps=2, progress=False),
+        lambda maps: metrics.mu_fidelity(model, x, maps, 1, grid=3, samples=4, progress=False),
+        lambda maps: metrics.road(model, x, maps, 1, progress=False),
+        lambda maps: metrics.average_drop(model, x, maps, 1),
+        lambda maps: metrics.pointing_game(maps, [[2, 2, 4, 4]] * 2, size=x.shape[1:3]),
+        lambda maps: attribution.resize(maps, x.shape[1:3]),
+    ):
+        call(values)
+        with pytest.raises(ValueError, match=r"channels-first: use np.moveaxis\(values, -3, -1\)"):
+            call(turned)
+    with pytest.raises(ValueError, match=r"use maps\['a'\]\[..., None\]|\[\.\.\., None\]"):
+        plot.attributions({"a": np.asarray(values[..., 0])}, np.asarray(x))
+
+
 x = pictures()
 BAD = {
+    "a class of 64 bits": (lambda m: attribution.saliency(m, x, np.array([2**32 + 1, 0])), ValueError, "target=.*no classes"),
+    "huge values": (lambda m: metrics.mu_fidelity(m, x, x * 3e38, 1, grid=3, samples=4), ValueError, "numbers above"),
+    "a tiny width": (lambda m: attribution.lime(m, x, 1, features=HALVES, width=1e-30), ValueError, "width=1e-30"),
+    "a huge epsilon": (lambda m: attribution.lrp(m, x, 1, epsilon=2.0**70), ValueError, "epsilon=.* must be"),
+    "a tiny p": (lambda m: attribution.rise(m, x, 1, p=1e-30), ValueError, "p=1e-30 must be in 0.001..0.999"),
+    "no option": (lambda m: attribution.saliency(m, x, 1, sings="all"), TypeError, "saliency: .*'sings'. It takes .*sign"),
+    "of a method": (
+        lambda m: metrics.random_logit(attribution.saliency, m, x, 1, sings=1), TypeError, "saliency: .*'sings'. It takes",
+    ),
     "road of NaN": (lambda m: metrics.road(m, x, x, 1, noise=NAN), ValueError, "noise=nan must be"),
     "road of 1e9": (lambda m: metrics.road(m, x, x, 1, noise=1e9), ValueError, "noise=1000000000.0 must be"),
     "imputation": (lambda m: metrics.noisy_linear_imputation(x, np.eye(8, 12), noise=-1), ValueError, "noise=-1 must be"),

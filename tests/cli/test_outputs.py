@@ -80,6 +80,13 @@ def test_an_output_that_is_an_input_is_refused(there, verb, link):
     assert "Name another file" in result.output and contents(there) == before
 
 
+def test_an_output_is_an_input_by_way_of_a_folder_that_is_not_there_yet(there):
+    before = contents(there)
+    result = run("dream", there / "wide.png", "--model", "absent", "--out", there / "new" / ".." / "wide.png")
+    assert result.exit_code == 1 and "is the input" in result.output
+    assert contents(there) == before and not (there / "new").exists()
+
+
 def test_a_guide_and_weights_are_inputs_too(there):
     before = contents(there)
     shutil.copy("wide.png", "w.png")

@@ -53,6 +53,16 @@ def test_a_prefix_that_all_names_have_is_taken_off_and_named(tensors):
         converters.convert(prefixed, "resnet18", source="mine.pth")
 
 
+def test_the_network_of_a_training_script_beside_its_losses_and_metrics(tensors):
+    script = {f"net.{name}": value for name, value in tensors.items()} | {"loss.weight": np.ones(3), "acc.tp": np.ones(1)}
+    with pytest.warns(UserWarning, match=r"the network is what lies under 'net\.'; left out: 'loss.weight', 'acc.tp'"):
+        params = dict(_params.named(converters.convert(script, "resnet18", source="mine.pth")))
+    np.testing.assert_array_equal(params["fc.kernel"], tensors["fc.weight"].T)
+    script |= {f"teacher.{name}": value for name, value in tensors.items()}
+    with pytest.raises(ConversionError, match=r"several times, under 'net\.', 'teacher\.'"):
+        converters.convert(script, "resnet18", source="mine.pth")
+
+
 def test_the_counter_of_batch_norms_may_be_absent(tensors):
     converters.convert({name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}, "resnet18")
 

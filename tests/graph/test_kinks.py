@@ -91,7 +91,24 @@ CASES = [
     *(call(F.lp_pool2d, x, p, 2) for p in (1, 2, 3, math.inf) for x in (MAPS, EMPTY)),
     call(F.lp_pool2d, NEGATIVE, 2, 3, 2, True),
     call(F.lp_pool1d, LINES, 2, 3, 2),
+    call(F.rrelu, NUMBERS),
+    call(F.rrelu, NUMBERS, 0.1, 0.5),
+    *(call(each, NUMBERS, OTHERS) for each in (torch.fmax, torch.fmin, torch.logaddexp, torch.logaddexp2)),
+    *(call(torch.norm, x, p, 1) for p in (1.5, 3) for x in (ZEROS, TIES)),
 ]  # fmt: skip
+PLAIN = [
+    call(torch.exp2, T(2, 3, 4, 5)),
+    call(torch.addcdiv, T(2, 3, 4, 5), T(2, 3, 4, 5), T(3, 1, 5, positive=True), value=0.5),
+    call(torch.tensordot, T(2, 3, 4, 5), T(5, 4, 6), ([3, 2], [0, 1])),
+    call(torch.tensordot, T(2, 3, 4), T(4, 5), 1),
+    *(call(each, (T(2, 3, 4, 5), T(2, 3, 4, 5))) for each in (torch.hstack, torch.vstack, torch.dstack, torch.column_stack)),
+    *(call(each, (T(4), T(4))) for each in (torch.hstack, torch.vstack, torch.column_stack)),
+]
+
+
+@pytest.mark.parametrize(("target", "args", "kwargs", "smooth"), PLAIN)
+def test_operators_are_pytorchs_in_any_order_of_storage(target, args, kwargs, smooth):
+    compare(target, args, kwargs, smooth)
 
 
 @pytest.mark.parametrize(("target", "args", "kwargs", "smooth"), CASES)

@@ -249,3 +249,10 @@ def test_opacity_is_kept(tmp_path):
     with Image.open(tmp_path / "logits" / "0000.png") as file:
         assert file.mode == "RGBA"
     assert read_tile(tmp_path / "logits" / "0000.png", image=False).image is None
+
+
+def test_channels_that_no_layer_has_are_refused(model, tmp_path):
+    for channels in ([4], [0, 4], [2**40], np.array([1, 9])):
+        with pytest.raises(ValueError, match=r"channels=\[.*\] are in none of the layers, which have 4 channels at most: 0..3"):
+            run(model, tmp_path / "new", channels=channels)
+    assert not (tmp_path / "new").exists()

@@ -270,6 +270,15 @@ def test_attention_weights_of_flax_and_jax_are_sites():
     assert relative_error(weights[:, 0], mine) < 1e-5
 
 
+def cropped(site, call, *args):
+    out = call(*args)
+    return out[:, 1:] if site.name == "conv" else out
+
+
+def forgotten(site, call, *args):
+    call(*args)
+
+
 def test_channels_are_numbers_or_a_mask_and_nothing_else():
     model = Model.from_nnx(Net(nnx.Rngs(0)), **OPTIONS)
     found = {}
@@ -277,7 +286,10 @@ def test_channels_are_numbers_or_a_mask_and_nothing_else():
         values = jaxlens.activations(model, X, ["conv"], [ablate("conv", channels)])["conv"]
         found[name] = np.flatnonzero(np.abs(np.asarray(values)).max((0, 1, 2)) == 0).tolist()
     assert found == {"mask": [0, 2], "numbers": [0, 2], "one": [3]}
-    for bad in (0.5, [1.9, 2.2], None, "a", [], [[1]], 2**70):
+    for far in (2**32 + 1, np.array([2**32 + 1]), np.array([2**63 + 1], np.uint64)):
+        with pytest.raises(ValueError, match="no numbers of channels"):
+            ablate("conv", far)
+    for bad in (0.5, [1.9, 2.2], None, "a", [], [[1]], 2**70, [True, 1, 3]):
         with pytest.raises(TypeError, match="channels="):
             ablate("conv", bad)
     for make, words in (
@@ -288,9 +300,18 @@ def test_channels_are_numbers_or_a_mask_and_nothing_else():
         (lambda: replace("conv", jnp.ones(4)), r"\[B, ...\]"),
         (lambda: replace("conv", jnp.ones((1, 4))), "do not fit layer 'conv'"),
         (lambda: perturb("conv", jnp.full((1, 1, 1, 4), jnp.inf)), "infinite"),
+        (lambda: ablate("conv", [1, 1], [3.0, 5.0]), r"names \[1\] more than once"),
+        (lambda: replace("conv", jnp.ones((3, 16, 20, 4))), r"value has shape \(3, .*layer 'conv' outputs \(2, 16, 20, 4\)"),
+        (lambda: perturb("conv", jnp.ones((2, 4, 16, 20))), r"delta has shape \(2, 4, .*one for each"),
+        (
+            lambda: lambda site, call, *a: call(*a)[:, 1:] if site.name == "conv" else call(*a),
+            r"returned shape \(2, 15, 20, 4\)",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             jaxlens.activations(model, X, ["logits"], [make()])
+    with pytest.raises(TypeError, match="returned None for layer 'input'"):
+        jaxlens.activations(model, X, ["logits"], [forgotten])
 
 
 def named(_, x):

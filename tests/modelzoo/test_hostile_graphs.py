@@ -47,6 +47,16 @@ def test_a_large_factor_is_refused_before_it_is_used(name, tmp_path):
         modelzoo.load(written(tmp_path / "net.safetensors", model))
 
 
+def test_a_tensor_that_no_memory_holds_is_refused(tmp_path):
+    for padding in ((10**6, 10**3), (10**4, 10**4)):
+        weights = np.ones((3, 3, 3, 3), np.float32)
+        model = of(Op("y", "conv2d", (Ref("x"), Param("w"), None, (1, 1), padding)), w=weights)
+        with pytest.raises(ValueError, match="elements"):
+            modelzoo.save(model, tmp_path / "net.safetensors")
+        with pytest.raises(WeightsError, match="is damaged: its graph does not run with its weights"):
+            modelzoo.load(written(tmp_path / "net.safetensors", model))
+
+
 def test_a_graph_of_very_many_operators_is_refused(tmp_path):
     nodes = [Op(f"v{i}", "neg", (Ref("x" if not i else f"v{i - 1}"),)) for i in range(6001)]
     model = of(*nodes)

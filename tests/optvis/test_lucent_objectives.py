@@ -1,5 +1,7 @@
 """Lucent's own functions, objects and spellings: they mean what they mean there, or are told what is meant here."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,47 @@ def test_lucents_channel_is_the_channel_of_jaxlens(model):
     found, own = (render.render(model, o, **options) for o in (lucents, objectives.channel(LAYER, 3)))
     np.testing.assert_allclose(found.scores, own.scores, rtol=1e-4)
     np.testing.assert_allclose(found.images, own.images, atol=1e-4)
+
+
+def of_channel(model, i):
+    return -model(LAYER)[:, i].mean()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda model, layer=LAYER: -model(layer)[:, 2].mean(), functools.partial(of_channel, i=2)],
+    ids=["a default", "a partial"],
+)
+def test_a_loss_with_more_arguments_is_known_as_one_too(model, function):
+    with pytest.raises(ValueError, match=r"takes `model`, as Lucent's functions do"):
+        scored(model, function)
+    assert scored(model, objectives.lucent(function)) == pytest.approx(scored(model, objectives.channel(LAYER, 2)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda T: T(LAYER)[..., 77].mean(),
+        lambda T: T("logits")[:, -6].mean(),
+        lambda T: T(LAYER)[0, 500, 0, 0],
+        objectives.lucent(lambda model: -model(LAYER)[:, 77].mean()),
+    ],
+    ids=["a channel", "from the end", "a row", "Lucent's"],
+)
+def test_an_index_outside_of_a_layer_is_refused_and_not_clamped(model, objective):
+    with pytest.raises(ValueError, match=r"reads index -?\d+ of an axis of \d+"):
+        scored(model, objective)
+
+
+def test_several_images_of_a_task_may_be_read_one_by_one(model):
+    assert scored(model, lambda T: T(LAYER)[1, ..., 3].mean()) == pytest.approx(
+        scored(model, objectives.channel(LAYER, 3, batch=1)), rel=1e-4
+    )
+
+
+def test_a_loss_that_is_none(model):
+    with pytest.raises(TypeError, match="returns None|returned None"):
+        scored(model, objectives.lucent(lambda model: None))
 
 
 def test_lucents_functions_combine_like_objectives(model, as_lucent):

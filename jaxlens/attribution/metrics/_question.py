@@ -7,16 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, check_images, check_size, shortened
 from jaxlens._pytree import pytree
-from jaxlens.attribution._maps import check_maps, resize
+from jaxlens.attribution._maps import check_channels_last, check_maps, resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT, as_target
 from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis.objectives import Objective, class_probability
+
+MAX_VALUE = 1e15  # metrics square values, and sum the squares
 
 
 @pytree
@@ -63,7 +66,10 @@ def check_values(values: Any, count: int | None = None, name: str = "values") ->
     array = values.values if isinstance(values, Attribution) else values
     if isinstance(array, jax.Array | np.ndarray) and (array.ndim < 2 or (count is not None and array.shape[0] != count)):
         raise ValueError(f"{name} has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
-    return check_maps(array, "[B, h, w, C], or an Attribution", name=name)
+    array = check_maps(array, "[B, h, w, C], or an Attribution", name=name)
+    if not isinstance(array, Tracer) and float(jnp.abs(array).max()) > MAX_VALUE:
+        raise ValueError(f"{name} has numbers above {MAX_VALUE:g}, whose squares are infinite: divide them by the largest.")
+    return array
 
 
 def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | None = None) -> Float[Array, "b h w"]:
@@ -74,7 +80,10 @@ def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | Non
             f"values has shape {tuple(array.shape)}, but maps [B, h, w, C] are needed. Tokens become a map by leaving out what "
             "is no patch and reshaping the rest to the grid."
         )
-    return _summed(array, (array.shape[1], array.shape[2]) if size is None else check_size(size))
+    size = (array.shape[1], array.shape[2]) if size is None else check_size(size)
+    if not isinstance(values, Attribution):
+        check_channels_last(array, size)
+    return _summed(array, size)
 
 
 def attributed(method: Any, model: Any, images: Any, target: Any, options: Mapping[str, Any]) -> Any:

@@ -102,6 +102,11 @@ def _einsum(equation: str, *operands: Any, path: Any = None) -> Tensor:
     return tensor(jnp.einsum(equation.replace(" ", ""), *(x.logical for x in operands)))
 
 
+@op("tensordot")
+def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: None = None) -> Tensor:
+    return tensor(jnp.tensordot(a.logical, b.logical, dims if isinstance(dims, int) else tuple(map(tuple, dims))))
+
+
 @op("outer", "ger")
 def _outer(input: Tensor, vec2: Tensor) -> Tensor:
     return tensor(jnp.outer(input.logical, vec2.logical))

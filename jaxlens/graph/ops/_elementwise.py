@@ -29,6 +29,7 @@ _unary(operator.neg, "neg", "negative")
 _unary(lambda x: absolute(x) if jnp.issubdtype(x.dtype, jnp.floating) else jnp.abs(x), "abs", "absolute")
 _unary(lambda x: jnp.where(x != x, 0, jnp.sign(x)), "sign")  # of NaN 0, as in PyTorch
 _unary(jnp.trunc, "trunc", "fix")
+_unary(jnp.exp2, "exp2")
 _unary(lambda x: x - jnp.trunc(x), "frac")
 _unary(jnp.invert, "bitwise_not", "invert")
 _unary(lax.rsqrt, "rsqrt")
@@ -69,6 +70,10 @@ _binary(jnp.minimum, "minimum")
 _binary(lambda y, x: _angle(y, x), "atan2")
 _binary(jnp.fmod, "fmod")
 _binary(jnp.logical_xor, "logical_xor")
+_binary(lambda x, y: jnp.where(x != x, y, jnp.where(y != y, x, jnp.maximum(x, y))), "fmax")
+_binary(lambda x, y: jnp.where(x != x, y, jnp.where(y != y, x, jnp.minimum(x, y))), "fmin")
+_binary(jnp.logaddexp, "logaddexp")
+_binary(jnp.logaddexp2, "logaddexp2")
 
 
 def _power(x: Any, n: Any) -> Any:
@@ -122,6 +127,11 @@ def _truncated(a: Any, b: Any) -> jax.Array:
 @op("addcmul")
 def _addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
     return elementwise(lambda x, a, b: x + value * a * b, input, tensor1, tensor2)
+
+
+@op("addcdiv")
+def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return elementwise(lambda x, a, b: x + value * a / b, input, tensor1, tensor2)
 
 
 @op("lerp")
@@ -182,6 +192,12 @@ def _glu(input: Tensor, dim: int = -1) -> Tensor:
 @op("leaky_relu")
 def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     return elementwise(lambda x: jnp.where(x > 0, x, negative_slope * x), input)
+
+
+@op("rrelu")
+def _rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Tensor:
+    refuse(training, "rrelu in training mode: random numbers in the forward pass. Call module.eval()")
+    return _leaky_relu(input, (lower + upper) / 2)
 
 
 @op("elu")

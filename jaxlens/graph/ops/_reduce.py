@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxlens import _kernels
 from jaxlens._numerics import absolute
 from jaxlens.graph._tensor import Tensor, last, tensor
-from jaxlens.graph.ops._table import UnsupportedError, elementwise, float_dtype, op, refuse
+from jaxlens.graph.ops._table import elementwise, float_dtype, op, refuse
 
 Axes = int | Sequence[int] | None
 Extremum = collections.namedtuple("Extremum", "values indices")  # what PyTorch's max and min over an axis return
@@ -121,7 +121,9 @@ def _norm(input: Tensor, p: Any = 2, dim: Axes = None, keepdim: bool = False, *,
     elif p == 2:
         total = _root(jnp.sum(jnp.square(x), axis=axes, keepdims=keepdim))
     else:
-        raise UnsupportedError(f"a norm of order {p!r}; 1, 2 and inf are supported")
+        refuse(not isinstance(p, int | float) or not 1 <= p < float("inf"), f"a norm of order {p!r}; 1 and more are supported")
+        powers = jnp.sum(x**p, axis=axes, keepdims=keepdim)
+        total = jnp.where(powers == 0, 0, jnp.where(powers == 0, 1, powers) ** (1 / p))
     return input.without(total, axes, keepdim)
 
 

@@ -164,9 +164,25 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0, *, out: None = None) -> Tens
     return _cat([_unsqueeze(x, dim) for x in tensors], dim)
 
 
-@op("hstack", "vstack", "dstack", "column_stack")
-def _other_stacks(tensors: Sequence[Tensor]) -> Tensor:
-    raise UnsupportedError("hstack and its kin; use cat or stack")
+@op("hstack")
+def _hstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+    return _cat(tensors, min(1, max(x.ndim for x in tensors) - 1))
+
+
+@op("vstack", "row_stack")
+def _vstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+    return _cat([_unsqueeze(x, 0) if x.ndim == 1 else x for x in tensors], 0)
+
+
+@op("column_stack")
+def _column_stack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+    return _cat([_unsqueeze(x, 1) if x.ndim == 1 else x for x in tensors], 1)
+
+
+@op("dstack")
+def _dstack(tensors: Sequence[Tensor], *, out: None = None) -> Tensor:
+    refuse(any(x.ndim < 3 for x in tensors), "dstack of vectors and matrices; use stack")
+    return _cat(tensors, 2)
 
 
 @op("split", "split_with_sizes", "unsafe_split")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlens._checks import brief, check_function
 from jaxlens.optvis.objectives._base import Objective
@@ -25,10 +26,13 @@ class Loss:
     def __call__(self, T: Callable[[str], Any]) -> Any:
         def model(layer: str) -> Any:
             a = T(layer)
-            return jnp.moveaxis(a, -1, 1) if a.ndim == 4 else a
+            return (np if isinstance(a, np.ndarray) else jnp).moveaxis(a, -1, 1) if a.ndim == 4 else a
 
         try:
-            loss = jnp.asarray(self.function(model))
+            loss = self.function(model)
+            if loss is None:
+                raise TypeError("it returns None")
+            loss = jnp.asarray(loss)
         except (TypeError, AttributeError) as error:
             raise TypeError(
                 f"function={brief(repr(self.function), 80)} asks of activations what JAX arrays do not do: "

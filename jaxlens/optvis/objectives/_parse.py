@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class Function(Objective):
         return jnp.asarray(self.build(*args, **dict(kwargs))(lambda layer: activations[layer]))
 
     def bind(self, model: Any) -> Objective:
-        """Finds the layers it reads by calling it once on shapes."""
+        """Finds the layers it reads by calling it on shapes, and indices that are not there by calling it on zeros."""
         seen: dict[str, str] = {}
 
         def look(layer: str) -> Array:
@@ -47,6 +48,7 @@ class Function(Objective):
         args, kwargs = self.arguments or ((), ())
         function = self.build(*args, **dict(kwargs))
         _refuse_losses(function, self.label)
+        _refuse_indices(function, self.label, model)
         out = jax.eval_shape(lambda: _number(function(look), self.label))
         if out.shape != ():
             raise ValueError(
@@ -75,12 +77,33 @@ def _refuse_losses(function: Any, label: str) -> None:
         names = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # some callables have none
         return
-    if names == ["model"]:
+    if names[:1] == ["model"]:
         raise ValueError(
             f"{label} takes `model`, as Lucent's functions do: losses to be minimised, of activations with the channels first. "
             "objectives.lucent(function) takes it as it is. A score to be maximised, of activations [B, H, W, C], is a "
             "function of `T`: give the argument that name."
         )
+
+
+def _refuse_indices(function: Callable[..., Any], label: str, model: Any) -> None:
+    """Where an index lies outside a layer, NumPy says so; JAX would read the last channel or position in its place."""
+
+    def zeros(layer: str) -> np.ndarray:
+        return np.zeros((1, *model.layers[model.resolve(layer)].shape), np.float32)
+
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(zeros)
+    except IndexError as error:
+        found = re.search(r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)", str(error))
+        if found and found[2] != "0":  # that of images, of which a task may have several
+            raise ValueError(
+                f"{label} reads index {found[1]} of an axis of {found[3]} (axis {found[2]}): nothing is there. "
+                f"Its indices are 0..{int(found[3]) - 1}."
+            ) from error
+    except Exception:  # what NumPy cannot do, JAX may
+        return
 
 
 class _Translated:
@@ -182,12 +205,12 @@ def parse(text: str, model: Any = None) -> Objective:
         if model is None:
             raise ValueError(f"objective={text!r}: pass channels here, or the string to `render`, which knows the model.")
         return channel(layer, range(model.layers[model.resolve(layer)].channels))
-    if re.fullmatch(r"[\d\s,-]+", rest) is None:
+    if re.fullmatch(r"[0-9\s,-]+", rest) is None:
         return class_logit(layer, rest)
     numbers: list[int] = []
     for part in rest.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?", part)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
             raise ValueError(f"objective={text!r}: {part!r} is neither a channel nor an ascending range; write {SYNTAX}.")
         numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return channel(layer, numbers[0] if rest.isdigit() else numbers)
+    return channel(layer, numbers[0] if (rest.isascii() and rest.isdecimal()) else numbers)

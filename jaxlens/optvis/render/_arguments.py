@@ -44,7 +44,7 @@ def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.n
     """Integers of 32 bits, one per task; JAX would cut larger ones off without a word."""
     try:
         numbers = np.asarray(list(values) if isinstance(values, range) else values)
-    except (TypeError, ValueError):
+    except Exception:  # of a list of keys JAX raises its own
         numbers = np.asarray(None)
     fits = numbers.shape == (count,) and np.issubdtype(numbers.dtype, np.integer)
     if not fits or not ((numbers >= 0) & (numbers < SEEDS)).all():

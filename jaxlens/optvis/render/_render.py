@@ -140,7 +140,10 @@ def render(
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
     if compute_dtype is not None:
-        model = model.astype(compute_dtype)
+        try:
+            model = model.astype(compute_dtype)
+        except TypeError as error:  # it names its own argument
+            raise TypeError(str(error).replace("dtype=", "compute_dtype=", 1)) from None
 
     parts: list[RenderResult] = []
     order: list[int] = []
