@@ -37,7 +37,7 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
             raise ValueError(f"{name} holds NaN, but [0, 1] is needed.")
         if images.size and not (low >= -1e-3 and high <= 1 + 1e-3):  # the slack is for rounding
             raise ValueError(f"{name} has values in [{low:.4g}, {high:.4g}], but [0, 1] is needed.{_range_hint(low, high)}")
-    images = jnp.asarray(images)
+    images = owned(images)
     return images.astype(jnp.float32) if jnp.finfo(images.dtype).bits < 32 else images
 
 
@@ -138,7 +138,7 @@ def check_reals(value: Any, name: str) -> Any:
     check_finite(array, name)
     if isinstance(array, jax.Array):
         return array
-    return jnp.asarray(array, jnp.float32 if array.dtype == np.float64 else jax.dtypes.canonicalize_dtype(array.dtype))
+    return owned(array.astype(np.float32) if array.dtype == np.float64 else array)
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -181,6 +181,14 @@ def as_array(value: Any, name: str, legal: str = "numbers") -> Any:
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating)):
         raise TypeError(f"{name}={shortened(value)} must be {legal}.")
     return array
+
+
+def owned(array: Any) -> jax.Array:
+    """A JAX array of its own: one of a NumPy array may share its memory, and change with it when a loop fills it anew.
+
+    NumPy makes the copy. `jax.numpy.array` may make it later than it returns.
+    """
+    return jnp.asarray(np.array(array)) if isinstance(array, np.ndarray) else jnp.asarray(array)
 
 
 def check_finite(array: Any, name: str) -> Any:

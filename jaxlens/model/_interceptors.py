@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import shortened
+from jaxlens._checks import owned, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.model._sites import Site
 
@@ -134,6 +134,8 @@ def _finite(value: Any, name: str) -> jax.Array:
     if value is None or isinstance(value, str | bytes):
         raise TypeError(f"{name}={value!r} must be numbers.")
     try:
+        found = value if isinstance(value, jax.Array) else owned(np.asarray(value))
+    except jax.errors.TracerArrayConversionError:  # a list of traced numbers
         found = jnp.asarray(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name}={value!r} must be numbers.") from error

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import suggest
+from jaxlens._checks import owned, suggest
 from jaxlens.errors import ImageTooSmallError, UnknownLabelError, UnknownLayerError
 from jaxlens.model import _nested
 from jaxlens.model._attention import attention_is_site
@@ -243,7 +243,13 @@ def check_labels(labels: tuple[str, ...], architecture: Architecture, size: Size
 
 def own(params: Any) -> Any:
     """A copy: another owner may change its dicts and NumPy arrays in place, and donate its buffers to a training step."""
-    return jax.tree.map(lambda leaf: jnp.array(leaf) if isinstance(leaf, jax.Array | np.ndarray) else leaf, params)
+
+    def copied(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return owned(leaf)
+        return jnp.array(leaf) if isinstance(leaf, jax.Array) else leaf
+
+    return jax.tree.map(copied, params)
 
 
 def is_torchs(source: Any) -> bool:

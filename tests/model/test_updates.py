@@ -11,7 +11,8 @@ from flax import linen, nnx
 
 import jaxlens
 from jaxlens import attribution
-from jaxlens.model import Model, Preprocess
+from jaxlens.model import Model, Preprocess, interceptors
+from jaxlens.optvis import param
 from tests.helpers import images, relative_error
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using .Module.sow")  # outside of `nnx.capture`, as in older code
@@ -155,3 +156,32 @@ def test_what_pytorch_holds_is_no_update():
     for source in (torch.nn.Linear(3, 5), torch.nn.Linear(3, 5).state_dict()):
         with pytest.raises(TypeError, match=r"PyTorch's tensors.*Model\.from_torch"):
             model.update(source)
+
+
+def at_an_even_place(shape, value):
+    """A NumPy array that begins where JAX takes it over without a copy."""
+    size = 4 * int(np.prod(shape))
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    array = raw[start : start + size].view(np.float32).reshape(shape)
+    array[...] = value
+    return array
+
+
+def test_arrays_that_are_filled_anew_do_not_change_what_was_made_of_them():
+    """As the buffers of a loader are."""
+    model = Model.from_function(lambda _, x: x.mean((1, 2)), np.zeros(()), **OPTIONS | {"input_size": (600, 500)})
+    for _ in range(3):
+        buffer, weights = (at_an_even_place((1, 600, 500, 3), value) for value in (0.5, 1.0))
+        start, other, plain = (
+            param.image(init=buffer[0]),
+            interceptors.replace("input", weights),
+            jnp.asarray(weights, jnp.float32),
+        )
+        seen = model(buffer)
+        buffer *= 0
+        weights *= 0
+        np.testing.assert_allclose(seen, 0.5, rtol=1e-5)
+        np.testing.assert_allclose(start.to_image(start.init(jax.random.key(0))), 0.5, atol=1e-3)
+        np.testing.assert_allclose(jaxlens.activations(model, buffer, ["logits"], [other])["logits"], 1, rtol=1e-5)
+        assert float(plain.sum()) == 0  # JAX's own has changed
