@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images
+from jaxlens._checks import Images, owned
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer, _pickled
 from jaxlens.model._forward import Forward
@@ -152,7 +153,9 @@ class Model:
         return _leads_to(self._architecture, self.input_size, self.resolve(layer), names)
 
     def replace(self, **changes: Any) -> "Model":
-        """A copy with some attributes changed."""
+        """A copy with some attributes changed. Dicts and NumPy arrays of `params` are copied."""
+        if "params" in changes:
+            changes["params"] = jax.tree.map(lambda x: owned(x) if isinstance(x, np.ndarray) else x, changes["params"])
         return dataclasses.replace(self, **changes)
 
     def update(self, source: Any) -> "Model":

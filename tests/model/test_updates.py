@@ -97,7 +97,12 @@ def updated_model():
     return model.update(weights), lambda: np.multiply(weights, 3, out=weights)
 
 
-@pytest.mark.parametrize("make", [linen_model, function_model, haiku_model, numpy_model, updated_model])
+def replaced_model():
+    model, weights = function_model()[0], {"w": np.full((3, 5), 2, np.float32)}
+    return model.replace(params=weights), lambda: weights.update(three_times(weights))
+
+
+@pytest.mark.parametrize("make", [linen_model, function_model, haiku_model, numpy_model, updated_model, replaced_model])
 def test_what_happens_to_the_callers_weights_does_not_happen_to_the_models(make):
     model, change = make()
     before = np.array(model(X))
