@@ -133,7 +133,7 @@ class Model:
             (height, width), own = size, self.input_size
             reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"{self.name} takes images of {own[0]}x{own[1]} only (its input_size), and these are {height}x{width}: resize "
+                f"{self.name} does not take images of {height}x{width}, but of {own[0]}x{own[1]} only (its input_size): resize "
                 f"them, in a render with fixed_image_size=({own[0]}, {own[1]}). ({reason})"
             ) from error
 

@@ -202,7 +202,7 @@ def test_unbiased_means_unbiased():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m, x: rise(m, x, 1, p=1.0), "p=1.0 must be between 0 and 1"),
+        (lambda m, x: rise(m, x, 1, p=1.0), "p=1.0 must be in 0.001..0.999"),
         (lambda m, x: rise(m, x, 1, samples=0), "samples=0"),
         (lambda m, x: rise(m, x, 1, cells=0), "cells=0"),
         (lambda m, x: rise(m, x, 1, layer="vector"), r"layer='vector' outputs \(5,\).*rise lays a grid on maps"),

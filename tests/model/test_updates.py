@@ -152,7 +152,9 @@ def test_another_size_for_a_network_of_one_size_is_told_with_the_right_one():
 
     model, other = Model.from_nnx(Mlp(nnx.Rngs(0)), **OPTIONS), images(count=1, size=(20, 24))
     for call in (model, lambda x: attribution.saliency(model, x, 1), lambda x: jaxlens.activations(model, x, ["fc"])):
-        with pytest.raises(ValueError, match=r"Mlp takes images of 12x16 only .* these are 20x24.*fixed_image_size=\(12, 16\)"):
+        with pytest.raises(
+            ValueError, match=r"Mlp does not take images of 20x24, but of 12x16 only.*fixed_image_size=\(12, 16\)"
+        ):
             call(other)
 
 

@@ -94,7 +94,7 @@ def test_a_vision_transformer_is_shown_its_own_size(size):
     result = render(transformer, "encoder.layers.encoder_layer_0.mlp:3", steps=2, progress=False, **options)
     assert result.images.shape == (1, 1, size or 128, size or 128, 3)
     assert jnp.isfinite(result.images).all() and jnp.ptp(result.images) > 0.01
-    with pytest.raises(ValueError, match="fixed_image_size=96"):
+    with pytest.raises(ValueError, match=r"fixed_image_size=\(96, 96\)"):
         render(transformer, "logits:3", steps=1, progress=False, fixed_image_size=64)
 
 

@@ -276,7 +276,7 @@ def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[
         shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
     except (TypeError, ValueError) as error:
         own = (model.input_size[0], model.input_size[1])
-        if isinstance(error, ImageTooSmallError) or own == tuple(seen):
+        if isinstance(error, ImageTooSmallError) or model.fixed_size or own == tuple(seen):
             raise
         model.shapes(own, layers)  # whatever is wrong at its own size too is told as it is
         raise ValueError(
