@@ -68,7 +68,7 @@ POWERS = {
     "gamma": lambda x: x ** (1 / 2.2),
     "root": torch.sqrt,
     "logarithm": lambda x: torch.log(x + 1e-3),
-    "a hole": lambda x: torch.where(x > 2, torch.nan, x),
+    "a hole": lambda x: torch.where(x > 1, torch.nan, x),
 }
 
 
