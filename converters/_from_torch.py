@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.errors import ConversionError
+from jaxlens.errors import ConversionError, NonFiniteWarning
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph.ops import OPS
 from jaxlens.model import Model, Preprocess
@@ -67,7 +67,7 @@ def from_torch(
 
     Warns:
         AssumedWarning: of sizes, preprocessing and outputs that were not given and are not known.
-        NonFiniteWarning: of weights that are NaN or infinite.
+        NonFiniteWarning: of weights that are NaN or infinite, and of a network that returned NaN for all it was tried with.
     """
     from converters import _inputs, _module
 
@@ -96,7 +96,14 @@ def from_torch(
         _inputs.checked_preprocess(preprocess, channels, size)
     labels = _inputs.checked_labels(labels, found.outputs, name)
     _inputs.tell(name, assumed + found.assumed, len(given))
-    _params.warn_of_non_finite(arrays, name, infinite=False)  # masks are meant
+    told = _params.warn_of_non_finite(arrays, name, infinite=False)  # masks are meant
+    if found.scan.nan and not told:
+        warnings.warn(
+            f"{name} returned NaN in PyTorch for every input that it was tried with, and what is NaN on both sides cannot be "
+            "compared. Give example= with inputs for which it is finite.",
+            NonFiniteWarning,
+            stacklevel=2,
+        )
     params = {key: jnp.asarray(array) for key, array in arrays.items()}
     return Model(
         params=params, forward=forward, preprocess=preprocess, input_size=size, labels=labels, channels=channels, name=name

@@ -41,11 +41,13 @@ class Scan:
         findings: what sets gradients.
         autocast: whether some of it ran in another dtype for `torch.autocast`.
         finite: whether all that it returned is.
+        nan: whether any of it is NaN, of which a comparison says nothing.
     """
 
     findings: tuple[Finding, ...] = ()
     autocast: bool = False
     finite: bool = True
+    nan: bool = False
 
     @property
     def own(self) -> tuple[Finding, ...]:
@@ -77,8 +79,10 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
     for name in _functions_in(out):
         if f"{name!r}" not in named:
             watching.found[Finding(f"torch.autograd.Function {name!r}", "")] = None
-    finite = all(bool(torch.isfinite(x).all()) for x in tensors(out).values() if x.is_floating_point())
-    return Scan(tuple(watching.found), watching.autocast, finite)
+    outputs = [x for x in tensors(out).values() if x.is_floating_point()]
+    finite = all(bool(torch.isfinite(x).all()) for x in outputs)
+    nan = any(bool(torch.isnan(x).any()) for x in outputs)
+    return Scan(tuple(watching.found), watching.autocast, finite, nan)
 
 
 def leaves(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

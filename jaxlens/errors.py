@@ -47,4 +47,4 @@ class NonFiniteError(FloatingPointError):
 
 class NonFiniteWarning(RuntimeWarning):
     """Some tasks of a render, or the attributions of some images, became NaN or infinite; the others went on. Or weights
-    that were loaded are."""
+    that were loaded are, or what a PyTorch network that was imported returned for the inputs it was tried with."""

@@ -80,19 +80,22 @@ def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> A
     return jax.tree.unflatten(jax.tree.structure(params), jax.device_put(filled))
 
 
-def warn_of_non_finite(arrays: Mapping[str, np.ndarray], source: str, *, infinite: bool = True) -> None:
+def warn_of_non_finite(arrays: Mapping[str, np.ndarray], source: str, *, infinite: bool = True) -> bool:
     """A `NonFiniteWarning` with the names of the tensors that hold NaN, as after a training that failed.
 
     Args:
         arrays: by name.
         source: where they are from.
         infinite: name those with infinite numbers too, which some networks have on purpose.
+
+    Returns: whether there are any.
     """
     fine = np.isfinite if infinite else lambda array: ~np.isnan(array)
     bad = [name for name, array in arrays.items() if jnp.issubdtype(array.dtype, jnp.floating) and not fine(array).all()]
     if bad:
         message = f"{source} has weights that are NaN or infinite, and so is what depends on them:{_listed(bad, _LISTED)}"
         warnings.warn(message, NonFiniteWarning, stacklevel=2)
+    return bool(bad)
 
 
 def random(params: Any, seed: int) -> dict[str, np.ndarray]:

@@ -1,11 +1,14 @@
 """What modules return and take: several outputs under any names, values that are finite for pixels only."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from converters import _gradients, from_torch
+from jaxlens.errors import NonFiniteWarning
 from jaxlens.model import Preprocess
 from tests.helpers import relative_error
 
@@ -86,3 +89,24 @@ def test_a_function_of_pixels_that_is_nan_elsewhere(name):
     net, x = Power().eval(), torch.rand(2, 3, *SIZE)
     model = from_torch(net, **OPTIONS)
     assert relative_error(model(np.moveaxis(x.numpy(), 1, -1)), net(x).detach().numpy()) < 1e-4
+
+
+class Hole(nn.Module):
+    """NaN for what is not above `above`."""
+
+    def __init__(self, above):
+        super().__init__()
+        self.conv, self.above = nn.Conv2d(3, 4, 3), above
+
+    def forward(self, x):
+        return self.conv(torch.where(x > self.above, x, torch.nan)).mean((2, 3))
+
+
+def test_a_network_that_is_nan_for_all_it_was_tried_with_is_told_of():
+    net = Hole(5.0).eval()
+    with pytest.warns(NonFiniteWarning, match="returned NaN in PyTorch.*example="):
+        from_torch(net, **OPTIONS)
+    with warnings.catch_warnings():  # a finite example is compared, and nothing is told
+        warnings.simplefilter("error")
+        from_torch(net, example=torch.rand(2, 3, *SIZE) + 6, preprocess=Preprocess())
+        from_torch(Hole(-9.0).eval(), **OPTIONS)
