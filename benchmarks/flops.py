@@ -8,8 +8,8 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
+from jaxlens._program import trace
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import trace
 from jaxlens.model._model import run
 from jaxlens.optvis.render import _program
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._program import OPERATORS_WANTED
 from jaxlens.graph import GraphForward
 from jaxlens.model import Site
 from jaxlens.model._sites import RESERVED, intercepting
-from jaxlens.model._wanted import OPERATORS_WANTED
 
 TOLERANCE = 1e-4
 # Of gradients, relative to their length: rounding takes a few ReLUs to the other side of their corner.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxlens import _kernels
+from jaxlens._program import trace
 from jaxlens.model import Model, rules
-from jaxlens.model._jaxpr import trace
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxlens.model.rules import plain_gradient
+from jaxlens._program import plain_gradient
 
 
 def gelu(x: jax.Array, *, approximate: bool = False) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxlens.model._wanted import operators_wanted
+from jaxlens._program import operators_wanted
 
 Pads = Sequence[tuple[int, int]]
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxlens.model.rules import plain_gradient
+from jaxlens._program import plain_gradient
 
 
 def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:

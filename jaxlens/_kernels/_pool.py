@@ -11,9 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxlens._kernels._conv import shifts
-from jaxlens.model._wanted import operators_wanted
-from jaxlens.model._window import Window, largest_and_place
-from jaxlens.model.rules import plain_gradient
+from jaxlens._program import Window, largest_and_place, operators_wanted, plain_gradient
 
 Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]

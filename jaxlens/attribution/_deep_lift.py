@@ -6,6 +6,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
+from jaxlens._program import (
+    BILINEAR,
+    LINEAR,
+    LINEAR_IN,
+    LOOKUPS,
+    POOLING,
+    Step,
+    chosen_extremum,
+    evaluate,
+    place_of_extremum,
+    tests_nan,
+    trace,
+)
 from jaxlens.attribution import _slopes
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
@@ -16,17 +29,6 @@ from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._steps import Read, Way, plain, pointwise, ways
 from jaxlens.attribution._steps import UnsupportedError as UnsupportedError
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import Step, evaluate, trace
-from jaxlens.model._primitives import (
-    BILINEAR,
-    LINEAR,
-    LINEAR_IN,
-    LOOKUPS,
-    POOLING,
-    chosen_extremum,
-    place_of_extremum,
-    tests_nan,
-)
 
 
 @entry

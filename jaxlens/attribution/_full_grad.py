@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images
+from jaxlens._program import Program, Step, Value, evaluate, trace
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._fold import in_chunks
 from jaxlens.attribution._gradient import total
@@ -16,7 +17,6 @@ from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._steps import relu_of
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
 
 
 @entry

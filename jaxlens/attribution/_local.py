@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxlens._program import ELEMENTWISE, Program, Step, Value, evaluate, trace
 from jaxlens.attribution._query import Query
-from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
-from jaxlens.model._primitives import ELEMENTWISE
 
 MOST = 0.6  # of a map: larger rectangles are not worth their seams
 _NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # how lax counts the axes of [B, H, W, C] and [h, w, C, D]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, check_scalar, shortened, suggest
+from jaxlens._program import LINEAR, LINEAR_IN, LOOKUPS, POOLING, Program, Step, Value, evaluate, tests_nan, trace
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._fold import in_chunks
@@ -16,8 +17,6 @@ from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import Program, Step, Value, evaluate, trace
-from jaxlens.model._primitives import LINEAR, LINEAR_IN, LOOKUPS, POOLING, tests_nan
 
 RULES = ("epsilon", "gamma", "alpha_beta")
 WEIGHTED = ("conv_general_dilated", "dot_general")

@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._program import ELEMENTWISE, Step, Value, trace
 from jaxlens.attribution._look import Offsets
 from jaxlens.model import Model
-from jaxlens.model._jaxpr import Step, Value, trace
 from jaxlens.model._layer import Architecture, Size, layers_at
 from jaxlens.model._model import run
-from jaxlens.model._primitives import ELEMENTWISE
 
 # Each output element is one element of an operand; the number is how many operands hold elements, the others say where.
 MOVING = {

@@ -6,8 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxlens.model._jaxpr import Program, Step, Value, evaluate, way_back
-from jaxlens.model._primitives import elementwise, pointwise_of
+from jaxlens._program import Program, Step, Value, elementwise, evaluate, pointwise_of, way_back
 from jaxlens.model._rules import relu_with, standard
 
 Read = Callable[[Value], Any]

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, owned
+from jaxlens._program import trace
 from jaxlens._pytree import field, pytree
 from jaxlens.model import _layer, _pickled
 from jaxlens.model._forward import Forward
 from jaxlens.model._interceptors import Replace
-from jaxlens.model._jaxpr import trace
 from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET, Rounded
 from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule

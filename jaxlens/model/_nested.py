@@ -13,6 +13,7 @@ import jax.core
 import jax.extend.core as jex
 from jax.interpreters import ad, batching, mlir
 
+from jaxlens._program import run_equation
 from jaxlens.model._sites import Intercepted, reporting_to
 
 # Where a mark inside is one call for each call of the forward pass. Custom derivatives stay closed, because opening them would
@@ -104,18 +105,9 @@ def _evaluate(
             body, inner_consts = (inner.jaxpr, inner.consts) if isinstance(inner, jex.ClosedJaxpr) else (inner, ())
             out = _evaluate(body, inner_consts, arrays, reached)
         else:
-            out = evaluate(jaxpr, equation, arrays)
+            out = run_equation(jaxpr, equation, arrays)
         values |= dict(zip(equation.outvars, out, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def evaluate(jaxpr: Any, equation: Any, arrays: Sequence[Any]) -> list[Any]:
-    """The results of one equation of a jaxpr, by JAX's own evaluator on a jaxpr of just this equation."""
-    reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}
-    single = jaxpr.replace(
-        constvars=[], invars=list(reads), outvars=equation.outvars, eqns=[equation], effects=equation.effects
-    )
-    return jax.core.eval_jaxpr(single, (), *reads.values())
 
 
 def _bodies(equation: Any) -> Iterator[Any]:

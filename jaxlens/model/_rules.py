@@ -1,10 +1,9 @@
 """Gradient rules: other backward passes at the ReLUs of any JAX function."""
 
 import functools
-import types
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from jaxlens._checks import as_names, check_choice, check_flag
+from jaxlens._program import Problem, Program, Window, trace
 from jaxlens._pytree import field, pytree
-from jaxlens.model._jaxpr import MARK, Problem, Program, trace
-from jaxlens.model._relaxed import POOLS, pool_with
-from jaxlens.model._window import Window
-
-F = TypeVar("F", bound=Callable[..., Any])
+from jaxlens.model._pool_gradients import POOLS, pool_with
 
 
 class GradientRuleError(ValueError):
@@ -220,39 +216,6 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
 def count_relus(fn: Callable[..., Any], *args: Any) -> int:
     """How many ReLUs lie between the first argument of `fn(*args)` and its outputs; arrays or `ShapeDtypeStruct`s."""
     return len(trace(fn, args).relus)
-
-
-def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
-    """Marks a function that keeps its own gradient under every rule: a normalisation, a hand-written pool.
-
-    Rules that change max-pools refuse a marked function with "max_pool" in its name rather than pass it by.
-    It becomes a `jax.jit` of the name `plain_gradient_<name of fn>`, which is how rules know it. `jax.disable_jit`
-    hides the mark, and rules then refuse what is inside.
-
-    Args:
-        fn: arrays in, arrays out. Of a `functools.partial`, hashable keywords are static; one made
-            on every call costs no retrace, as the jitted function is kept on the function inside.
-        static_argnames: as in `jax.jit`.
-    """
-    static = set(as_names(static_argnames, "static_argnames"))
-    if isinstance(fn, functools.partial):
-        static |= {name for name, v in fn.keywords.items() if isinstance(v, Hashable) and not isinstance(v, jax.Array)}
-        inner = plain_gradient(fn.func, static_argnames=sorted(static))
-        return functools.partial(inner, *fn.args, **fn.keywords)  # type: ignore[return-value]
-    key, cache = tuple(sorted(static)), getattr(fn, "__plain_gradient__", None)
-    if cache is None or cache[0] is not fn:  # `functools.wraps` copies attributes: not ours then
-        cache = (fn, {})
-        if isinstance(fn, types.FunctionType):  # a module that is called may count its attributes as state
-            fn.__plain_gradient__ = cache  # type: ignore[attr-defined]
-    if key not in cache[1]:
-
-        @functools.wraps(fn)
-        def marked(*args: Any, **kwargs: Any) -> Any:
-            return fn(*args, **kwargs)
-
-        marked.__name__ = marked.__qualname__ = MARK + getattr(fn, "__name__", type(fn).__name__).strip("<>")
-        cache[1][key] = jax.jit(marked, static_argnames=key)
-    return cache[1][key]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -11,7 +11,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 
 from jaxlens._checks import shortened
-from jaxlens.model._wanted import operators_wanted
+from jaxlens._program import operators_wanted
 
 
 @dataclasses.dataclass(frozen=True)

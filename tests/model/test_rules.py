@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxlens._program import plain_gradient
 from jaxlens.model._rules import (
     GradientRule,
     GradientRuleError,
@@ -15,7 +16,6 @@ from jaxlens.model._rules import (
     count_relus,
     deconvnet,
     guided,
-    plain_gradient,
     redirected,
     standard,
 )

@@ -15,79 +15,31 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.model import _nested
-from jaxlens.model._primitives import MAX_POOLS, PICKING, ReLU, constant, elementwise, judge, picks
-from jaxlens.model._wanted import OPERATORS_WANTED
-from jaxlens.model._window import Window
-
-MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
+from jaxlens._program._equation import run_equation
+from jaxlens._program._marks import MARK, OPERATORS_WANTED
+from jaxlens._program._primitives import MAX_POOLS, PICKING, constant, elementwise, judge, picks
+from jaxlens._program._steps import Problem, ReLU, Step, Value, join_paths
+from jaxlens._program._windows import Window
 
 _INLINED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "composite"})
 _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
 
 
-@dataclasses.dataclass(eq=False, slots=True)
-class Value:
-    """A variable of the flat program: result number `index` of the step `maker`, or else an input or a constant."""
-
-    depends: bool  # on the image
-    inexact: bool  # float or complex: can carry a gradient
-    maker: "Step | None" = None
-    index: int = 0
-    array: Any = None  # of literals and of constants the function closed over
-
-
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """A primitive that is not understood: why ("" if its name says it) and in which layer; `pool` if it may be a max-pool."""
+class TraceOptions:
+    """What the caller of `trace` wants to see.
 
-    primitive: str
-    why: str
-    where: str
-    pool: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a rule wants: whose own gradient is accepted, whether max-pools are to be replaced, and whether every function that
-    depends on the image is to be seen from within, also those that keep their own gradient under gradient rules; but for
-    `derivatives`, custom derivatives of functions of one value, element by element, which stay closed."""
+    Attributes:
+        allow: primitives, functions or layers that keep their own gradient.
+        pools: find the max-pools that a rule is to replace.
+        inside: open every function that depends on the image, also those that keep their own gradient under gradient rules.
+        derivatives: but keep closed the custom derivatives of functions of one value, element by element.
+    """
 
     allow: frozenset[str]
     pools: bool
     inside: bool = False
     derivatives: bool = False
-
-
-@dataclasses.dataclass(eq=False, slots=True)
-class Step:
-    """One equation of a (possibly inner) jaxpr, with the values it reads, literals included.
-
-    It does not list the values it makes: values point to their maker and never the other way round, so that
-    the program frees the arrays and tracers it holds without the garbage collector.
-    """
-
-    equation: Any
-    jaxpr: Any
-    operands: tuple[Value, ...]
-    path: str  # of the calls it was inlined from
-    depth: int = 0  # the number of steps on the longest way to it
-    relu: ReLU | None = None
-    pool: bool = False  # a max-pool that the rule is to replace
-    pointwise: bool = False  # a custom derivative of an elementwise function, which is left closed
-    problems: tuple[Problem, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.depth = 1 + max((value.maker.depth for value in self.operands if value.maker), default=0)
-
-    @property
-    def name(self) -> str:
-        return self.equation.primitive.name
-
-    @property
-    def where(self) -> str:
-        """Layer scopes and jitted functions around the equation, outermost first."""
-        return _join(self.path, _scope(self.equation))
 
 
 @dataclasses.dataclass(eq=False)
@@ -167,13 +119,15 @@ def trace(
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
     images = len(jax.tree.leaves(args[0]))
     inputs = [Value(i < images, _inexact(var)) for i, var in enumerate(closed.jaxpr.invars)]
-    steps, outputs = _flatten(closed.jaxpr, closed.consts, inputs, "", Asked(frozenset(allow), pools, inside, derivatives))
+    steps, outputs = _flatten(
+        closed.jaxpr, closed.consts, inputs, "", TraceOptions(frozenset(allow), pools, inside, derivatives)
+    )
     steps = _needed(steps, outputs)
     return Program(inputs, outputs, steps, _gradient_path(steps, outputs), jax.tree.structure(shapes))
 
 
 def _flatten(
-    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], path: str, asked: Asked
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value], path: str, options: TraceOptions
 ) -> tuple[list[Step], list[Value]]:
     env = dict(zip(jaxpr.invars, inputs, strict=True))
     env |= {var: Value(False, _inexact(var), array=array) for var, array in zip(jaxpr.constvars, consts, strict=True)}
@@ -188,21 +142,21 @@ def _flatten(
     for equation in jaxpr.eqns:
         step = Step(equation, jaxpr, tuple(read(atom) for atom in equation.invars), path)
         name, depends = _name(equation), any(value.depends for value in step.operands)
-        kept = not asked.inside and (name.startswith(MARK) or not asked.allow.isdisjoint((name, *step.where.split("/"))))
-        if asked.pools and depends and name.startswith(MARK) and "max_pool" in name and name not in asked.allow:
+        kept = not options.inside and (name.startswith(MARK) or not options.allow.isdisjoint((name, *step.where.split("/"))))
+        if options.pools and depends and name.startswith(MARK) and "max_pool" in name and name not in options.allow:
             step.problems = (Problem(name, "marked as keeping its own gradient", step.where, pool=True),)
         body = None if kept else _body(step, depends)
         if body is not None:
-            inner, outputs = _inline(step, body, name, asked)
+            inner, outputs = _inline(step, body, name, options)
             path_inside = _gradient_path(inner, outputs)
-            step.pointwise = asked.derivatives and step.name in _CUSTOM and _pointwise(step, inner, outputs)
-            if not step.pointwise and _opened(step, path_inside, asked):
+            step.pointwise = options.derivatives and step.name in _CUSTOM and _pointwise(step, inner, outputs)
+            if not step.pointwise and _opened(step, path_inside, options):
                 steps += inner
                 env |= dict(zip(equation.outvars, outputs, strict=True))
                 continue
             step.problems = tuple(problem for part in path_inside for problem in part.problems)
         if depends and not kept and step.name not in _CUSTOM and any(map(_inexact, equation.outvars)):
-            _assess(step, asked)
+            _assess(step, options)
         steps.append(step)
         env |= {var: Value(depends, _inexact(var), step, i) for i, var in enumerate(equation.outvars)}
     return steps, [read(atom) for atom in jaxpr.outvars]
@@ -219,11 +173,11 @@ def _body(step: Step, depends: bool) -> tuple[Any, tuple[Value, ...]] | None:
     return None
 
 
-def _opened(step: Step, path_inside: list[Step], asked: Asked) -> bool:
+def _opened(step: Step, path_inside: list[Step], options: TraceOptions) -> bool:
     """Whether the body takes the place of the call: a custom derivative stays closed where no rule would change its inside."""
     # (the largest logit inside a softmax is no pool)
     seen = any(part.relu or (part.pool and "window" in part.name) for part in path_inside)
-    return step.name not in _CUSTOM or asked.inside or seen
+    return step.name not in _CUSTOM or options.inside or seen
 
 
 def _pointwise(step: Step, inner: list[Step], outputs: list[Value]) -> bool:
@@ -234,17 +188,19 @@ def _pointwise(step: Step, inner: list[Step], outputs: list[Value]) -> bool:
     return bool(steps) and all(elementwise(part) and not part.relu for part in steps)
 
 
-def _inline(step: Step, body: tuple[Any, tuple[Value, ...]], name: str, asked: Asked) -> tuple[list[Step], list[Value]]:
+def _inline(
+    step: Step, body: tuple[Any, tuple[Value, ...]], name: str, options: TraceOptions
+) -> tuple[list[Step], list[Value]]:
     jaxpr, consts = _open(body[0])
-    return _flatten(jaxpr, consts, body[1], _join(step.where, "" if "<" in name else name), asked)
+    return _flatten(jaxpr, consts, body[1], join_paths(step.where, "" if "<" in name else name), options)
 
 
-def _assess(step: Step, asked: Asked) -> None:
+def _assess(step: Step, options: TraceOptions) -> None:
     """Fills in what `judge` finds, which for loops means looking into their bodies."""
     if step.name == "scan":
-        problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, _carried(step.equation), asked)
+        problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, _carried(step.equation), options)
     elif step.name == "cond" and not step.operands[0].depends:
-        problems = _loop_problems(step, step.equation.params["branches"], step.operands[1:], (0, 0), asked)
+        problems = _loop_problems(step, step.equation.params["branches"], step.operands[1:], (0, 0), options)
     elif step.name == "cond":
         problems = [Problem(step.name, "whose course depends on the image; write it with `jnp.where`", step.where, pool=True)]
     elif step.name == "while":
@@ -255,10 +211,10 @@ def _assess(step: Step, asked: Asked) -> None:
             step.relu = found
             return
         problems = [] if found is None else [Problem(step.name, found, step.where, pool=step.name in PICKING and picks(step))]
-        step.pool = asked.pools and step.name in MAX_POOLS
-        if asked.pools and not step.pool and found is None and picks(step):
+        step.pool = options.pools and step.name in MAX_POOLS
+        if options.pools and not step.pool and found is None and picks(step):
             problems = [Problem(step.name, "perhaps a pool, but not written as one", step.where, pool=True)]
-    step.problems = tuple(problem for problem in problems if problem.primitive not in asked.allow)
+    step.problems = tuple(problem for problem in problems if problem.primitive not in options.allow)
 
 
 def _carried(equation: Any) -> tuple[int, int]:
@@ -274,7 +230,7 @@ def _carried(equation: Any) -> tuple[int, int]:
 
 
 def _loop_problems(
-    step: Step, bodies: Sequence[Any], operands: Sequence[Value], carried: tuple[int, int], asked: Asked
+    step: Step, bodies: Sequence[Any], operands: Sequence[Value], carried: tuple[int, int], options: TraceOptions
 ) -> list[Problem]:
     """A loop or branch is kept as it stands, so its bodies may hold nothing that a rule would have to change."""
     first, carry = carried
@@ -284,7 +240,7 @@ def _loop_problems(
     for body, consts in map(_open, bodies):
         while True:
             inputs = [Value(flag, _inexact(var)) for flag, var in zip(depends, body.invars, strict=True)]
-            steps, outputs = _flatten(body, consts, inputs, step.where, asked)
+            steps, outputs = _flatten(body, consts, inputs, step.where, options)
             grown = [i for i in range(carry) if outputs[i].depends and not depends[first + i]]
             for i in grown:
                 depends[first + i] = True
@@ -341,7 +297,7 @@ def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
     if step.name in ("reduce_window_max", "reduce_window_min") and (window := Window.of(equation)).dilated:
         sign = 1 if step.name == "reduce_window_max" else -1
         return [sign * window.largest(sign * arrays[0])]
-    return _nested.evaluate(step.jaxpr, equation, arrays)
+    return run_equation(step.jaxpr, equation, arrays)
 
 
 def _name(equation: Any) -> str:
@@ -360,13 +316,3 @@ def _open(jaxpr: Any) -> tuple[Any, Sequence[Any]]:
 
 def _inexact(atom: Any) -> bool:
     return jnp.issubdtype(getattr(atom.aval, "dtype", np.dtype(bool)), jnp.inexact)
-
-
-def _scope(equation: Any) -> str:
-    return str(getattr(getattr(equation, "source_info", None), "name_stack", ""))
-
-
-def _join(*parts: str) -> str:
-    """A path without the repeats that a jitted function inside a custom derivative of the same name makes."""
-    names = [name for part in parts for name in part.split("/") if name]
-    return "/".join(name for i, name in enumerate(names) if i == 0 or name != names[i - 1])

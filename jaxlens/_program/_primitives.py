@@ -4,16 +4,14 @@ The lists hold what is allowed: linear or structural primitives, pools, and prod
 factor that does not depend on the image. Anything else, primitives yet to be invented included, is a problem.
 """
 
-import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-if TYPE_CHECKING:
-    from jaxlens.model._jaxpr import Step, Value
+from jaxlens._program._steps import ReLU, Step, Value
 
 
 def _set(names: str) -> frozenset[str]:
@@ -69,15 +67,7 @@ _SAME_BOOL = _set("broadcast_in_dim reshape squeeze expand_dims reduce_or reduce
 _SAME_CONSTANT = _SAME | _set("broadcast_in_dim reshape squeeze expand_dims stop_gradient")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ReLU:
-    """An output that is `kind(source)` elementwise, however it is written."""
-
-    kind: Literal["relu", "relu6"]
-    source: "Value"
-
-
-def judge(step: "Step") -> ReLU | str | None:
+def judge(step: Step) -> ReLU | str | None:
     """A ReLU, or why this step is not understood ("" if its name says it), or None if all is well."""
     name, operands = step.name, step.operands
     if name in ("max", "min", "clamp", "select_n"):
@@ -97,7 +87,7 @@ def judge(step: "Step") -> ReLU | str | None:
     return ""
 
 
-def _from_max(operands: tuple["Value", ...]) -> ReLU | None:
+def _from_max(operands: tuple[Value, ...]) -> ReLU | None:
     x, bound = _split(operands)
     if bound is None or constant(bound) != 0:
         return None
@@ -109,7 +99,7 @@ def _from_max(operands: tuple["Value", ...]) -> ReLU | None:
     return ReLU("relu", x)
 
 
-def _from_min(operands: tuple["Value", ...]) -> ReLU | None:
+def _from_min(operands: tuple[Value, ...]) -> ReLU | None:
     x, bound = _split(operands)  # min(max(x, 0), 6)
     made = _original(x).maker
     if bound is not None and constant(bound) == 6 and made is not None and made.relu is not None and made.relu.kind == "relu":
@@ -117,14 +107,14 @@ def _from_min(operands: tuple["Value", ...]) -> ReLU | None:
     return None
 
 
-def _from_clamp(operands: tuple["Value", ...]) -> ReLU | None:
+def _from_clamp(operands: tuple[Value, ...]) -> ReLU | None:
     low, x, high = operands
     if constant(low) != 0 or constant(high) not in (6, np.inf):
         return None
     return ReLU("relu6" if constant(high) == 6 else "relu", x)
 
 
-def _from_select(operands: tuple["Value", ...]) -> ReLU | None:
+def _from_select(operands: tuple[Value, ...]) -> ReLU | None:
     tested, positive = _sign_test(operands[0])  # where(x > 0, x, 0); select_n lists the False case first
     if tested is None or len(operands) != 3:
         return None
@@ -132,7 +122,7 @@ def _from_select(operands: tuple["Value", ...]) -> ReLU | None:
     return ReLU("relu", kept) if _original(kept) is _original(tested) and constant(dropped) == 0 else None
 
 
-def _from_mask(operands: tuple["Value", ...]) -> ReLU | None:
+def _from_mask(operands: tuple[Value, ...]) -> ReLU | None:
     for x, mask in (operands, operands[::-1]):  # x * (x > 0)
         if mask.maker is not None and mask.maker.name == "convert_element_type":
             tested, positive = _sign_test(mask.maker.operands[0])
@@ -141,7 +131,7 @@ def _from_mask(operands: tuple["Value", ...]) -> ReLU | None:
     return None
 
 
-def _piecewise_problem(name: str, operands: tuple["Value", ...]) -> str | None:
+def _piecewise_problem(name: str, operands: tuple[Value, ...]) -> str | None:
     if name == "select_n":
         if not operands[0].depends or tests_nan(operands[0]):
             return None
@@ -156,7 +146,7 @@ def _piecewise_problem(name: str, operands: tuple["Value", ...]) -> str | None:
     return "two functions of the same value: an activation, not a pool" if pointwise_of(operands) else None
 
 
-def chosen_extremum(operands: Sequence["Value"]) -> Literal["max", "min"] | None:
+def chosen_extremum(operands: Sequence[Value]) -> Literal["max", "min"] | None:
     """What `where(a > b, a, b)` is, given the operands of a `select_n`."""
     tested = operands[0].maker
     if tested is None or tested.name not in ("gt", "ge", "lt", "le") or len(operands) != 3:
@@ -168,9 +158,9 @@ def chosen_extremum(operands: Sequence["Value"]) -> Literal["max", "min"] | None
     return ("min" if tested.name in ("gt", "ge") else "max") if (a, b) == (otherwise, chosen) else None
 
 
-def place_of_extremum(step: "Step") -> str | None:
+def place_of_extremum(step: Step) -> str | None:
     """ "argmax" or "argmin" where a lookup takes, from some values, those that are their largest or smallest."""
-    frontier, makers = {value for value in step.operands[1:] if value.depends}, set["Step"]()
+    frontier, makers = {value for value in step.operands[1:] if value.depends}, set[Step]()
     while frontier:
         made = frontier.pop().maker
         if made is None or made.name not in _INDICES:
@@ -183,14 +173,14 @@ def place_of_extremum(step: "Step") -> str | None:
     return found.name if found and _unshaped(found.operands[0]) is _unshaped(step.operands[0]) else None
 
 
-def _unshaped(value: "Value") -> "Value":
+def _unshaped(value: Value) -> Value:
     """The value before its axes were changed, or it was copied."""
     while value.maker is not None and value.maker.name in ("reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"):
         value = value.maker.operands[0]
     return value
 
 
-def tests_nan(value: "Value") -> bool:
+def tests_nan(value: Value) -> bool:
     """Whether a bool is `x != x`, or says it of some or all numbers: it is not looked at how that depends on the image."""
     while value.maker is not None and value.maker.name in _SAME_BOOL:
         value = value.maker.operands[0]
@@ -198,7 +188,7 @@ def tests_nan(value: "Value") -> bool:
     return made is not None and made.name == "ne" and _original(made.operands[0]) is _original(made.operands[1])
 
 
-def picks(step: "Step") -> bool:
+def picks(step: Step) -> bool:
     """Whether it takes one of several image-dependent values; an activation such as a leaky ReLU has several of one value."""
     if step.name in POOLING or step.name in ("reduce", "reduce_window"):
         return True
@@ -208,12 +198,12 @@ def picks(step: "Step") -> bool:
     return step.name in ("max", "min", "select_n") and len(set(varying)) > 1 and pointwise_of(varying) is None
 
 
-def pointwise_of(values: Sequence["Value"]) -> "tuple[Value, tuple[Step, ...]] | None":
+def pointwise_of(values: Sequence[Value]) -> tuple[Value, tuple[Step, ...]] | None:
     """The value that all of these are functions of, element by element, and the steps from there to them in order; if any.
 
     It is the nearest such value, which may be the only one of them that depends on the image.
     """
-    frontier, passed = {value for value in values if value.depends}, list["Step"]()
+    frontier, passed = {value for value in values if value.depends}, list[Step]()
     while len(frontier) > 1 or not all(value.inexact for value in frontier):
         latest = max(frontier, key=lambda value: value.maker.depth if value.maker else 0)
         made = latest.maker
@@ -224,7 +214,7 @@ def pointwise_of(values: Sequence["Value"]) -> "tuple[Value, tuple[Step, ...]] |
     return (frontier.pop(), tuple(passed[::-1])) if frontier else None
 
 
-def elementwise(step: "Step") -> bool:
+def elementwise(step: Step) -> bool:
     """Whether each number that comes out is a function of the one that goes in at its place."""
     shape = step.equation.outvars[0].aval.shape
     varying = [atom.aval for atom, value in zip(step.equation.invars, step.operands, strict=True) if value.depends]
@@ -233,13 +223,13 @@ def elementwise(step: "Step") -> bool:
     )
 
 
-def _split(operands: tuple["Value", ...]) -> tuple["Value", "Value | None"]:
+def _split(operands: tuple[Value, ...]) -> tuple[Value, Value | None]:
     """The image-dependent operand and the other one, or None if both depend on the image."""
     a, b = operands
     return (a, b) if not b.depends else (b, None if a.depends else a)
 
 
-def _sign_test(value: "Value") -> tuple["Value | None", bool]:
+def _sign_test(value: Value) -> tuple[Value | None, bool]:
     """(x, True) for a bool that is `x > 0` or `x >= 0`; (x, False) for `x < 0` or `x <= 0`."""
     made = value.maker
     if made is None or made.name not in ("gt", "ge", "lt", "le"):
@@ -250,14 +240,14 @@ def _sign_test(value: "Value") -> tuple["Value | None", bool]:
     return (b, made.name in ("lt", "le")) if constant(a) == 0 else (None, False)
 
 
-def _original(value: "Value") -> "Value":
+def _original(value: Value) -> Value:
     """The value before copies and changes of float type."""
     while value.maker is not None and value.maker.name in _SAME and value.maker.operands[0].inexact:
         value = value.maker.operands[0]
     return value
 
 
-def constant(value: "Value") -> float | None:
+def constant(value: Value) -> float | None:
     """The number that every element of this value is known to be, or None."""
     if value.depends:
         return None

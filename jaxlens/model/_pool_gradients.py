@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._numerics import absolute
-from jaxlens.model._window import Window
+from jaxlens._program import Window
 
 POOLS = ("max", "average", "l2")  # what the gradient of a max-pool may be that of
 L2_FLOOR = 1e-2  # Lucid's

@@ -1,0 +1,56 @@
+"""What marks a function for those that trace it: it keeps its own gradient, or JAX's own operators are wanted in it."""
+
+import functools
+import types
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import jax
+
+from jaxlens._checks import as_names
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
+
+# Set while a function is traced for something that reads pools or convolutions as such. Hand-written kernels (`_kernels`) then
+# use JAX's own operators, whose windows can be read. A context of JAX's, so that inner `jax.jit`s are traced anew for it.
+OPERATORS_WANTED = jax.make_user_context(False)
+
+
+def operators_wanted() -> bool:
+    """Whether what traces the function reads JAX's own pools and convolutions in it."""
+    return OPERATORS_WANTED.value
+
+
+def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
+    """Marks a function that keeps its own gradient under every rule: a normalisation, a hand-written pool.
+
+    Rules that change max-pools refuse a marked function with "max_pool" in its name rather than pass it by.
+    It becomes a `jax.jit` of the name `plain_gradient_<name of fn>`, which is how rules know it. `jax.disable_jit`
+    hides the mark, and rules then refuse what is inside.
+
+    Args:
+        fn: arrays in, arrays out. Of a `functools.partial`, hashable keywords are static; one made
+            on every call costs no retrace, as the jitted function is kept on the function inside.
+        static_argnames: as in `jax.jit`.
+    """
+    static = set(as_names(static_argnames, "static_argnames"))
+    if isinstance(fn, functools.partial):
+        static |= {name for name, v in fn.keywords.items() if isinstance(v, Hashable) and not isinstance(v, jax.Array)}
+        inner = plain_gradient(fn.func, static_argnames=sorted(static))
+        return functools.partial(inner, *fn.args, **fn.keywords)  # type: ignore[return-value]
+    key, cache = tuple(sorted(static)), getattr(fn, "__plain_gradient__", None)
+    if cache is None or cache[0] is not fn:  # `functools.wraps` copies attributes: not ours then
+        cache = (fn, {})
+        if isinstance(fn, types.FunctionType):  # a module that is called may count its attributes as state
+            fn.__plain_gradient__ = cache  # type: ignore[attr-defined]
+    if key not in cache[1]:
+
+        @functools.wraps(fn)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
+
+        marked.__name__ = marked.__qualname__ = MARK + getattr(fn, "__name__", type(fn).__name__).strip("<>")
+        cache[1][key] = jax.jit(marked, static_argnames=key)
+    return cache[1][key]

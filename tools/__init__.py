@@ -1,0 +1,1 @@
+"""What writes the committed files, and checks of a change of the code's shape."""
