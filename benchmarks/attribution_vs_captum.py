@@ -21,9 +21,9 @@ import torchvision
 from benchmarks import harness
 from converters import convert
 from jaxlens import attribution, modelzoo
-from jaxlens.attribution import _samples
-from jaxlens.attribution._noise import Noisy
 from jaxlens.attribution._query import ask
+from jaxlens.attribution.gradient import _sums
+from jaxlens.attribution.gradient._noise import Noisy
 
 MEAN, STD = (torch.tensor(x).reshape(1, 3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -84,14 +84,14 @@ def ours(model: Any, images: np.ndarray, target: int, options: argparse.Namespac
 def memory(model: Any, images: np.ndarray, chunk: int) -> dict[int, int]:
     """Bytes that one step of SmoothGrad needs besides its arguments, by the number of samples."""
     query = ask(model, images, 0)
-    state = _samples.Totals(first=jax.numpy.zeros_like(query.values), second=None)
+    state = _sums.Totals(first=jax.numpy.zeros_like(query.values), second=None)
     found = {}
     for samples in (4, 64, 1024):
         sigma = jax.numpy.float32(0.1)
         noise = Noisy(key=jax.random.key(0), sigma=sigma, samples=jax.numpy.asarray(samples), relative=False, most=2)
-        context = _samples._Context(query=query, sampler=noise, of="gradient")
+        context = _sums._Context(query=query, sampler=noise, of="gradient")
         index = jax.numpy.arange(chunk)
-        found[samples] = _samples._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
+        found[samples] = _sums._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
     return found
 
 

@@ -19,14 +19,10 @@ from jaxlens.model._activations import check_model
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 MARK = "_jaxlens_entry"  # the attribute of a function that `entry` has decorated
-# What is legal for the arguments that many methods have, by their names.
+# What is legal for the arguments that many methods have: by their names, and flags by their annotation.
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "model": check_model,
     "chunk": lambda value, name: value if value is None else check_int(value, name, low=1),
-    **dict.fromkeys(
-        ("progress", "absolute", "antithetic", "multiplied", "normalize", "per_channel", "relative", "residual", "unbiased"),
-        check_flag,
-    ),
 }
 
 
@@ -50,14 +46,16 @@ def entry(fn: Fn) -> Fn:
     """
 
     signature = inspect.signature(fn)
+    flags = [name for name, each in signature.parameters.items() if each.annotation is bool]
+    checks = {name: check for name, check in _CHECKS.items() if name in signature.parameters} | dict.fromkeys(flags, check_flag)
 
     def checked(*args: Any, **kwargs: Any) -> Any:
         try:
             given = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{fn.__name__}: {error}. It takes {', '.join(signature.parameters)}.") from None
-        for name in _CHECKS.keys() & given.arguments.keys():
-            given.arguments[name] = _CHECKS[name](given.arguments[name], name)
+        for name in checks.keys() & given.arguments.keys():
+            given.arguments[name] = checks[name](given.arguments[name], name)
         found = fn(*given.args, **given.kwargs)
         _warn(fn.__name__, found)
         return found

@@ -1,24 +1,13 @@
-"""Where a layer's values lie in the image: maps as they are, tokens in rows and columns; and which layer to look at."""
+"""Where a layer's values lie in the image: maps as they are, tokens in rows and columns."""
 
 import dataclasses
-import functools
 import math
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxlens._checks import suggest
-from jaxlens.attribution._look import image_size
-from jaxlens.attribution._query import Query, _check_path
-from jaxlens.attribution._reach import reaches
-from jaxlens.model import Model
-from jaxlens.model._layer import Architecture, Size, layers_at
-
-MOST_EXTRA = 8  # tokens besides the patches: class token, distillation token, registers
+MAX_EXTRA = 8  # tokens besides the patches: class token, distillation token, registers
 ATTENTION = "attention_weights"  # how the sites of attention weights are called, here and in imported networks
-# They change nothing, or only how many positions there are: the layer before them is the one to look at.
-_PASSING = ("Dropout", "Identity", "Permute", "StochasticDepth", "Flatten", "AdaptiveAvgPool", "AvgPool")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +35,7 @@ def token_grid(tokens: int, size: tuple[int, ...]) -> Grid | None:
     At most 8 tokens may come before them, and the fewest that fit are taken. None if nothing fits.
     """
     height, width = size
-    for extra in range(MOST_EXTRA + 1):
+    for extra in range(MAX_EXTRA + 1):
         patches = tokens - extra
         if patches < 2:
             break
@@ -63,90 +52,3 @@ def grid_of(name: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Grid | 
     if len(shape) == 3:
         return Grid(shape[0], shape[1])
     return token_grid(shape[0], size) if len(shape) == 2 else None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Survey:
-    default: str | None
-    blind: frozenset[str]  # layers with a grid, of which the target sees no position
-
-
-@functools.lru_cache(maxsize=256)
-def _survey(architecture: Architecture, input_size: Size, size: Size, targets: tuple[str, ...]) -> _Survey:
-    """Goes back from the target to the last layer whose grid it sees whole."""
-    layers = layers_at(architecture, size)
-    grids = {name: grid_of(name, layer.shape, size) for name, layer in layers.items() if name != "input"}
-    grids = {name: grid for name, grid in grids.items() if grid is not None}
-    blind = set(grids)
-    for name, seen in reaches(architecture, input_size, size, tuple(grids), targets):
-        grid = grids[name]
-        part = grid.sees(seen)
-        blind -= {name} if part.any() else set()
-        passing = layers[name].kind.startswith(_PASSING)
-        if part.all() and grid.height * grid.width > 1 and not passing and _fits(grid, size):
-            before = list(grids)[: list(grids).index(name)]  # not looked at
-            return _Survey(name, frozenset(blind.difference(before)))
-    return _Survey(None, frozenset(blind))
-
-
-def _fits(grid: Grid, size: Size) -> bool:
-    """Whether the grid looks like the image, rather than like windows or heads that happen to be three axes."""
-    down, across = size[0] / grid.height, size[1] / grid.width
-    return down / across < 2 and across / down < 2
-
-
-def cam_layer(query: Query, layer: Any, *, gradient: bool) -> tuple[str, Grid]:
-    """The layer of a class activation map, given or by default, and its grid.
-
-    The default is the last layer before the target, in order of execution, that lies on a grid all of whose values the target
-    can see: a network's last convolutional features, not the maps of class scores that come after (SqueezeNet), and in a
-    transformer with a class token the norm before the last attention.
-
-    Args:
-        query: at the input.
-        layer: a name, or None for the default.
-        gradient: whether the gradient there is wanted, so that it must not be zero by construction.
-    """
-    model, size, targets = query.model, image_size(query), tuple(query.target.layers)
-    survey = _survey(model._architecture, model.input_size, size, targets)
-    if layer is None:
-        if survey.default is None:
-            raise ValueError(
-                f"{model.name} has no layer on a grid that the target ({', '.join(targets)}) sees whole. Pass layer=: "
-                f"{_with_grids(model, size)}."
-            )
-        layer = survey.default
-    name = model.resolve(layer)
-    _check_path(model, name, targets)
-    shape = model.shapes(size, [name])[name]
-    grid = grid_of(name, shape, size)
-    if grid is None:
-        raise ValueError(
-            f"layer={layer!r} of {model.name} has shape {shape} for an image of {size[0]}x{size[1]}, which is no grid of "
-            f"positions: {_why(name, shape)}. Layers with one: {_with_grids(model, size, name)}."
-        )
-    if gradient and name in survey.blind:
-        advice = f"Choose {survey.default!r} (the default) or one before it" if survey.default else "Choose an earlier layer"
-        raise ValueError(
-            f"layer={layer!r} of {model.name}: the target sees none of its {grid.height}x{grid.width} positions, so that their "
-            f"gradient is zero (after the last attention a class token takes nothing more from the patches). {advice}."
-        )
-    return name, grid
-
-
-def _why(name: str, shape: tuple[int, ...]) -> str:
-    if name.partition("@")[0].endswith(ATTENTION):
-        return "it holds attention weights; see attribution.attention_maps"
-    if len(shape) == 2:
-        return f"its tokens are not 0 to {MOST_EXTRA} extra ones and then rows of square patches that divide the image"
-    return "it is a vector" if len(shape) == 1 else f"it has {len(shape)} axes"
-
-
-def _with_grids(model: Model, size: tuple[int, ...], like: str = "") -> str:
-    """Layers that have a grid, nearest names first, with their shapes."""
-    layers = layers_at(model._architecture, size)
-    legal = [n for n, layer in layers.items() if n != "input" and grid_of(n, layer.shape, size)]
-    if not legal:
-        return "none"
-    near = suggest(like, legal) if like else legal[-3:]
-    return ", ".join(f"{name!r} {layers[name].shape}" for name in dict.fromkeys([*near, legal[-1]]))

@@ -40,6 +40,11 @@ class Query:
         """How many images there are."""
         return self.images.shape[0]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self.images.shape[1], self.images.shape[2]
+
     def replace(self, **changes: Any) -> "Query":
         """A copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
@@ -57,14 +62,14 @@ class Query:
 
     def score(self, images: Any, interceptors: Sequence[Any] = ()) -> Float[Array, " b"]:
         """The scores of other images."""
-        return jax.vmap(_score)(self.target, run(self.model, images, self.target.layers, interceptors))
+        return jax.vmap(score_one)(self.target, run(self.model, images, self.target.layers, interceptors))
 
     def gradients(self, values: Any) -> tuple[Float[Array, " b"], Float[Array, "b *axes"]]:
         """Scores, and their gradients where the layer has these values."""
         scores, back = jax.vjp(self.scores, values)
         return scores, back(jnp.ones_like(scores))[0]
 
-    def look(self, images: Any) -> tuple[Any, Any, Any]:
+    def values_and_gradients(self, images: Any) -> tuple[Any, Any, Any]:
         """Of other images, in one pass: the layer's values, the scores, and their gradients at the layer."""
         if self.layer == INPUT:
             return images, *self.gradients(images)
@@ -72,7 +77,7 @@ class Query:
         def perturbed(delta: Any) -> tuple[Any, Any]:
             names = tuple(dict.fromkeys([*self.target.layers, self.layer]))
             found = run(self.model, images, names, (perturb(self.layer, delta),))
-            return jax.vmap(_score)(self.target, found), found[self.layer]
+            return jax.vmap(score_one)(self.target, found), found[self.layer]
 
         zero = varying(jnp.zeros((images.shape[0], *self.values.shape[1:]), self.values.dtype), images)
         scores, back, values = jax.vjp(perturbed, zero, has_aux=True)
@@ -82,7 +87,7 @@ class Query:
 _PER_IMAGE = ("images", "values", "baseline", "target")
 
 
-def _score(target: Any, found: Any) -> jax.Array:
+def score_one(target: Any, found: Any) -> jax.Array:
     """The score of one image; objectives see batches."""
     return target(jax.tree.map(lambda x: x[None], found))
 
@@ -104,7 +109,7 @@ def ask(
     names = objective.layers
     shapes = model.shapes(size, tuple(dict.fromkeys([*names, name])))
     check_target(objective, shapes)
-    _check_path(model, name, names)
+    check_path(model, name, names)
     shape = shapes[name]
     values = images if name == INPUT else activations(model.with_gradient_rule(None), images, [name])[name]
     if not jnp.issubdtype(values.dtype, jnp.floating):
@@ -117,7 +122,7 @@ def ask(
     return Query(model=model, layer=name, **dict(zip(_PER_IMAGE, each, strict=True)))
 
 
-def _check_path(model: Model, layer: str, names: Sequence[str]) -> None:
+def check_path(model: Model, layer: str, names: Sequence[str]) -> None:
     if not model.leads_to(layer, names):
         raise ValueError(
             f"layer={layer!r} is not on the way to the target, which reads {', '.join(map(repr, names))} of {model.name}: "

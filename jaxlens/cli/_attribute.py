@@ -14,7 +14,7 @@ import jaxlens
 from jaxlens._checks import as_key, brief, check_int, suggest
 from jaxlens.attribution import Attribution, metrics
 from jaxlens.attribution._maps import sum_channels
-from jaxlens.attribution._registry import LEVELS, METHODS, SIZES
+from jaxlens.attribution._registry import MEANINGS, METHODS, methods_of
 from jaxlens.attribution._targets import OUTPUT, as_target
 from jaxlens.cli._options import (
     COUNT,
@@ -125,9 +125,9 @@ def attribute(
 
 def _shown(name: str, found: Attribution) -> Attribution:
     """The map that is drawn and measured: signed, or sizes, or around its mean."""
-    if name in SIZES:
+    if MEANINGS[name] == "sizes":
         return found.replace(values=sum_channels(found.values, "abs_sum"))
-    if name in LEVELS:
+    if MEANINGS[name] == "levels":
         return found.replace(values=found.values - found.values.mean((1, 2, 3), keepdims=True))
     return found
 
@@ -141,7 +141,7 @@ def _control(pictures: np.ndarray, seed: int) -> Attribution:
 
 def _sign(name: str, view: str) -> str:
     """How a method's values are drawn."""
-    if name in SIZES or name == CONTROL:
+    if name == CONTROL or MEANINGS[name] == "sizes":
         return "absolute"
     return "all" if view in ("heat_map", "blended") else "positive"
 
@@ -150,8 +150,9 @@ def _legend(signs: Mapping[str, str]) -> str:
     """What the colours of the maps in a figure mean."""
     used = set(signs.values())
     names = {column.split()[0] for column in signs}
-    said = ["red for the class, blue against"] * bool("all" in used and names - LEVELS - SIZES - {CONTROL})
-    said += [f"{', '.join(sorted(names & LEVELS))}: red above its mean, blue below"] * bool("all" in used and names & LEVELS)
+    levels = sorted(names & methods_of("levels"))
+    said = ["red for the class, blue against"] * bool("all" in used and names & methods_of("signed"))
+    said += [f"{', '.join(levels)}: red above its mean, blue below"] * bool("all" in used and levels)
     said += ["purple: how much it matters"] * ("absolute" in used and "all" in used)
     return "".join(f"; {each}" for each in said)
 

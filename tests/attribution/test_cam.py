@@ -11,8 +11,10 @@ from flax import nnx
 
 import jaxlens
 from jaxlens import modelzoo
-from jaxlens.attribution import _cam, normalize, relu, resize
-from jaxlens.attribution._cam import (
+from jaxlens.attribution import normalize, relu, resize
+from jaxlens.attribution._grid import Grid, grid_of, token_grid
+from jaxlens.attribution.cam import _cam
+from jaxlens.attribution.cam._cam import (
     METHODS,
     eigen_cam,
     eigen_grad_cam,
@@ -25,8 +27,8 @@ from jaxlens.attribution._cam import (
     random_cam,
     xgrad_cam,
 )
-from jaxlens.attribution._cam_scores import ablation_cam, score_cam
-from jaxlens.attribution._grid import Grid, _survey, grid_of, token_grid
+from jaxlens.attribution.cam._default_layer import _survey
+from jaxlens.attribution.cam._scores import ablation_cam, score_cam
 from jaxlens.model import IMAGENET, Model
 from jaxlens.modelzoo._load import architecture
 from jaxlens.optvis import objectives

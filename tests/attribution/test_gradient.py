@@ -263,7 +263,7 @@ def test_deep_lift_shap_is_the_mean_over_baselines():
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_weights_add_up_to_one(rule, steps):
     """captum's trapezoid adds up to (n - 1) / n, and fails completeness on a linear function."""
-    from jaxlens.attribution._quadrature import nodes
+    from jaxlens.attribution.gradient._quadrature import nodes
 
     points, weights = nodes(rule, steps)
     assert points.shape == weights.shape

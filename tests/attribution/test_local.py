@@ -9,10 +9,10 @@ from numpy.testing import assert_allclose
 
 import jaxlens
 from jaxlens import site
-from jaxlens.attribution._local import local_scores, supports
-from jaxlens.attribution._masked import masked_scores
-from jaxlens.attribution._occlusion import _grid, as_windows, window_scores
 from jaxlens.attribution._query import ask
+from jaxlens.attribution.perturbation._incremental import incremental_scores, supports
+from jaxlens.attribution.perturbation._masked import masked_scores
+from jaxlens.attribution.perturbation._occlusion import _grid, as_windows, window_scores
 from tests.helpers import images, small_model
 
 SIZE = (33, 46)
@@ -93,7 +93,7 @@ def test_it_computes_less():
     query = ask(small_model(), images(1, (96, 112)), 1)
     windows, many = as_windows(8, 8, query), 32
     grid = _grid(query, windows)
-    less = local_scores.lower(query, jnp.arange(many), grid).compile().cost_analysis()["flops"]
+    less = incremental_scores.lower(query, jnp.arange(many), grid).compile().cost_analysis()["flops"]
     repeated = query.at(jnp.zeros(many, int))
     whole = jax.jit(lambda q: q.scores(q.values)).lower(repeated).compile().cost_analysis()["flops"]
     assert less < 0.4 * whole

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from jaxlens.attribution._features import grid_features
-from jaxlens.attribution._hsic import dependence, hsic
-from jaxlens.attribution._masked import GivenMasks
 from jaxlens.attribution._query import ask
-from jaxlens.attribution._rise import SmoothMasks, rise, visible_means
-from jaxlens.attribution._sobol import opacities, sobol, total_indices
+from jaxlens.attribution.perturbation._features import grid_features
+from jaxlens.attribution.perturbation._hsic import dependence, hsic
+from jaxlens.attribution.perturbation._masked import GivenMasks
+from jaxlens.attribution.perturbation._rise import SmoothMasks, rise, visible_means
+from jaxlens.attribution.perturbation._sobol import opacities, sobol, total_indices
 from tests.attribution.games import game, linear, net, pictures, row
 
 WEIGHTS = np.array([2.0, -1, 0.5, 3, 0, -2])

@@ -8,8 +8,8 @@ from PIL import Image
 
 from converters import from_torch
 from jaxlens import modelzoo
-from jaxlens.attribution._features import grid_features
-from jaxlens.attribution._occlusion import feature_ablation, feature_permutation, occlusion, rings
+from jaxlens.attribution.perturbation._features import grid_features
+from jaxlens.attribution.perturbation._occlusion import feature_ablation, feature_permutation, occlusion, rings
 from tests.attribution.games import game, kinked, linear, multi_layer, net, pictures, row
 from tests.helpers import relative_error
 

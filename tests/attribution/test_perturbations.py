@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlens.attribution._features import grid_features
-from jaxlens.attribution._hsic import hsic
-from jaxlens.attribution._occlusion import feature_ablation, feature_permutation, occlusion
-from jaxlens.attribution._rise import rise
-from jaxlens.attribution._shapley import shapley_sampling, shapley_values
-from jaxlens.attribution._sobol import sobol
-from jaxlens.attribution._surrogate import kernel_shap, lime
+from jaxlens.attribution.perturbation._features import grid_features
+from jaxlens.attribution.perturbation._hsic import hsic
+from jaxlens.attribution.perturbation._occlusion import feature_ablation, feature_permutation, occlusion
+from jaxlens.attribution.perturbation._rise import rise
+from jaxlens.attribution.perturbation._shapley import shapley_sampling, shapley_values
+from jaxlens.attribution.perturbation._sobol import sobol
+from jaxlens.attribution.perturbation._surrogate import kernel_shap, lime
 from tests.attribution.games import net, pictures
 
 GRID = {"features": grid_features((4, 6), (2, 3))}

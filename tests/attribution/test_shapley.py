@@ -7,10 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlens.attribution import _surrogate as surrogate
-from jaxlens.attribution._features import grid_features
-from jaxlens.attribution._shapley import exact_shares, shapley_sampling, shapley_values
-from jaxlens.attribution._surrogate import all_masks, coalitions, constrained_fit, kernel_shap, lime, linear_fit, size_law
+from jaxlens.attribution.perturbation import _surrogate as surrogate
+from jaxlens.attribution.perturbation._features import grid_features
+from jaxlens.attribution.perturbation._shapley import exact_shares, shapley_sampling, shapley_values
+from jaxlens.attribution.perturbation._surrogate import (
+    all_masks,
+    coalitions,
+    constrained_fit,
+    kernel_shap,
+    lime,
+    linear_fit,
+    size_law,
+)
 from tests.attribution.games import kinked, linear, multi_layer, net, pictures, row
 
 BOTH = [shapley_values, kernel_shap]  # exact where all coalitions fit

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import jaxlens
-from jaxlens.attribution._cam import eigen_cam, grad_cam, hires_cam
-from jaxlens.attribution._cam_scores import ablation_cam
-from jaxlens.attribution._grid import _survey
-from jaxlens.attribution._transformer import (
+from jaxlens.attribution.cam._cam import eigen_cam, grad_cam, hires_cam
+from jaxlens.attribution.cam._default_layer import _survey
+from jaxlens.attribution.cam._scores import ablation_cam
+from jaxlens.attribution.transformer._attention import (
     _rolled,
     attention_layers,
     attention_maps,

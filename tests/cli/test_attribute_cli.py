@@ -11,7 +11,7 @@ from PIL import Image
 import jaxlens
 from jaxlens import modelzoo
 from jaxlens.attribution import Attribution, metrics
-from jaxlens.attribution._cam import grad_cam, random_cam
+from jaxlens.attribution.cam._cam import grad_cam, random_cam
 from jaxlens.cli import _attribute
 from jaxlens.data import load_image, save_image
 from tests.cli.test_cli import run

@@ -8,9 +8,9 @@ from jaxlens.attribution.metrics._drop import average_gain as average_gain
 from jaxlens.attribution.metrics._drop import increase_in_confidence as increase_in_confidence
 from jaxlens.attribution.metrics._fidelity import infidelity as infidelity
 from jaxlens.attribution.metrics._fidelity import mu_fidelity as mu_fidelity
+from jaxlens.attribution.metrics._inputs import Curve as Curve
 from jaxlens.attribution.metrics._pointing import energy_pointing_game as energy_pointing_game
 from jaxlens.attribution.metrics._pointing import pointing_game as pointing_game
-from jaxlens.attribution.metrics._question import Curve as Curve
 from jaxlens.attribution.metrics._randomization import Randomization as Randomization
 from jaxlens.attribution.metrics._randomization import model_randomization as model_randomization
 from jaxlens.attribution.metrics._randomization import random_logit as random_logit

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, Int
 from jaxlens._checks import Images, check_images, check_int, check_number, check_some
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._masked import masked_scores
 from jaxlens.attribution._query import Query
-from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
+from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
+from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
 MOST_SIGMA = 1e4  # pixels
@@ -65,7 +65,7 @@ def deletion(
 
     Returns: a `Curve` with area `[B]`, scores `[B, steps + 1]` and the fractions deleted.
     """
-    query = question(model, images, target, score, baseline)
+    query = metric_query(model, images, target, score, baseline)
     return _curve(query, values, steps, fraction, False, chunk, progress)
 
 
@@ -88,7 +88,7 @@ def insertion(
 
     The paper starts from a blurred image: `baseline=metrics.blurred(images, 5)`. Args and returns: as `deletion`.
     """
-    query = question(model, images, target, score, baseline)
+    query = metric_query(model, images, target, score, baseline)
     return _curve(query, values, steps, fraction, True, chunk, progress)
 
 

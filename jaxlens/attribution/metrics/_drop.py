@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._maps import normalize
-from jaxlens.attribution._masked import blend, scores_of
-from jaxlens.attribution.metrics._question import map_of, question, ratio
+from jaxlens.attribution.metrics._inputs import map_of, metric_query, ratio
+from jaxlens.attribution.perturbation._masked import blend, scores_of
 from jaxlens.model import Model
 
 
@@ -68,7 +68,7 @@ def _scores(
     model: Model, images: Images, values: Any, target: Any, baseline: Any, chunk: int | None
 ) -> tuple[jax.Array, jax.Array]:
     """The scores of the images, and through their masks."""
-    query = question(model, images, target, "probability", baseline)
+    query = metric_query(model, images, target, "probability", baseline)
     mask = normalize(jnp.abs(map_of(values, query)))[..., None]
     before, after = scores_of(query, query.values, chunk), scores_of(query, blend(query, mask), chunk)
     for scores in (before, after):

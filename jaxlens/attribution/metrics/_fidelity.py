@@ -10,13 +10,13 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_array, as_key, check_finite, check_int, check_number
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import accumulate, check_samples
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import check_samples, fold
-from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
-from jaxlens.attribution._noise import check_sigma
 from jaxlens.attribution._query import Query
-from jaxlens.attribution.metrics._question import check_values, map_of, question, ratio, size_of
+from jaxlens.attribution.gradient._noise import check_sigma
+from jaxlens.attribution.metrics._inputs import check_values, map_of, metric_query, ratio
 from jaxlens.attribution.metrics._similarity import rank_correlation
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.model import Model
 
 
@@ -72,8 +72,8 @@ def mu_fidelity(
     Returns: `[B]`; 0 where attributions or scores are all alike: they order nothing.
     """
     samples = check_samples(samples, low=2)
-    query = question(model, images, target, score, baseline)
-    maps, cells = map_of(values, query), cells_of(size_of(query), grid)
+    query = metric_query(model, images, target, score, baseline)
+    maps, cells = map_of(values, query), cells_of(query.size, grid)
     taken = check_subset(subset, grid**2)
     sets = random_sets(as_key(key), jnp.arange(samples), grid**2, taken)
     masks = FeatureMasks(keep=1 - sets, features=jnp.asarray(cells)[..., None])
@@ -181,10 +181,10 @@ def infidelity(
 
     Returns: `[B]`, in squares of the score's unit; 0 is best.
     """
-    query = question(model, images, target, score, baseline)
+    query = metric_query(model, images, target, score, baseline)
     samples = check_samples(samples)
     if isinstance(perturbation, str) and perturbation == "cells":
-        cells = jnp.asarray(cells_of(size_of(query), grid))
+        cells = jnp.asarray(cells_of(query.size, grid))
         changes: Any = RandomCells(key=as_key(key), cells=cells, count=grid**2, taken=check_subset(subset, grid**2))
     elif isinstance(perturbation, str) and perturbation == "noise":
         changes = Noise(key=as_key(key), sigma=check_sigma(sigma, query))
@@ -209,7 +209,7 @@ def infidelity(
         multiplied=multiplied,
     )
     state = jnp.zeros((2, query.count * samples), jnp.float32)
-    found = fold(_foretold_and_lost, context, state, query.count * samples, chunk, progress, "infidelity")
+    found = accumulate(_foretold_and_lost, context, state, query.count * samples, chunk, progress, "infidelity")
     return _mean_square(found.reshape(2, query.count, samples), normalize)
 
 

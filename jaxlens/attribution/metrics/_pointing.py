@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlens._checks import as_array, check_finite, check_number
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution.metrics._question import pixel_map, ratio
+from jaxlens.attribution.metrics._inputs import pixel_map, ratio
 
 BOXES = "(left, top, right, bottom), or an array or list of these"
 

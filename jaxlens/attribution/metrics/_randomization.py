@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from jaxlens._checks import Images, as_key, check_choice, check_function, suggest
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import PATIENCE
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import PATIENCE
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT
-from jaxlens.attribution.metrics._question import attributed, size_of
+from jaxlens.attribution.metrics._inputs import attributed
 from jaxlens.attribution.metrics._similarity import WINDOW, rank_correlation, structural_similarity
 from jaxlens.model import Model
 
@@ -121,7 +121,7 @@ def random_logit(
     check_function(method, "method", "attribution.saliency")
     compare = _comparison(similarity)
     query = ask(model, images, target, layer=options.get("layer"))
-    classes = model.shapes(size_of(query), [OUTPUT])[OUTPUT][-1]
+    classes = model.shapes(query.size, [OUTPUT])[OUTPUT][-1]
     index = getattr(query.target, "index", None)
     if index is None or query.target.layers != (OUTPUT,):
         raise ValueError(f"target={target!r} is no class, which random_logit exchanges for another.")

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, as_array, as_key, check_choice, check_images, check_scalar
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import accumulate
 from jaxlens.attribution._entry import entry, varying
-from jaxlens.attribution._fold import fold
-from jaxlens.attribution._noise import MOST_NOISE, check_sigma
 from jaxlens.attribution._query import Query
-from jaxlens.attribution.metrics._question import Curve, map_of, question, ranks_of
+from jaxlens.attribution.gradient._noise import MOST_NOISE, check_sigma
+from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
 from jaxlens.model import Model
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -144,7 +144,7 @@ def road(
         whole image from "morf" and "lerf", which "combined" does not see.
     """
     check_choice(order, "order", ("combined", "morf", "lerf"))
-    query = question(model, images, target, score)
+    query = metric_query(model, images, target, score)
     ranks = ranks_of(map_of(values, query))
     pixels = math.prod(ranks.shape[1:])
     shares = np.asarray(as_array(fractions, "fractions", "shares of the pixels, such as (0.1, 0.5)"), np.float64)
@@ -163,7 +163,7 @@ def road(
         score_count=len(signed),
     )
     evaluations = query.count * len(signed)
-    found = fold(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, chunk, progress, "road")
+    found = accumulate(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, chunk, progress, "road")
     scores = found.reshape(query.count, -1)
     if order == "combined":
         scores = (scores[:, len(counts) :] - scores[:, : len(counts)]) / 2

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_function, check_number
+from jaxlens.attribution._chunks import accumulate, check_samples
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import check_samples, fold
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.metrics._question import attributed
+from jaxlens.attribution.metrics._inputs import attributed
 from jaxlens.model import Model
 
 Method = Callable[..., Attribution]
@@ -100,7 +100,7 @@ def _changes(
         found = attributed(method, model, near, some.target, _for_images(options, query, image))
         return _farther(state, clean, found, image, alive)
 
-    return fold(step, query, state, query.count * samples, chunk, progress, "neighbours")
+    return accumulate(step, query, state, query.count * samples, chunk, progress, "neighbours")
 
 
 @jax.jit

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution.metrics._question import check_values, ratio
+from jaxlens.attribution.metrics._inputs import check_values, ratio
 
 
 @entry

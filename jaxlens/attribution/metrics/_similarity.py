@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution.metrics._question import check_values, ratio
+from jaxlens.attribution.metrics._inputs import check_values, ratio
 
 WINDOW, WINDOW_SIGMA = 11, 1.5  # Wang et al. 2004: a Gaussian window; so are K1 and K2
 K1, K2 = 0.01, 0.03

@@ -8,14 +8,14 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._cam_layers import Layers, several
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._grid import cam_layer
-from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import normalize, resize
-from jaxlens.attribution._masked import masked_scores, scores_of
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.cam._default_layer import cam_layer
+from jaxlens.attribution.cam._several import Layers, several
+from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
 from jaxlens.model import Model
 
 
@@ -27,7 +27,7 @@ class ChannelMasks:
 
     def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n h w 1"]:
         chosen = self.maps[image, :, :, number][..., None]
-        return normalize(resize(chosen, image_size(query)))
+        return normalize(resize(chosen, query.size))
 
 
 @pytree
@@ -42,7 +42,7 @@ class WithoutChannel:
         return keep.reshape(len(image), *(1,) * (query.values.ndim - 2), self.total)
 
 
-@entry
+@method()
 @several
 def score_cam(
     model: Model,
@@ -74,7 +74,7 @@ def score_cam(
     check_choice(weights, "weights", ("softmax", "increase"))
     query = ask(model, images, target, baseline=baseline)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = look(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), chunk, gradient=False)
     maps = grid.maps(seen.values[name])
     maps = jnp.take_along_axis(maps, most_active(maps, channels)[:, None, None], axis=3)
     found = masked_scores(query, ChannelMasks(maps=maps), maps.shape[3], chunk=chunk, progress=progress, label="Score-CAM")
@@ -88,7 +88,7 @@ def score_cam(
     return Attribution(values=values, scores=seen.scores, baseline_scores=start, method="score_cam", layer=name)
 
 
-@entry
+@method()
 @several
 def ablation_cam(
     model: Model,
@@ -116,7 +116,7 @@ def ablation_cam(
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = look(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), chunk, gradient=False)
     values, maps = seen.values[name], grid.maps(seen.values[name])
     chosen = most_active(maps, channels)
     there = query.replace(layer=name, values=values, baseline=jnp.zeros_like(values))

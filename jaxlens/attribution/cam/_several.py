@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from jaxlens.attribution._look import image_size
 from jaxlens.attribution._maps import normalize, relu, resize
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
@@ -30,7 +29,7 @@ def several(cam: Cam) -> Cam:
             raise ValueError(f"per_channel=True is for one layer, but layer={layer!r} lists {len(layer)}.")
         query = ask(model, images, target)  # the top class is that of the image, and found once
         found = [cam(model, query.images, query.target, layer=each, **options) for each in layer]
-        maps = [resize(normalize(relu(each.values)), image_size(query)) for each in found]
+        maps = [resize(normalize(relu(each.values)), query.size) for each in found]
         mean = functools.reduce(lambda a, b: a + b, maps) / len(maps)
         return found[0].replace(values=mean, layer=", ".join(each.layer for each in found))
 

@@ -23,7 +23,7 @@ _NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # how lax counts the axes of
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Windows along rows and columns: the lengths of both axes, windows' sizes, strides and counts."""
 
     lengths: tuple[int, int]
@@ -86,7 +86,7 @@ class Patch:
 
 
 @functools.partial(jax.jit, static_argnames=("grid",))
-def local_scores(query: Query, numbers: jax.Array, grid: Grid) -> jax.Array:
+def incremental_scores(query: Query, numbers: jax.Array, grid: WindowGrid) -> jax.Array:
     """The scores of the query's one image with each of these windows at the baseline, `[n]`."""
     many = numbers.shape[0]
     once = _program(query)
@@ -116,7 +116,7 @@ def _plain(step: Step, read: Any) -> list[Any]:
 class _Walk:
     """One evaluation of the program, in which a value is an array or a `Patch`."""
 
-    def __init__(self, query: Query, program: Program, twin: Any, clean: Any, numbers: jax.Array, grid: Grid):
+    def __init__(self, query: Query, program: Program, twin: Any, clean: Any, numbers: jax.Array, grid: WindowGrid):
         self.query, self.program, self.twin, self.clean = query, program, twin, clean
         self.numbers, self.grid = numbers, grid
         self.which = (numbers // grid.counts[1], numbers % grid.counts[1])

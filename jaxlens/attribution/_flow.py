@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._program import ELEMENTWISE, Step, Value, trace
-from jaxlens.attribution._look import Offsets
+from jaxlens.attribution._layers import Offsets
 from jaxlens.model import Model
 from jaxlens.model._layer import Architecture, Size, layers_at
 from jaxlens.model._model import run
@@ -24,7 +24,7 @@ MOVING = {
 }  # fmt: skip
 
 
-def reaches(
+def dependency_masks(
     architecture: Architecture, input_size: Size, size: Size, layers: Sequence[str], targets: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """For `layers`, from the last to the first that ran: its name, and which values channel 0 of the targets depends on.

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_choice, check_int, check_scalar, shortened
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import as_features
-from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.attribution._query import ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.perturbation._features import as_features
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.model import Model
 
 MOST_MASKS = 10**6  # all are in memory, to be fitted
@@ -26,7 +26,7 @@ Distance = Literal["cosine", "l2"]
 Penalty = Literal["ridge", "lasso"]
 
 
-@entry
+@method()
 def lime(
     model: Model,
     images: Images,
@@ -156,7 +156,7 @@ def _positive(value: Any, name: str) -> Any:
         raise ValueError(f"{name}={shortened(value)} must be a number > 0.") from error
 
 
-@entry
+@method()
 def kernel_shap(
     model: Model,
     images: Images,

@@ -42,7 +42,7 @@ class Curve:
         return self.scores
 
 
-def question(model: Model, images: Images, target: Any, score: str = "probability", baseline: Any = None) -> Query:
+def metric_query(model: Model, images: Images, target: Any, score: str = "probability", baseline: Any = None) -> Query:
     """The query of a metric: of a class its probability, or its logit; any other target as it is."""
     check_choice(score, "score", ("probability", "logit"))
     images = check_images(images, channels=check_model(model).channels)
@@ -102,12 +102,7 @@ def _summed(array: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 def map_of(values: Any, query: Query) -> Float[Array, "b h w"]:
     """`pixel_map` for the images of a query."""
-    return pixel_map(values, query.count, size_of(query))
-
-
-def size_of(query: Query) -> tuple[int, int]:
-    """Height and width of the images."""
-    return query.images.shape[1], query.images.shape[2]
+    return pixel_map(values, query.count, query.size)
 
 
 @jax.jit

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens._checks import Images, check_choice
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import in_chunks
+from jaxlens.attribution._chunks import in_chunks
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model, rules
 
@@ -22,7 +22,7 @@ SIGNS: dict[str, Any] = {
 }
 
 
-@entry
+@method(values="sizes")
 def saliency(
     model: Model,
     images: Images,
@@ -45,7 +45,7 @@ def saliency(
     return Attribution(values=SIGNS[sign](gradient), scores=scores, method="saliency", layer=query.layer)
 
 
-@entry
+@method()
 def input_x_gradient(
     model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
 ) -> Attribution:
@@ -62,7 +62,7 @@ def input_x_gradient(
     return Attribution(values=values, scores=scores, delta=delta, method="input_x_gradient", layer=query.layer)
 
 
-@entry
+@method(values="sizes")
 def guided_backprop(
     model: Model,
     images: Images,
@@ -82,7 +82,7 @@ def guided_backprop(
     return _ruled("guided_backprop", rules.guided(allow=allow), model, images, target, layer, chunk)
 
 
-@entry
+@method(values="sizes")
 def deconvnet(
     model: Model,
     images: Images,
@@ -115,7 +115,7 @@ def gradients(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def _look(query: Query) -> tuple[jax.Array, jax.Array]:
-    return query.look(query.images)[1:]
+    return query.values_and_gradients(query.images)[1:]
 
 
 def total(values: jax.Array) -> jax.Array:

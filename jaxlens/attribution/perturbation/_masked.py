@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._fold import fold, in_chunks
+from jaxlens.attribution._chunks import accumulate, in_chunks
 from jaxlens.attribution._query import Query
 
 
@@ -67,7 +67,7 @@ def masked_scores(
     """`score(m x + (1 - m) x')` for `samples` masks m of each image."""
     context = _Context(query=query, masks=masks, samples=jnp.asarray(samples))
     state = jnp.zeros(query.count * samples, jnp.float32)
-    return fold(_fill, context, state, query.count * samples, chunk, progress, label).reshape(query.count, samples)
+    return accumulate(_fill, context, state, query.count * samples, chunk, progress, label).reshape(query.count, samples)
 
 
 @jax.jit

@@ -10,14 +10,14 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, check_int
 from jaxlens._pytree import pytree
+from jaxlens.attribution._chunks import accumulate, check_samples
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import check_samples, fold
-from jaxlens.attribution._gradient import total
-from jaxlens.attribution._masked import scores_of
-from jaxlens.attribution._path import start_image
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._samples import over
+from jaxlens.attribution.gradient._path import start_image
+from jaxlens.attribution.gradient._saliency import total
+from jaxlens.attribution.gradient._sums import over
+from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model, check_model
 from jaxlens.model._model import run
 
@@ -66,7 +66,7 @@ def conductance(
     """
     path = _path(model, images, target, layer, baseline, steps, rule)
     query = path.query
-    values = fold(_conduct, path, jnp.zeros_like(query.values), query.count * steps, chunk, progress, "conductance")
+    values = accumulate(_conduct, path, jnp.zeros_like(query.values), query.count * steps, chunk, progress, "conductance")
     return _finish("conductance", query, path.start, values, query.layer, chunk)
 
 
@@ -96,7 +96,7 @@ def neuron_conductance(
     path = _path(model, images, target, layer, baseline, steps, rule)
     query = path.query
     path = dataclasses.replace(path, neuron=_mask(neuron, query))
-    flow = fold(_through, path, jnp.zeros_like(query.images), query.count * steps, chunk, progress, "neuron conductance")
+    flow = accumulate(_through, path, jnp.zeros_like(query.images), query.count * steps, chunk, progress, "neuron conductance")
     values = flow * (query.images - path.start) / steps
     found = scores_of(query.replace(layer=INPUT), query.images, chunk)
     return Attribution(values=values, scores=found, method="neuron_conductance", layer=INPUT)
@@ -120,7 +120,7 @@ def _conduct(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) 
     steps = path.steps.astype(int)
     image, sample = index // steps, index % steps
     query = path.query.at(image)
-    gradient = query.look(_points(path, query, sample, path.place))[2]
+    gradient = query.values_and_gradients(_points(path, query, sample, path.place))[2]
     ends = (_at_layer(query, _points(path, query, sample, offset)) for offset in (0, 1))
     left, right = ends
     return state.at[image].add(jnp.where(over(alive, gradient), gradient * (right - left), 0))
@@ -132,7 +132,7 @@ def _through(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) 
     image, sample = index // steps, index % steps
     query = path.query.at(image)
     images = _points(path, query, sample, path.place)
-    gradient = query.look(images)[2] * path.neuron
+    gradient = query.values_and_gradients(images)[2] * path.neuron
     found = jax.vjp(lambda images: _at_layer(query, images), images)[1](gradient)[0]
     return state.at[image].add(jnp.where(over(alive, found), found, 0))
 

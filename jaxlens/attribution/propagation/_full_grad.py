@@ -9,17 +9,18 @@ import jax.numpy as jnp
 
 from jaxlens._checks import Images
 from jaxlens._program import Program, Step, Value, evaluate, trace
-from jaxlens.attribution._entry import entry, varying
-from jaxlens.attribution._fold import in_chunks
-from jaxlens.attribution._gradient import total
+from jaxlens.attribution._chunks import in_chunks
+from jaxlens.attribution._entry import varying
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._steps import relu_of
+from jaxlens.attribution.gradient._saliency import total
+from jaxlens.attribution.propagation._steps import relu_of
 from jaxlens.model import Model
 
 
-@entry
+@method(values="sizes")
 def full_grad(
     model: Model, images: Images, target: Any = None, *, absolute: bool = True, chunk: int | None = None
 ) -> Attribution:

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_int
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import cells_of, grid_features, map_size
-from jaxlens.attribution._masked import FeatureMasks, masked_scores, scores_of
 from jaxlens.attribution._query import ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._surrogate import half_masks
+from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution.perturbation._surrogate import half_masks
 from jaxlens.model import Model
 
 MOST_SAMPLES = 10**4  # each is compared to each
 
 
-@entry
+@method(values="sizes")
 def hsic(
     model: Model,
     images: Images,

@@ -18,10 +18,10 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images, check_choice, check_images, check_number, suggest
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
-from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import relu
 from jaxlens.attribution._query import INPUT, Query, ask
-from jaxlens.attribution._reach import reaches
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model, activations, check_model
 from jaxlens.model._layer import Architecture, Size, layers_at
@@ -58,7 +58,7 @@ def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = 
     return activations(model, images, names)
 
 
-@entry
+@method(values="sizes")
 def attention_rollout(
     model: Model,
     images: Images,
@@ -84,13 +84,13 @@ def attention_rollout(
     """
     check_choice(fusion, "fusion", FUSIONS)
     query, plan = _plan(model, images, target, discard)
-    seen = look(query, plan.names, chunk, gradient=False)
+    seen = values_and_gradients(query, plan.names, chunk, gradient=False)
     fused = tuple(_fused(seen.values[name], fusion) for name in plan.names)
     rolled = _rolled(fused, plan.dropped, "average" if residual else "none")
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="attention_rollout", layer=INPUT)
 
 
-@entry
+@method(values="sizes")
 def gradient_rollout(
     model: Model, images: Images, target: Any = None, *, discard: float = 0.0, chunk: int | None = None
 ) -> Attribution:
@@ -103,13 +103,13 @@ def gradient_rollout(
     Args: see `attention_rollout`.
     """
     query, plan = _plan(model, images, target, discard)
-    seen = look(query, plan.names, chunk)
+    seen = values_and_gradients(query, plan.names, chunk)
     fused = tuple(_relevant(seen.values[name], seen.gradients[name]) for name in plan.names)
     rolled = _rolled(fused, plan.dropped, "sum")
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="gradient_rollout", layer=INPUT)
 
 
-@entry
+@method(values="sizes")
 def transformer_attribution(model: Model, images: Images, target: Any = None, *, chunk: int | None = None) -> Attribution:
     """Relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I` (Chefer et al. 2021, arXiv:2103.15679).
 
@@ -120,7 +120,7 @@ def transformer_attribution(model: Model, images: Images, target: Any = None, *,
     Args: see `jaxlens.attribution`.
     """
     query, plan = _plan(model, images, target, 0.0)
-    seen = look(query, plan.names, chunk)
+    seen = values_and_gradients(query, plan.names, chunk)
     steps = [_relevant(seen.values[name], seen.gradients[name]) for name in plan.names]
     found = _identity(steps[0])
     for step in steps:
@@ -187,7 +187,7 @@ def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Quer
     if (discard := check_number(discard, "discard", low=0, high=1)) == 1:
         raise ValueError(f"discard={discard!r} must be a share, from 0 to less than 1.")
     query = ask(model, images, target)
-    size, targets = image_size(query), tuple(query.target.layers)
+    size, targets = query.size, tuple(query.target.layers)
     names = tuple(n for n in attention_layers(model, size) if model.leads_to(n, targets))
     if not names:
         raise ValueError(f"target reads {', '.join(targets)} of {model.name}, before which there is no attention.")
@@ -210,7 +210,7 @@ def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Quer
 @functools.lru_cache(maxsize=256)
 def _read(architecture: Architecture, input_size: Size, size: Size, layer: str, targets: tuple[str, ...]) -> np.ndarray:
     """Which tokens the target reads after its last attention."""
-    for _, seen in reaches(architecture, input_size, size, (layer,), targets):
+    for _, seen in dependency_masks(architecture, input_size, size, (layer,), targets):
         return np.asarray(seen.any((0, 2)))
     raise AssertionError(f"{layer} leads to {targets}")
 

@@ -9,15 +9,15 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, check_images, check_int, check_reals, check_text
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import accumulate
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import fold
-from jaxlens.attribution._gradient import gradients, total
-from jaxlens.attribution._masked import scores_of
-from jaxlens.attribution._path import StraightLine
-from jaxlens.attribution._quadrature import nodes
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._samples import gradient_sums
+from jaxlens.attribution.gradient._path import StraightLine
+from jaxlens.attribution.gradient._quadrature import nodes
+from jaxlens.attribution.gradient._saliency import gradients, total
+from jaxlens.attribution.gradient._sums import gradient_sums
+from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model
 from jaxlens.optvis.objectives import Objective
 
@@ -188,7 +188,7 @@ def _between(query: Query, outputs: int, channels: bool, chunk: int | None, prog
     inner = query.values.shape[-1] if channels else query.values[0, ..., 0].size
     state = jnp.zeros((query.count * outputs, inner), query.values.dtype)
     context = _Between(query=query, outputs=jnp.asarray(outputs), channels=channels)
-    found = fold(_attribute, context, state, query.count * outputs, chunk, progress, "between layers")
+    found = accumulate(_attribute, context, state, query.count * outputs, chunk, progress, "between layers")
     return found.reshape(query.count, outputs, inner)
 
 
@@ -197,7 +197,7 @@ def _attribute(context: _Between, state: jax.Array, index: jax.Array, alive: jax
     image, output = index // context.outputs, index % context.outputs
     query = context.query.at(image)
     target = type(query.target)(index=output, layer=query.target.layer)
-    values, _, gradient = query.replace(target=target).look(query.images)
+    values, _, gradient = query.replace(target=target).values_and_gradients(query.images)
     products = (values * gradient).reshape(index.shape[0], -1, values.shape[-1])
     return state.at[index].set(products.sum(1) if context.channels else products.sum(2))
 

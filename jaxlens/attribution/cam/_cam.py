@@ -14,14 +14,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_choice
-from jaxlens.attribution._cam_layers import Layers, several
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._gradient import gradients as gradients_of
-from jaxlens.attribution._grid import cam_layer
-from jaxlens.attribution._look import image_size, look
+from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import relu, resize
 from jaxlens.attribution._query import INPUT, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.cam._default_layer import cam_layer
+from jaxlens.attribution.cam._several import Layers, several
+from jaxlens.attribution.gradient._saliency import gradients as gradients_of
 from jaxlens.model import Model, rules
 
 Maps = Float[Array, "b h w k"]
@@ -88,13 +88,13 @@ def _cam(
 ) -> Attribution:
     query, gradient = ask(model, images, target), method not in WITHOUT_GRADIENT
     name, grid = cam_layer(query, layer, gradient=gradient)
-    seen = look(query, (name,), chunk, gradient=gradient)
+    seen = values_and_gradients(query, (name,), chunk, gradient=gradient)
     gradients = grid.maps(seen.gradients[name]) if gradient else None
     values = _combine(method, per_channel, grid.maps(seen.values[name]), gradients)
     return Attribution(values=values, scores=seen.scores, method=method, layer=name)
 
 
-@entry
+@method()
 @several
 def grad_cam(
     model: Model,
@@ -124,7 +124,7 @@ def grad_cam(
     return _cam("grad_cam", model, images, target, layer, chunk, per_channel)
 
 
-@entry
+@method()
 @several
 def grad_cam_plus_plus(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -137,7 +137,7 @@ def grad_cam_plus_plus(
     return _cam("grad_cam_plus_plus", model, images, target, layer, chunk)
 
 
-@entry
+@method()
 @several
 def xgrad_cam(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -149,7 +149,7 @@ def xgrad_cam(
     return _cam("xgrad_cam", model, images, target, layer, chunk)
 
 
-@entry
+@method()
 @several
 def hires_cam(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -161,7 +161,7 @@ def hires_cam(
     return _cam("hires_cam", model, images, target, layer, chunk)
 
 
-@entry
+@method()
 @several
 def grad_cam_elementwise(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -173,7 +173,7 @@ def grad_cam_elementwise(
     return _cam("grad_cam_elementwise", model, images, target, layer, chunk)
 
 
-@entry
+@method()
 @several
 def layer_cam(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -185,7 +185,7 @@ def layer_cam(
     return _cam("layer_cam", model, images, target, layer, chunk)
 
 
-@entry
+@method(values="levels")
 @several
 def eigen_cam(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -199,7 +199,7 @@ def eigen_cam(
     return _cam("eigen_cam", model, images, target, layer, chunk)
 
 
-@entry
+@method(values="levels")
 @several
 def eigen_grad_cam(
     model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
@@ -211,7 +211,7 @@ def eigen_grad_cam(
     return _cam("eigen_grad_cam", model, images, target, layer, chunk)
 
 
-@entry
+@method(values="levels")
 @several
 def random_cam(
     model: Model,
@@ -229,14 +229,14 @@ def random_cam(
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = look(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), chunk, gradient=False)
     maps = grid.maps(seen.values[name])
     weights = jax.random.uniform(as_key(key), (1, 1, 1, maps.shape[-1]), maps.dtype, -1, 1)
     values = (weights * maps).sum(-1, keepdims=True)
     return Attribution(values=values, scores=seen.scores, method="random_cam", layer=name)
 
 
-@entry
+@method(values="sizes")
 def guided_grad_cam(
     model: Model,
     images: Images,
@@ -261,5 +261,5 @@ def guided_grad_cam(
     cam = grad_cam(model, images, query.target, layer=layer, chunk=chunk)
     guided = query.replace(model=model.with_gradient_rule(rules.guided(allow=allow)))
     _, gradient = gradients_of(guided, chunk)
-    values = gradient * resize(relu(cam.values), image_size(query), interpolation)
+    values = gradient * resize(relu(cam.values), query.size, interpolation)
     return Attribution(values=values, scores=cam.scores, method="guided_grad_cam", layer=INPUT)

@@ -10,12 +10,12 @@ from jaxtyping import Array, Float
 from jaxlens._checks import Images, check_choice, check_scalar, shortened, suggest
 from jaxlens._program import LINEAR, LINEAR_IN, LOOKUPS, POOLING, Program, Step, Value, evaluate, tests_nan, trace
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import in_chunks
-from jaxlens.attribution._gradient import total
+from jaxlens.attribution._chunks import in_chunks
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
+from jaxlens.attribution.gradient._saliency import total
+from jaxlens.attribution.propagation._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
 from jaxlens.model import Model
 
 RULES = ("epsilon", "gamma", "alpha_beta")
@@ -41,7 +41,7 @@ class Settings:
         return max(named)[1] if named else self.rule
 
 
-@entry
+@method()
 def lrp(
     model: Model,
     images: Images,

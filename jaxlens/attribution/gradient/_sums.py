@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._fold import fold
+from jaxlens.attribution._chunks import accumulate
 from jaxlens.attribution._query import Query
 
 OF: dict[str, Any] = {
@@ -65,7 +65,7 @@ def gradient_sums(
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
     context = _Context(query=query, sampler=sampler, of=of)
-    return fold(_add, context, state, query.count * samples, chunk, progress, label)
+    return accumulate(_add, context, state, query.count * samples, chunk, progress, label)
 
 
 @jax.jit
@@ -77,7 +77,7 @@ def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -
     if place.images is None:
         values, gradient = place.values, query.gradients(place.values)[1]
     else:
-        values, _, gradient = query.look(place.images)
+        values, _, gradient = query.values_and_gradients(place.images)
     gradient = OF[context.of](values, gradient)
     gradient = gradient if place.factor is None else place.factor * gradient
     weights = over(jnp.where(alive, place.weights, 0), gradient)

@@ -9,12 +9,13 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_choice, check_function, check_scalar
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import check_samples, chunk_size
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import check_samples, chunk_size
-from jaxlens.attribution._masked import scores_of
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._samples import OF, Sample, gradient_sums, over
+from jaxlens.attribution.gradient._sums import OF, Sample, gradient_sums, over
+from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model
 
 Of = Literal["gradient", "saliency", "input_x_gradient"]
@@ -50,7 +51,7 @@ def deviation(images: jax.Array, sigma: Any, relative: bool) -> jax.Array:
     return sigma * span
 
 
-@entry
+@method(values="sizes")
 def smooth_grad(
     model: Model,
     images: Images,
@@ -82,7 +83,7 @@ def smooth_grad(
     return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, key, chunk, progress)
 
 
-@entry
+@method(values="sizes")
 def smooth_grad_squared(model: Model, images: Images, target: Any = None, **options: Any) -> Attribution:
     """The mean square of the gradients of noisy copies, `E g(x + e)**2` (Hooker et al. 2019, arXiv:1806.10758).
 
@@ -91,7 +92,7 @@ def smooth_grad_squared(model: Model, images: Images, target: Any = None, **opti
     return _noisy("smooth_grad_squared", "square", model, images, target, **(_DEFAULTS | options))
 
 
-@entry
+@method(values="sizes")
 def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool = True, **options: Any) -> Attribution:
     """The variance of the gradients of noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
 

@@ -11,14 +11,15 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
 from jaxlens._pytree import pytree
+from jaxlens.attribution._chunks import check_samples
 from jaxlens.attribution._entry import entry, varying
-from jaxlens.attribution._fold import check_samples
-from jaxlens.attribution._gradient import total
-from jaxlens.attribution._masked import scores_of
-from jaxlens.attribution._quadrature import MOST_GAUSS, RULES, Rule, nodes
 from jaxlens.attribution._query import INPUT, Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution, IncompleteWarning
-from jaxlens.attribution._samples import Sample, gradient_sums, over
+from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, RULES, Rule, nodes
+from jaxlens.attribution.gradient._saliency import total
+from jaxlens.attribution.gradient._sums import Sample, gradient_sums, over
+from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model, check_model
 
 MOST_NOISE, MOST_SIGMA = 10.0, 1e6  # of images, which are in [0, 1], and of a layer's values
@@ -51,7 +52,7 @@ class ImageLine:
         return Sample(images=start + at * (query.images - start), weights=self.weights[index])
 
 
-@entry
+@method()
 def integrated_gradients(
     model: Model,
     images: Images,

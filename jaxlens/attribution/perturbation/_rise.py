@@ -9,13 +9,13 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import cells_of, map_size
-from jaxlens.attribution._fold import check_samples, fold
-from jaxlens.attribution._masked import blend, scores_of
+from jaxlens.attribution._chunks import accumulate, check_samples
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._samples import over
+from jaxlens.attribution.gradient._sums import over
+from jaxlens.attribution.perturbation._features import cells_of, map_size
+from jaxlens.attribution.perturbation._masked import blend, scores_of
 from jaxlens.model import Model
 
 CELLS = 7  # the paper's, for maps of any size
@@ -45,7 +45,7 @@ class SmoothMasks:
         return mask
 
 
-@entry
+@method(values="levels")
 def rise(
     model: Model,
     images: Images,
@@ -102,7 +102,7 @@ def visible_means(
 ) -> Float[Array, "b *axes"]:
     """The mean score weighted with each value of masks of that shape; 0 where no mask shows anything."""
     context, zero = _Context(query=query, masks=masks, samples=jnp.asarray(samples)), jnp.zeros((query.count, *shape))
-    seen, weight = fold(_add, context, (zero, zero), query.count * samples, chunk, progress, "rise")
+    seen, weight = accumulate(_add, context, (zero, zero), query.count * samples, chunk, progress, "rise")
     return jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1), 0)
 
 

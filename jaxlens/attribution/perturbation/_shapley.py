@@ -11,18 +11,18 @@ from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import pytree
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import Features, as_features
-from jaxlens.attribution._masked import FeatureMasks, masked_scores
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._surrogate import all_masks
+from jaxlens.attribution.perturbation._features import Features, as_features
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
+from jaxlens.attribution.perturbation._surrogate import all_masks
 from jaxlens.model import Model
 
 MOST_EXACT = 12  # features whose 2**12 coalitions are all tried
 
 
-@entry
+@method()
 def shapley_values(
     model: Model,
     images: Images,
@@ -89,7 +89,7 @@ class Walks:
         return each.masks(query, image, jnp.arange(number.shape[0]))
 
 
-@entry
+@method()
 def shapley_sampling(
     model: Model,
     images: Images,

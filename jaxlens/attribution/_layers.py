@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
+from jaxlens.attribution._chunks import in_chunks
 from jaxlens.attribution._entry import varying
-from jaxlens.attribution._fold import in_chunks
-from jaxlens.attribution._query import Query, _score
+from jaxlens.attribution._query import Query, score_one
 from jaxlens.model._model import run
 from jaxlens.model._sites import Site
 
@@ -35,7 +35,7 @@ class Offsets:
 
 
 @pytree
-class Looked:
+class LayerValues:
     """What one pass found: by layer, the values and the gradients of the scores (none if they were not asked for)."""
 
     values: dict[str, Any]
@@ -43,28 +43,23 @@ class Looked:
     gradients: dict[str, Any]
 
 
-def look(query: Query, layers: tuple[str, ...], chunk: int | None, *, gradient: bool = True) -> Looked:
+def values_and_gradients(query: Query, layers: tuple[str, ...], chunk: int | None, *, gradient: bool = True) -> LayerValues:
     """Values, scores and gradients at `layers`, which the target may or may not read; `chunk` images at a time."""
-    return in_chunks(_look, query, chunk, layers, gradient)
+    return in_chunks(_values_and_gradients, query, chunk, layers, gradient)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _look(query: Query, layers: tuple[str, ...], gradient: bool) -> Looked:
+def _values_and_gradients(query: Query, layers: tuple[str, ...], gradient: bool) -> LayerValues:
     names = tuple(dict.fromkeys([*query.target.layers, *layers]))
 
     def seen(deltas: dict[str, Any]) -> tuple[Any, Any]:
         found = run(query.model, query.images, names, (Offsets(deltas=deltas),))
-        return jax.vmap(_score)(query.target, found), {name: found[name] for name in layers}
+        return jax.vmap(score_one)(query.target, found), {name: found[name] for name in layers}
 
     if not gradient:
         scores, values = seen({})
-        return Looked(values=values, scores=scores, gradients={})
-    shapes = query.model.shapes(image_size(query), layers)
+        return LayerValues(values=values, scores=scores, gradients={})
+    shapes = query.model.shapes(query.size, layers)
     zeros = {name: jnp.zeros((query.count, *shapes[name]), query.images.dtype) for name in layers}
     scores, back, values = jax.vjp(seen, varying(zeros, query.images), has_aux=True)
-    return Looked(values=values, scores=scores, gradients=back(jnp.ones_like(scores))[0])
-
-
-def image_size(query: Query) -> tuple[int, int]:
-    """(height, width) of the images."""
-    return query.images.shape[1], query.images.shape[2]
+    return LayerValues(values=values, scores=scores, gradients=back(jnp.ones_like(scores))[0])

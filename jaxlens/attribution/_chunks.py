@@ -40,7 +40,7 @@ def in_chunks(fn: Callable[..., Any], query: Any, chunk: int | None, *more: Any)
     return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
 
 
-def fold(step: Step, context: Any, state: Any, count: int, chunk: int | None, progress: bool, label: str) -> Any:
+def accumulate(step: Step, context: Any, state: Any, count: int, chunk: int | None, progress: bool, label: str) -> Any:
     """`state = step(context, state, index, alive)` until each of `0..count - 1` was in `index` once.
 
     `index` are `chunk` numbers; those beyond the end repeat the last one and are not `alive`. Memory depends on `chunk`, not on

@@ -12,13 +12,14 @@ from tqdm import tqdm
 
 from jaxlens._checks import Images, as_key, check_choice, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens.attribution._chunks import PATIENCE, accumulate, chunk_size
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import Features, as_features
-from jaxlens.attribution._fold import PATIENCE, chunk_size, fold
-from jaxlens.attribution._local import Grid, local_scores, supports
-from jaxlens.attribution._masked import masked_scores, scores_of
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.perturbation._features import Features, as_features
+from jaxlens.attribution.perturbation._incremental import WindowGrid, incremental_scores, supports
+from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
 from jaxlens.model import Model
 
 LOCAL_CHUNK = 32  # windows at a time on a CPU: each chunk runs the unchanged image once too
@@ -58,7 +59,7 @@ class Windows:
         return (past >= 0) & (past < self.size[axis])
 
 
-@entry
+@method()
 def occlusion(
     model: Model,
     images: Images,
@@ -104,15 +105,15 @@ def window_scores(query: Query, windows: Windows, *, chunk: int | None, progress
     return masked_scores(query, windows, windows.total, chunk=chunk, progress=progress, label="occlusion")
 
 
-def _grid(query: Query, windows: Windows) -> Grid | None:
+def _grid(query: Query, windows: Windows) -> WindowGrid | None:
     """The windows as those of a map, all channels together; None for others, and where values are traced."""
     if query.values.ndim != 4 or not windows.together or any(isinstance(x, Tracer) for x in jax.tree.leaves(query)):
         return None
     axes = zip(query.values.shape[1:3], windows.size[:2], windows.stride[:2], windows.counts[:2], strict=True)
-    return Grid(*zip(*(tuple(map(int, axis)) for axis in axes), strict=True))
+    return WindowGrid(*zip(*(tuple(map(int, axis)) for axis in axes), strict=True))
 
 
-def _by_image(query: Query, grid: Grid, chunk: int | None, progress: bool) -> jax.Array:
+def _by_image(query: Query, grid: WindowGrid, chunk: int | None, progress: bool) -> jax.Array:
     """The scores of each image's windows, where only what a window reaches is computed anew."""
     total = grid.counts[0] * grid.counts[1]
     size = chunk_size(LOCAL_CHUNK if chunk is None and jax.default_backend() == "cpu" else chunk, total)
@@ -120,7 +121,7 @@ def _by_image(query: Query, grid: Grid, chunk: int | None, progress: bool) -> ja
     found = []
     for image, start in tqdm(starts, desc="occlusion", delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
         numbers = jnp.minimum(start + jnp.arange(size), total - 1)
-        found.append(jax.block_until_ready(local_scores(query.at(jnp.asarray([image])), numbers, grid)))
+        found.append(jax.block_until_ready(incremental_scores(query.at(jnp.asarray([image])), numbers, grid)))
     return jnp.concatenate(found).reshape(query.count, -1)[:, :total].astype(jnp.float32)
 
 
@@ -171,7 +172,7 @@ class LeaveOut:
         return (numbers != number.reshape((-1,) + (1,) * (numbers.ndim - 1))).astype(query.values.dtype)
 
 
-@entry
+@method()
 def feature_ablation(
     model: Model,
     images: Images,
@@ -259,7 +260,7 @@ def permuted_scores(query: Query, features: Features, donors: Any, *, chunk: int
     context = _Context(query=query, features=features, donors=donors)
     state = jnp.zeros(query.count * features.count, jnp.float32)
     count = query.count * features.count
-    return fold(_fill, context, state, count, chunk, progress, "feature permutation").reshape(query.count, features.count)
+    return accumulate(_fill, context, state, count, chunk, progress, "feature permutation").reshape(query.count, features.count)
 
 
 @jax.jit

@@ -11,11 +11,11 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, as_key, check_int
 from jaxlens._pytree import pytree
-from jaxlens.attribution._entry import entry
-from jaxlens.attribution._features import cells_of, grid_features, map_size
-from jaxlens.attribution._masked import masked_scores, scores_of
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
+from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
 from jaxlens.model import Model
 
 BITS = 24  # of a point, as many as a float32 holds
@@ -36,7 +36,7 @@ class Designs:
         return jnp.where(from_b, self.b[design], self.a[design])[:, self.features]
 
 
-@entry
+@method(values="sizes")
 def sobol(
     model: Model,
     images: Images,

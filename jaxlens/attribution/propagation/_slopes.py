@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlens.attribution._steps import with_slope
+from jaxlens.attribution.propagation._steps import with_slope
 
 # Below this share of the two values their difference is rounding, and the derivative takes the slope's place.
 CLOSE = 1e-6

@@ -19,19 +19,20 @@ from jaxlens._program import (
     tests_nan,
     trace,
 )
-from jaxlens.attribution import _slopes
+from jaxlens.attribution._chunks import in_chunks
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution._fold import in_chunks
-from jaxlens.attribution._gradient import total
-from jaxlens.attribution._path import check_baselines
 from jaxlens.attribution._query import Query, ask
+from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._steps import Read, Way, plain, pointwise, ways
-from jaxlens.attribution._steps import UnsupportedError as UnsupportedError
+from jaxlens.attribution.gradient._path import check_baselines
+from jaxlens.attribution.gradient._saliency import total
+from jaxlens.attribution.propagation import _slopes
+from jaxlens.attribution.propagation._steps import Read, Way, plain, pointwise, ways
+from jaxlens.attribution.propagation._steps import UnsupportedError as UnsupportedError
 from jaxlens.model import Model
 
 
-@entry
+@method()
 def deep_lift(
     model: Model,
     images: Images,

@@ -1,0 +1,1 @@
+"""Gradients, and sums of them: along paths, over noise, through a layer."""

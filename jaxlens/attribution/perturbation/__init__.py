@@ -1,0 +1,1 @@
+"""Scores of images with parts taken away."""

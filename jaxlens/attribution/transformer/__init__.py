@@ -1,0 +1,1 @@
+"""What vision transformers attend to."""
