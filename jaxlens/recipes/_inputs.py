@@ -78,6 +78,13 @@ def seen(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any = N
     return {name: np.asarray(value) for name, value in activations(model, batch, list(layers)).items()}
 
 
+def stacked(targets: np.ndarray) -> np.ndarray:
+    """Targets of N pictures as `[N, h, w, C]`."""
+    if targets.ndim == 2:
+        return targets[:, None, None]
+    return targets if targets.ndim == 4 else targets[:, :, None]
+
+
 @pytree
 class OnlyFirst(Objective):
     """An objective that sees the first image of its task only."""

@@ -79,16 +79,16 @@ NET = _net()
 def test_class_probability_is_the_softmax_and_needs_a_class_to_compare_with():
     x = photos(3)
     want = torch.softmax(torch.tensor(np.asarray(NET(x))), 1).numpy()[[0, 1, 2], [4, 0, 2]]
-    query = m._question.question(NET, x, [4, 0, 2])
+    query = m._inputs.metric_query(NET, x, [4, 0, 2])
     np.testing.assert_allclose(query.scores(x), want, rtol=1e-5)
     np.testing.assert_allclose(
-        m._question.question(NET, x, [4, 0, 2], "logit").scores(x), NET(x)[jnp.arange(3), jnp.array([4, 0, 2])]
+        m._inputs.metric_query(NET, x, [4, 0, 2], "logit").scores(x), NET(x)[jnp.arange(3), jnp.array([4, 0, 2])]
     )
-    top = m._question.question(NET, x, None).scores(x)
+    top = m._inputs.metric_query(NET, x, None).scores(x)
     np.testing.assert_allclose(top, torch.softmax(torch.tensor(np.asarray(NET(x))), 1).max(1).values.numpy(), rtol=1e-5)
     named = NET.replace(labels=tuple("abcde"))
-    np.testing.assert_allclose(m._question.question(named, x, ["e", "a", "c"]).scores(x), want, rtol=1e-5)
-    np.testing.assert_allclose(m._question.question(named, x, "c").scores(x)[2], want[2], rtol=1e-5)
+    np.testing.assert_allclose(m._inputs.metric_query(named, x, ["e", "a", "c"]).scores(x), want, rtol=1e-5)
+    np.testing.assert_allclose(m._inputs.metric_query(named, x, "c").scores(x)[2], want[2], rtol=1e-5)
     assert objectives.class_probability("logits", "c").bind(named).describe() == "probability of logits:2"
     maps = {"a": draw(2, 3, 4, 3)}
     np.testing.assert_allclose(
@@ -172,7 +172,7 @@ def test_a_map_of_gradients_beats_the_same_shuffled():
 def test_maps_of_other_sizes_are_resized_and_channels_summed():
     x, low = photos(2), draw(2, 4, 6, 3)
     full = torch.nn.functional.interpolate(torch.tensor(np.asarray(low.sum(-1)))[:, None], SMALL, mode="bilinear")[:, 0].numpy()
-    np.testing.assert_allclose(m._question.pixel_map(low, 2, SMALL), full, atol=1e-5)
+    np.testing.assert_allclose(m._inputs.pixel_map(low, 2, SMALL), full, atol=1e-5)
     a, b = (m.deletion(NET, x, v).scores for v in (low, jnp.asarray(full)[..., None]))
     np.testing.assert_allclose(a, b, rtol=1e-5)
 

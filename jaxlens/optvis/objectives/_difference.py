@@ -28,6 +28,11 @@ def mean_L2(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
+def relative_L2(a: Any, b: Any) -> Any:
+    """`|a - b|^2 / |b|^2`: 0 where they are equal, 1 for an image without any activation."""
+    return jnp.square(a - b).sum() / jnp.maximum(jnp.square(b).sum(), 1e-12)
+
+
 def _between(a: Any, b: Any) -> Array:
     a, b = check_reals(a, "a"), check_reals(b, "b")
     if a.shape != b.shape and 1 not in (a.size, b.size):

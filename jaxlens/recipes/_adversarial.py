@@ -1,0 +1,41 @@
+"""Adversarial examples: a small change that raises a class."""
+
+from typing import Any
+
+from jaxlens.optvis import objectives, param
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.recipes._inputs import (
+    picture_ids,
+    pictures,
+    refuse_param,
+)
+
+
+def adversarial(
+    model: Any,
+    images: Any,
+    label: Any,
+    *,
+    layer: Any = "logits",
+    radius: Any = 8 / 255,
+    norm: Any = "Linf",
+    steps: Any = 50,
+    **options: Any,
+) -> RenderResult:
+    """Pictures within a small distance of the given ones that raise a class: adversarial examples.
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        label: a class number or a name in `model.labels`.
+        layer: its logits.
+        radius, norm: of `param.ball`.
+        steps, options: of `render`.
+
+    An attack in the sense of Madry et al. 2018, arXiv:1706.06083, with Adam inside the ball; no transforms unless given.
+    """
+    refuse_param(options, "the pictures and the radius make it; see `param.ball`")
+    batch = pictures(model, images)
+    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
+    balls = param.each([param.ball(each, radius, norm) for each in batch])
+    return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **options)

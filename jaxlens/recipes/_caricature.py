@@ -1,0 +1,86 @@
+"""Caricatures: what a layer, or an objective, sees in a picture, exaggerated."""
+
+from typing import Any
+
+from jaxlens._checks import check_choice
+from jaxlens.model import rules
+from jaxlens.optvis import objectives, param
+from jaxlens.optvis.objectives._values import layer_names
+from jaxlens.optvis.param._each import Each
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.recipes._inputs import canvas, one_task, picture_ids, pictures
+
+POOLS = ("max", "average", "l2")
+
+
+def caricature(
+    model: Any,
+    images: Any,
+    layers: Any,
+    *,
+    cossim_pow: Any = 1.0,
+    steps: Any = 512,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that exaggerate what a layer sees in the given ones: activations along theirs, and as large as can be.
+
+    Maximises `d * max(0.1, cosine) ** cossim_pow` with `d = <A(x), A(x0)>`, summed over layers, where both pictures go through
+    the same random transforms. Lucid's caricatures, with a cosine that is one (see `objectives.dot_compare`).
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        layers: one or several.
+        cossim_pow: how much the direction counts beside the size.
+        steps, options: of `render`.
+
+    Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+    """
+    objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in layer_names(layers)])
+    return _beside(model, objective, images, steps, options)
+
+
+def _beside(model: Any, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
+    """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
+    batch = pictures(model, images)
+    inner = canvas(model, options, batch.shape[1:3])
+    if isinstance(inner, Each) or inner.shape[0] != 1:
+        raise ValueError("param must make one image, which is drawn for each picture: param.image(w, h).")
+    params = param.each([param.beside(inner, each) for each in batch])
+    options = {"ids": picture_ids(batch)} | options
+    return render(model, objective, param=params, steps=steps, **options).first(1)
+
+
+def attribution_caricature(
+    model: Any,
+    images: Any,
+    objective: Any,
+    layers: Any,
+    *,
+    pools: Any = "l2",
+    steps: Any = 512,
+    **options: Any,
+) -> RenderResult:
+    """Pictures that exaggerate what in the given ones speaks for an objective, and leave out the rest.
+
+    Maximises `objectives.attribution_compare(layers, objective)`: activations of the first layer times the attribution of the
+    given picture there, passed down from the objective through the layers. Both pictures go through the same transforms.
+
+    Args:
+        model: any Model.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        objective: what is attributed, one objective or a string such as "logits:3".
+        layers: one or several before it.
+        pools: how the attribution passes max-pools, see `rules.standard`; "l2" as in Lucid's notebook. Networks without any
+            on the way, or with some that cannot be seen as such, need "max", the true gradient.
+        steps, options: of `render`.
+
+    Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+    """
+    check_choice(pools, "pools", POOLS)
+    rule = None if pools == "max" else rules.standard(pools=pools)
+    goal = objectives.attribution_compare(layer_names(layers), one_task(model, objective), rule=rule)
+    result = _beside(model, goal, images, steps, options)
+    if result.scores.size and not result.scores.any():
+        raise ValueError(f"objective={objective!r} got no attribution at layers={layers!r}: it must depend on them.")
+    return result

@@ -1,0 +1,54 @@
+"""The same objective drawn with none of the tricks of the field, and with each."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from jaxlens._checks import check_number
+from jaxlens.optvis import objectives
+from jaxlens.optvis.render import RenderResult, evaluate, render
+from jaxlens.recipes._inputs import canvas, refuse_param, tasks_of
+
+
+def compare_methods(
+    model: Any, objective: Any, *, size: Any = 128, smooth: Any = 0.5, blur: Any = 0.5, **options: Any
+) -> dict[str, RenderResult]:
+    """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
+
+    Pixels alone; pixels with penalties, on total variation and on what `blur_input_each_step` takes away; pixels under random
+    transforms; Fourier coefficients in decorrelated colours; and those under random transforms, which is what `render` does.
+
+    Args:
+        model: any Model.
+        objective: as in `render`.
+        size: of the pictures.
+        smooth, blur: weights of the penalties: what each would take from the score of the picture of pixels alone, as a
+            fraction of it, so that they mean the same for every network.
+        options: of `render`, for all of them; `transforms` where there are any.
+
+    Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
+    """
+    refuse_param(options, "the methods are the parameterizations")
+    smooth, blur = check_number(smooth, "smooth", low=0), check_number(blur, "blur", low=0)
+    tasks, moving, fixed = tasks_of(model, objective), options.pop("transforms", None), options.get("fixed_image_size")
+    pixels, fourier = canvas(model, {}, size, fft=False, decorrelate=False), canvas(model, {}, size)
+    ids = [zlib.crc32(task.describe().encode()) for task in tasks]  # the same draws for every method
+
+    def drawn(tasks: Any, how: Any, transforms: Any) -> RenderResult:
+        own: dict[str, Any] = {"ids": ids} | options | {"transforms": transforms}
+        return render(model, tasks, param=how, **own)
+
+    alone = drawn(tasks, pixels, [])
+    penalties = (objectives.total_variation(), objectives.blur_input_each_step())
+    reached = np.abs(evaluate(model, tasks, alone.images, fixed_image_size=fixed))
+    paid = [evaluate(model, [penalty] * len(tasks), alone.images, fixed_image_size=fixed) for penalty in penalties]
+    prices = [share * reached / np.maximum(cost, 1e-6) for share, cost in zip((smooth, blur), paid, strict=True)]
+    penalised = [task - a * penalties[0] - b * penalties[1] for task, a, b in zip(tasks, *prices, strict=True)]
+    return {
+        "pixels": alone,
+        "pixels, penalties": drawn(penalised, pixels, []),
+        "pixels, transforms": drawn(tasks, pixels, moving),
+        "Fourier": drawn(tasks, fourier, []),
+        "Fourier, transforms": drawn(tasks, fourier, moving),
+    }

@@ -1,0 +1,46 @@
+"""Pictures with opacity, without a background."""
+
+from typing import Any
+
+from jaxlens._checks import check_number, check_size
+from jaxlens.model import check_model
+from jaxlens.optvis import objectives, param, transform
+from jaxlens.optvis.render import RenderResult, render
+from jaxlens.recipes._inputs import tasks_of
+
+
+def transparent(
+    model: Any, objective: Any, *, size: Any = 128, blur: Any = 0.1, weight: Any = 1.0, **options: Any
+) -> RenderResult:
+    """Pictures with opacity, opaque only where the objective needs it.
+
+    Maximises `objective * (1 - weight * mean opacity) - blur * blur_alpha_each_step`, in front of random backgrounds. For
+    objectives that are positive.
+
+    Args:
+        model: any Model.
+        objective: as in `render`.
+        size: of the pictures.
+        blur: how smooth the opacity is.
+        weight: how much opacity costs, at most 1.
+        options: of `render`; `transforms` follow the one that puts the pictures in front of a background.
+
+    Returns: a RenderResult whose images have four channels; `data.save_image("x.png", ...)` keeps the opacity.
+
+    Lucid's recipes.feature_visualization with `alpha=True`.
+    """
+    weight, blur = check_number(weight, "weight"), check_number(blur, "blur", low=0)
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight:g} must be in [0, 1]: above, an opaque picture would count against the objective.")
+    if check_model(model).channels != 3:
+        raise ValueError(f"{model.name} takes {model.channels} channels: opacity is for colours.")
+    own = options.pop("param", None)
+    if own is None:
+        height, width = check_size(size, "size")
+        own = param.image(width, height, alpha=True)
+    opacity = objectives.channel("input", 3)
+    tasks = tasks_of(model, objective)
+    terms = [task * (1 - weight * opacity) - blur * objectives.blur_alpha_each_step() for task in tasks]
+    moves = options.pop("transforms", None)
+    moves = [transform.collapse_alpha_random(), *(transform.standard_transforms if moves is None else moves)]
+    return render(model, terms, param=own, transforms=moves, **options)

@@ -1,0 +1,67 @@
+"""Zooms into a dream that never stop."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlens._checks import check_int, check_number
+from jaxlens._progress import progress_bar
+from jaxlens.optvis.render._interrupt import deferred_interrupt
+from jaxlens.recipes._deepdream import deepdream
+from jaxlens.recipes._inputs import pictures
+
+
+def zoom(
+    model: Any,
+    image: Any,
+    layers: Any,
+    *,
+    frames: Any = 60,
+    factor: Any = 1.03,
+    octaves: Any = 2,
+    steps: Any = 4,
+    progress: Any = True,
+    **options: Any,
+) -> np.ndarray:
+    """An endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
+
+    Args:
+        model: any Model.
+        image: `[H, W, 3]` in [0, 1], the first frame.
+        layers, octaves, steps, options: of `deepdream`, for each frame. All frames go through the same programs.
+        frames: how many follow.
+        factor: by how much the middle is enlarged from one frame to the next.
+        progress: show a progress bar.
+
+    Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
+        the frames so far.
+    """
+    (picture, *more) = pictures(model, image, "image")
+    if more:
+        raise ValueError(f"image holds {1 + len(more)} pictures, but a zoom begins with one.")
+    frames, factor = check_int(frames, "frames", low=1, high=10**6), check_number(factor, "factor")
+    if not 1 < factor < 2:
+        raise ValueError(f"factor={factor:g} must be between 1 and 2; 1.03 is common.")
+    shown = [picture]
+    with deferred_interrupt() as pressed, progress_bar(frames, "frame", progress) as bar:
+        try:
+            while len(shown) <= frames and not pressed():
+                closer = _enlarged(shown[-1], factor)
+                result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
+                if not result.finished:
+                    break
+                shown.append(np.asarray(result.images[0, 0]))
+                bar.update(1)
+        except KeyboardInterrupt:
+            pass
+    return np.stack(shown)
+
+
+def _enlarged(image: np.ndarray, factor: float) -> np.ndarray:
+    """The middle of a picture, enlarged to its size."""
+    size = np.array(image.shape[:2], np.float32)
+    scale = jnp.full(2, factor, jnp.float32)
+    moved = jnp.asarray((1 - factor) * size / 2)
+    return np.clip(np.asarray(jax.image.scale_and_translate(image, image.shape, (0, 1), scale, moved, "cubic")), 0, 1)
