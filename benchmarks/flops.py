@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxlens._program import trace
 from jaxlens.model import Model
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.optvis.render import _program
 
 

@@ -14,7 +14,7 @@ from benchmarks import harness
 from converters import convert
 from jaxlens import _kernels, modelzoo
 from jaxlens.model import Preprocess
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.training._conv import conv_general_dilated
 
 POOLED = ((1, 111, 111, 64), (8, 111, 111, 64), (8, 55, 55, 128))  # SqueezeNet's 3x3 pools of stride 2

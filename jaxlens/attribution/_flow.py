@@ -13,9 +13,8 @@ import numpy as np
 
 from jaxlens._program import ELEMENTWISE, Step, Value, trace
 from jaxlens.attribution._layers import Offsets
-from jaxlens.model import Model
-from jaxlens.model._layer import Architecture, Size, layers_at
-from jaxlens.model._model import run
+from jaxlens.model._architecture import Architecture, Size
+from jaxlens.model._run import run_network
 
 # Each output element is one element of an operand; the number is how many operands hold elements, the others say where.
 MOVING = {
@@ -25,24 +24,22 @@ MOVING = {
 
 
 def dependency_masks(
-    architecture: Architecture, input_size: Size, size: Size, layers: Sequence[str], targets: Sequence[str]
+    architecture: Architecture, size: Size, layers: Sequence[str], targets: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """For `layers`, from the last to the first that ran: its name, and which values channel 0 of the targets depends on.
 
     Operations that are not known are taken to mix everything. Layers on which the targets do not depend may be left out.
     """
-    sites = layers_at(architecture, size)
+    sites = architecture.layers(size)
     shapes = {name: (1, *sites[name].shape) for name in (*layers, *targets)}
     deltas = tuple(jax.ShapeDtypeStruct(shapes[name], jnp.float32) for name in layers)
 
     def call(deltas: Any, image: jax.Array, params: Any) -> tuple[jax.Array, ...]:
-        network = {"forward": architecture.forward, "preprocess": architecture.preprocess}
-        model = Model(params=params, **network, input_size=input_size, channels=architecture.channels)
-        found = run(model, image, tuple(dict.fromkeys(targets)), (Offsets(deltas=dict(zip(layers, deltas, strict=True))),))
+        offsets = Offsets(deltas=dict(zip(layers, deltas, strict=True)))
+        found = run_network(architecture, params, None, image, tuple(dict.fromkeys(targets)), (offsets,))
         return tuple(found[name] for name in targets)
 
-    image = jax.ShapeDtypeStruct((1, *size, architecture.channels), jnp.float32)
-    program = trace(call, (deltas, image, architecture.params()), inside=True)
+    program = trace(call, (deltas, architecture.image(size), architecture.params()), inside=True)
     asked = dict(zip(program.inputs, layers, strict=False))  # the offsets come first
     needed: dict[Any, np.ndarray] = {}
     for name, value in zip(targets, program.outputs, strict=True):

@@ -12,7 +12,7 @@ from jaxlens._pytree import pytree
 from jaxlens.attribution._chunks import in_chunks
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._query import Query, score_one
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.model._sites import Site
 
 

@@ -13,7 +13,7 @@ from jaxlens._pytree import field, pytree
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._targets import OUTPUT, as_target, check_target
 from jaxlens.model import Model, activations, check_model
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.model.interceptors import perturb, replace
 
 INPUT = "input"

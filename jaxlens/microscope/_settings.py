@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxlens._checks import SEEDS, check_int
 from jaxlens.model import Model
-from jaxlens.model._layer import Architecture
-from jaxlens.model._model import of_architecture, run
+from jaxlens.model._architecture import Architecture
+from jaxlens.model._run import run_network
 from jaxlens.optvis.param._each import Each
 
 
@@ -57,17 +57,16 @@ def computation(model: Model) -> str:
 
     Options of its class, code of its preprocessing and arrays that either closes over are in it.
     """
-    return _computation(model._architecture, model.input_size)
+    return _computation(model.architecture)
 
 
 @functools.lru_cache(maxsize=64)
-def _computation(architecture: Architecture, input_size: tuple[int, ...]) -> str:
+def _computation(architecture: Architecture) -> str:
     def total(images: jax.Array, params: Any) -> jax.Array:
-        plain = of_architecture(architecture, input_size, params)
-        return jnp.asarray(run(plain, images, ("logits",))["logits"], jnp.float32).sum()
+        found = run_network(architecture, params, None, images, ("logits",))
+        return jnp.asarray(found["logits"], jnp.float32).sum()
 
-    images = jax.ShapeDtypeStruct((1, *input_size, architecture.channels), jnp.float32)
-    return _hash_of(jax.make_jaxpr(jax.grad(total))(images, architecture.params()))
+    return _hash_of(jax.make_jaxpr(jax.grad(total))(architecture.image(), architecture.params()))
 
 
 def fingerprint(tree: Any, name: str) -> str:

@@ -4,10 +4,10 @@ from jaxlens.model import interceptors as interceptors
 from jaxlens.model import rules as rules
 from jaxlens.model._activations import activations as activations
 from jaxlens.model._activations import check_model as check_model
+from jaxlens.model._architecture import Layer as Layer
 from jaxlens.model._equinox import from_equinox as from_equinox
 from jaxlens.model._function import from_function as from_function
 from jaxlens.model._haiku import from_haiku as from_haiku
-from jaxlens.model._layer import Layer as Layer
 from jaxlens.model._linen import from_linen as from_linen
 from jaxlens.model._model import Model as Model
 from jaxlens.model._nnx import from_nnx as from_nnx

@@ -7,7 +7,8 @@ from jaxtyping import Array
 
 from jaxlens._checks import Images, check_images, check_some
 from jaxlens.model._interceptors import bind
-from jaxlens.model._model import Model, run_jit
+from jaxlens.model._model import Model
+from jaxlens.model._run import run_jit
 
 
 def check_model(model: Any, name: str = "model") -> Model:

@@ -8,9 +8,10 @@ import numpy as np
 
 from jaxlens._checks import check_int
 from jaxlens.errors import AssumedWarning
-from jaxlens.model._layer import check_labels, own
 from jaxlens.model._model import Model
+from jaxlens.model._names import check_labels
 from jaxlens.model._preprocess import Preprocess, imagenet
+from jaxlens.model._weights import own
 
 SIZE = (224, 224)  # most networks'
 
@@ -47,7 +48,7 @@ def settled(model: Model, example: Any, given: dict[str, Any]) -> Model:
     options["labels"] = None if options.get("labels") is None else tuple(options["labels"])
     model = model.replace(params=own(model.params), **options)
     if model.labels is not None:
-        check_labels(model.labels, model._architecture, model.input_size, model.name)
+        check_labels(model.labels, model.architecture, model.name)
     if assumed:
         warnings.warn(f"{model.name}: assumed {'; and '.join(assumed)}.", AssumedWarning, stacklevel=3)
     return model

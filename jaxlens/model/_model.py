@@ -1,6 +1,5 @@
 """The Model: parameters and a pure forward function in which every layer is a named site."""
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -14,15 +13,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, owned
-from jaxlens._program import trace
 from jaxlens._pytree import field, pytree
-from jaxlens.model import _layer, _pickled
+from jaxlens.model import _names, _pickled, _weights
+from jaxlens.model._architecture import Architecture, Layer, Size, avals
 from jaxlens.model._forward import Forward
-from jaxlens.model._interceptors import Replace
-from jaxlens.model._layer import Layer
 from jaxlens.model._preprocess import IMAGENET, Rounded
-from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
-from jaxlens.model._sites import NestedSite, Site
+from jaxlens.model._rules import GradientRule
+from jaxlens.model._run import accepts, fits, leads_to, shapes_of
 
 
 @pytree
@@ -76,14 +73,14 @@ class Model:
 
         "input" is the image in [0, 1] and "logits" the output. Found by `jax.eval_shape`: nothing is computed.
         """
-        return MappingProxyType(_layer.layers_at(self._architecture, self.input_size))
+        return MappingProxyType(self.architecture.layers(self.input_size))
 
     @functools.cached_property
     def fixed_size(self) -> bool:
         """Whether the network runs at `input_size` and at no other: its images must be shown to it at that size."""
         height, width = self.input_size
         return all(
-            _runs(self._architecture, self.input_size) and not _runs(self._architecture, size)
+            fits(self.architecture, self.input_size) and not fits(self.architecture, size)
             for size in ((2 * height, 2 * width), (height + height // 2, width + width // 2))
         )
 
@@ -93,7 +90,7 @@ class Model:
         Raises:
             UnknownLabelError: for a label that no output has (with the nearest ones) or that several have (with their numbers).
         """
-        return _layer.label_index(self.labels, label, self.name)
+        return _names.label_index(self.labels, label, self.name)
 
     def resolve(self, layer: Any) -> str:
         """The canonical name of `layer`.
@@ -104,7 +101,7 @@ class Model:
         Raises:
             UnknownLayerError: with the nearest names.
         """
-        return _layer.resolve(self.layers, layer, self.name)
+        return _names.resolve(self.layers, layer, self.name)
 
     def shapes(self, size: tuple[int, int], layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Output shapes of `layers` for one image of `size` (height, width), without computing anything.
@@ -114,9 +111,9 @@ class Model:
         """
         names = tuple(self.resolve(layer) for layer in layers)
 
-        def fails(where: _layer.Size) -> bool:
+        def fails(where: Size) -> bool:
             try:
-                _shapes(self._architecture, self.input_size, names, where)
+                shapes_of(self.architecture, names, where)
             except (TypeError, ValueError, ZeroDivisionError):
                 return True
             return False
@@ -124,9 +121,9 @@ class Model:
         # a network that takes one size only, and fails at twice its size too, has an error of its own
         twice = (2 * self.input_size[0], 2 * self.input_size[1])
         if fails(size) and not fails(self.input_size) and not fails(twice):
-            raise _layer.too_small(fails, size, self.input_size, layers[-1], self.name)
+            raise _names.too_small(fails, size, self.input_size, layers[-1], self.name)
         try:
-            return dict(_shapes(self._architecture, self.input_size, names, size))
+            return dict(shapes_of(self.architecture, names, size))
         except (TypeError, ValueError, ZeroDivisionError) as error:
             if not self.fixed_size:
                 raise
@@ -145,12 +142,12 @@ class Model:
     def accepts_rule(self, rule: GradientRule, layers: Sequence[str]) -> bool:
         """Whether the rule knows every nonlinearity on the way to `layers`."""
         names = tuple(self.resolve(layer) for layer in layers)
-        return _accepts(self._architecture, self.input_size, names, *_layer.avals(rule))
+        return accepts(self.architecture, names, *avals(rule))
 
     def leads_to(self, layer: str, layers: Sequence[str]) -> bool:
         """Whether what `layer` outputs can change what any of `layers` does."""
         names = tuple(self.resolve(name) for name in layers)
-        return _leads_to(self._architecture, self.input_size, self.resolve(layer), names)
+        return leads_to(self.architecture, self.resolve(layer), names)
 
     def replace(self, **changes: Any) -> "Model":
         """A copy with some attributes changed. Dicts and NumPy arrays of `params` are copied."""
@@ -171,13 +168,13 @@ class Model:
         Raises:
             ValueError: where the structure, a shape or a kind of numbers is another; it says which.
         """
-        if _layer.is_torchs(source):
+        if _weights.is_torchs(source):
             raise TypeError(
                 f"source={type(source).__name__} holds PyTorch's tensors, under other names and in other layouts than "
                 f"{self.name}: make another Model with Model.from_torch, or of a state dict with modelzoo.load(name, file)."
             )
         forward, params = self.forward.updated(source) if isinstance(self.forward, Forward) else (self.forward, source)
-        return self.replace(forward=forward, params=_layer.same_structure(self.params, params, self.name))
+        return self.replace(forward=forward, params=_weights.same_structure(self.params, params, self.name))
 
     def astype(self, dtype: Any) -> "Model":
         """The same model with its floating-point weights, and the images after preprocessing, in another float dtype.
@@ -196,8 +193,9 @@ class Model:
         return self.replace(params=floating(self.params), preprocess=Rounded(self.preprocess, dtype.name))
 
     @property
-    def _architecture(self) -> _layer.Architecture:
-        return _layer.Architecture(self.forward, self.preprocess, *_layer.avals(self.params), self.channels)
+    def architecture(self) -> Architecture:
+        """What decides the layers and their shapes: everything but the weights' values and the gradient rule."""
+        return Architecture(self.forward, self.preprocess, *avals(self.params), self.channels, self.input_size)
 
     @staticmethod
     def from_nnx(module: Any, **options: Any) -> "Model":
@@ -247,152 +245,3 @@ class Model:
         from jaxlens.model._function import from_function
 
         return from_function(fn, params, **options)
-
-
-def run(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
-    """`activations` for canonical names and bound interceptors, to be called inside traced code.
-
-    The forward pass stops at the last layer needed, so the rest of the network is not even traced.
-    """
-    if model.rule is None:
-        return _read(model, images, names, interceptors)
-    # Rules are written for one example: what one image does must not depend on its neighbours.
-    # Values that interceptors put in place of activations carry gradients as the image does; other arguments do not.
-    moving = tuple(each if hasattr(each, "batch_axes") else None for each in interceptors)
-    fixed = tuple(each if moving[i] is None else None for i, each in enumerate(interceptors))
-    axes = tuple(each and each.batch_axes() for each in moving)
-
-    def read(varied: Any, params: Any, fixed: Any) -> dict[str, Array]:
-        image, moving = varied
-        both = [b if a is None else a for a, b in zip(moving, fixed, strict=True)]
-        return _read(model.replace(params=params), image, names, both)
-
-    def for_image(image: jax.Array, moving: Any) -> dict[str, Array]:
-        single = tuple(
-            each if axis is None else jax.tree.map(lambda x: x[None], each) for each, axis in zip(moving, axes, strict=True)
-        )
-        values = apply_rule(rule, read)((image[None], single), model.params, fixed)
-        return {name: value[0] for name, value in values.items()}
-
-    rule = model.rule
-    return jax.vmap(for_image, in_axes=(0, axes))(images, moving)
-
-
-run_jit = jax.jit(run, static_argnames=("names",))
-
-
-def of_architecture(architecture: _layer.Architecture, input_size: _layer.Size, params: Any) -> Model:
-    """A Model of the same computation, without labels and rule."""
-    return Model(
-        params=params,
-        forward=architecture.forward,
-        preprocess=architecture.preprocess,
-        input_size=input_size,
-        channels=architecture.channels,
-    )
-
-
-# What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
-
-
-@functools.lru_cache(maxsize=1024)
-def _shapes(
-    architecture: _layer.Architecture, input_size: _layer.Size, names: tuple[str, ...], size: _layer.Size
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    jaxpr, out = _abstract_run(architecture, input_size, names, size, None)
-    # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
-    if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
-        raise ValueError("the image vanishes on the way")
-    return tuple((name, tuple(value.shape[1:])) for name, value in out.items())
-
-
-@functools.lru_cache(maxsize=1024)
-def _accepts(
-    architecture: _layer.Architecture,
-    input_size: _layer.Size,
-    names: tuple[str, ...],
-    rule: Any,
-    leaves: _layer.Avals,
-) -> bool:
-    try:
-        _abstract_run(architecture, input_size, names, input_size, _layer.structs(rule, leaves))
-    except GradientRuleError:
-        return False
-    return True
-
-
-@functools.lru_cache(maxsize=1024)
-def _leads_to(architecture: _layer.Architecture, input_size: _layer.Size, layer: str, names: tuple[str, ...]) -> bool:
-    """Whether the outputs depend on values put in place of the layer's."""
-    shape = dict(_shapes(architecture, input_size, (layer,), input_size))[layer]
-    image = jax.ShapeDtypeStruct((1, *input_size, architecture.channels), jnp.float32)
-    values = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-
-    def call(values: jax.Array, image: jax.Array, params: Any) -> dict[str, Array]:
-        model = of_architecture(architecture, input_size, params)
-        given = () if layer == "input" else (Replace(value=values, layer=layer),)
-        return run(model, values if layer == "input" else image, names, given)
-
-    program = trace(call, (values, image, architecture.params()))
-    return any(value.depends for value in program.outputs)
-
-
-def _abstract_run(
-    architecture: _layer.Architecture,
-    input_size: _layer.Size,
-    names: tuple[str, ...],
-    size: _layer.Size,
-    rule: Any,
-) -> Any:
-    """The jaxpr of `run` and the shapes of what it returns, for one image."""
-
-    def call(params: Any, images: jax.Array, rule: Any) -> dict[str, Array]:
-        model = of_architecture(architecture, input_size, params).replace(rule=rule)
-        return run(model, images, names)
-
-    images = jax.ShapeDtypeStruct((1, *size, architecture.channels), jnp.float32)
-    return jax.make_jaxpr(call, return_shape=True)(architecture.params(), images, rule)
-
-
-@functools.lru_cache(maxsize=256)
-def _runs(architecture: _layer.Architecture, size: _layer.Size) -> bool:
-    """Whether the network takes images of a size, whole."""
-    try:
-        _layer.trace(architecture, size)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return False
-    return True
-
-
-class _Done(BaseException):
-    """Raised inside a forward pass once everything wanted has been seen."""
-
-
-def _read(model: Model, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any]) -> dict[str, Array]:
-    found: dict[str, Array] = {}
-
-    def collect(site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        out = call(*args, **kwargs)
-        if site.name in names:
-            found[site.name] = out
-            if len(found) == len(names):
-                raise _Done
-        return out
-
-    architecture = model._architecture
-    totals, nested = _layer.call_totals(architecture, model.input_size), _layer.trace(architecture, model.input_size).nested
-    try:
-        with contextlib.suppress(_Done):
-            _layer.forward(architecture, model.params, images, [*interceptors, collect], totals, nested=nested)
-    except NestedSite as error:
-        raise RuntimeError(
-            f"Layer {str(error)!r} of {model.name} runs inside an inner jit, checkpoint, scan or vmap for images of shape "
-            f"{images.shape[1:]}, and not at input_size={model.input_size}: set input_size to the size you show."
-        ) from error
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise RuntimeError(
-            f"Layers {missing} of {model.name} did not run for images of shape {images.shape[1:]}, although they do at "
-            f"input_size={model.input_size}: the network takes another way. Set input_size to the size you show."
-        )
-    return found

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlens.model import _layer
+from jaxlens.model import _architecture
 from jaxlens.model._model import Model
 from jaxlens.model._sites import prefixed
 
@@ -34,7 +34,7 @@ class TogetherForward:
         for member in self.members:
             with prefixed(member.name):
                 seen = self._resized(images, member)
-                logits.append(_layer.through(member.forward, member.preprocess, params[member.name], seen))
+                logits.append(_architecture.through(member.forward, member.preprocess, params[member.name], seen))
         return jnp.concatenate([each.reshape(len(images), -1) for each in logits], axis=-1)
 
     def _resized(self, images: jax.Array, member: Member) -> jax.Array:

@@ -451,7 +451,7 @@ def test_token_grids():
 )
 def test_default_layer(name, size, layer):
     model = Model.from_nnx(architecture(name), preprocess=IMAGENET, input_size=(224, 224))  # shapes in place of weights
-    assert _survey(model._architecture, model.input_size, size, ("logits",)).default == layer
+    assert _survey(model.architecture, size, ("logits",)).default == layer
 
 
 class Classes(nnx.Module):

@@ -318,7 +318,7 @@ def test_cams_of_an_imported_transformer():
         assert found.layer == "blocks.1.norm1"
         assert relative_error(found.values[..., 0], known) < 1e-4, name
     averaged = timm_vit(0, "avg")[1]  # here the target sees the last tokens
-    assert _survey(averaged._architecture, SIZE, SIZE, ("logits",)).default == "blocks"
+    assert _survey(averaged.architecture, SIZE, ("logits",)).default == "blocks"
 
 
 def test_an_imported_torchvision_transformer():

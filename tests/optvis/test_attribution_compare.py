@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxlens.model import interceptors
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.model.rules import guided
 from jaxlens.optvis import objectives, param, render
 from jaxlens.optvis.render import _program

@@ -9,7 +9,7 @@ import pytest
 import jaxlens
 from jaxlens import recipes
 from jaxlens.model import interceptors
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.optvis import objectives, param, render, transform
 from jaxlens.optvis.render import _program
 from tests.helpers import SIZE, small_model

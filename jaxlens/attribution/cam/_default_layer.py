@@ -9,7 +9,7 @@ from jaxlens.attribution._flow import dependency_masks
 from jaxlens.attribution._grid import ATTENTION, MAX_EXTRA, Grid, grid_of
 from jaxlens.attribution._query import Query, check_path
 from jaxlens.model import Model
-from jaxlens.model._layer import Architecture, Size, layers_at
+from jaxlens.model._architecture import Architecture, Size
 
 # They change nothing, or only how many positions there are: the layer before them is the one to look at.
 _PASSING = ("Dropout", "Identity", "Permute", "StochasticDepth", "Flatten", "AdaptiveAvgPool", "AvgPool")
@@ -22,13 +22,13 @@ class _Survey:
 
 
 @functools.lru_cache(maxsize=256)
-def _survey(architecture: Architecture, input_size: Size, size: Size, targets: tuple[str, ...]) -> _Survey:
+def _survey(architecture: Architecture, size: Size, targets: tuple[str, ...]) -> _Survey:
     """Goes back from the target to the last layer whose grid it sees whole."""
-    layers = layers_at(architecture, size)
+    layers = architecture.layers(size)
     grids = {name: grid_of(name, layer.shape, size) for name, layer in layers.items() if name != "input"}
     grids = {name: grid for name, grid in grids.items() if grid is not None}
     blind = set(grids)
-    for name, seen in dependency_masks(architecture, input_size, size, tuple(grids), targets):
+    for name, seen in dependency_masks(architecture, size, tuple(grids), targets):
         grid = grids[name]
         part = grid.sees(seen)
         blind -= {name} if part.any() else set()
@@ -58,7 +58,7 @@ def cam_layer(query: Query, layer: Any, *, gradient: bool) -> tuple[str, Grid]:
         gradient: whether the gradient there is wanted, so that it must not be zero by construction.
     """
     model, size, targets = query.model, query.size, tuple(query.target.layers)
-    survey = _survey(model._architecture, model.input_size, size, targets)
+    survey = _survey(model.architecture, size, targets)
     if layer is None:
         if survey.default is None:
             raise ValueError(
@@ -94,7 +94,7 @@ def _why(name: str, shape: tuple[int, ...]) -> str:
 
 def _with_grids(model: Model, size: tuple[int, ...], like: str = "") -> str:
     """Layers that have a grid, nearest names first, with their shapes."""
-    layers = layers_at(model._architecture, size)
+    layers = model.architecture.layers(size)
     legal = [n for n, layer in layers.items() if n != "input" and grid_of(n, layer.shape, size)]
     if not legal:
         return "none"

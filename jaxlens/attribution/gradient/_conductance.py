@@ -19,7 +19,7 @@ from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.gradient._sums import over
 from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model, check_model
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 
 PLACES = {"middle": 0.5, "left": 0.0, "right": 1.0}
 Place = Literal["middle", "left", "right"]

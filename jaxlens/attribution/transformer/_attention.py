@@ -24,7 +24,7 @@ from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.model import Model, activations, check_model
-from jaxlens.model._layer import Architecture, Size, layers_at
+from jaxlens.model._architecture import Architecture, Size
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: dict[str, Any] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
@@ -203,14 +203,14 @@ def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Quer
             f"The {shapes[names[0]][-1]} tokens of {model.name} cannot be put on a grid of square patches that divide an image "
             f"of {size[0]}x{size[1]}."
         )
-    read = _read(model._architecture, model.input_size, size, names[-1], targets)
+    read = _read(model.architecture, size, names[-1], targets)
     return query, _Plan(names, grid, read, discard)
 
 
 @functools.lru_cache(maxsize=256)
-def _read(architecture: Architecture, input_size: Size, size: Size, layer: str, targets: tuple[str, ...]) -> np.ndarray:
+def _read(architecture: Architecture, size: Size, layer: str, targets: tuple[str, ...]) -> np.ndarray:
     """Which tokens the target reads after its last attention."""
-    for _, seen in dependency_masks(architecture, input_size, size, (layer,), targets):
+    for _, seen in dependency_masks(architecture, size, (layer,), targets):
         return np.asarray(seen.any((0, 2)))
     raise AssertionError(f"{layer} leads to {targets}")
 
@@ -219,7 +219,7 @@ def attention_layers(model: Model, size: tuple[int, int]) -> tuple[str, ...]:
     """The layers of attention weights over all tokens, in order, or an error that says what there is instead."""
     found = {
         name: layer.shape
-        for name, layer in layers_at(model._architecture, size).items()
+        for name, layer in model.architecture.layers(size).items()
         if name.partition("@")[0].endswith(ATTENTION)
     }
     if not found:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
 from jaxlens.model import Model
-from jaxlens.model._model import run
+from jaxlens.model._run import run
 from jaxlens.optvis.objectives._base import MEMORY, NETWORK, STEP, memories, remembers
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.transform import resize

@@ -7,10 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxlens._checks import owned, suggest
-from jaxlens.errors import ImageTooSmallError, UnknownLabelError, UnknownLayerError
 from jaxlens.model import _nested
 from jaxlens.model._attention import attention_is_site
 from jaxlens.model._sites import NestedSite, Site, end, intercepting
@@ -40,16 +37,26 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """Everything about a model that decides its layers; hashable, so that tracing is cached."""
+    """All of a model but its weights and gradient rule; hashable, so that what follows from it is found once."""
 
     forward: Callable[[Any, jax.Array], Any]
     preprocess: Callable[[jax.Array], jax.Array]
     treedef: Any
     leaves: Avals
     channels: int
+    input_size: Size
 
     def params(self) -> Any:
+        """The parameters as shapes."""
         return structs(self.treedef, self.leaves)
+
+    def image(self, size: Size | None = None) -> jax.ShapeDtypeStruct:
+        """One image `[1, H, W, C]` as a shape, of `input_size` by default."""
+        return jax.ShapeDtypeStruct((1, *(self.input_size if size is None else size), self.channels), "float32")
+
+    def layers(self, size: Size) -> "dict[str, Layer]":
+        """The layers in execution order, by name, with their shapes for an image of this size."""
+        return layers_at(self, size)
 
 
 def avals(tree: Any) -> tuple[Any, Avals]:
@@ -178,105 +185,3 @@ def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
         name = path if totals[path] == 1 else f"{path}@{number}"
         layers[name] = Layer(name, kind, shape, path)
     return layers
-
-
-def resolve(layers: Mapping[str, Layer], name: Any, model: str) -> str:
-    """The canonical name of a layer: see `Model.resolve`."""
-    if isinstance(name, Layer):
-        raise TypeError(f"layer={name!r} must be a name: layer.name, which is {name.name!r}.")
-    if not isinstance(name, str):
-        raise TypeError(f"layer={name!r} must be the name of a layer of {model}, such as {suggest('', layers)[-1]!r}.")
-    if name in layers:
-        return name
-    if name == "labels":  # Lucid's and Lucent's word for the output
-        return "logits"
-    calls = {layer.path: known for known, layer in layers.items()}  # the last call of each module
-    if name in calls:
-        return calls[name]
-    underscored: dict[str, str] = {}
-    for path, known in calls.items():
-        spelling = path.replace(".", "_")
-        # two modules may have one spelling ("a.b" and "a_b"): it is an error only for whoever uses it
-        underscored[spelling] = known if underscored.get(spelling, known) == known else ""
-    if underscored.get(name):
-        return underscored[name]
-    if name in underscored:
-        meant = [path for path in calls if path.replace(".", "_") == name]
-        raise UnknownLayerError(f"layer={name!r} may be any of {meant} of {model}. Write it with dots.")
-    raise UnknownLayerError(
-        f"layer={name!r} is not a layer of {model}. Closest: {suggest(name, layers)}. "
-        f"`model.layers` (or `jaxlens layers {model}`) lists all {len(layers)}."
-    )
-
-
-def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer: str, model: str) -> ImageTooSmallError:
-    """The error for an image that does not reach `layer`, with the smallest size that does."""
-    low, high = min(size), max(input_size)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fails((middle, middle)) else (low, middle)
-    return ImageTooSmallError(
-        f"size={size[0]}x{size[1]} is too small for layer {layer!r} of {model}: nothing is left of the image there. "
-        f"It takes {high}x{high} or more."
-    )
-
-
-def label_index(labels: tuple[str, ...] | None, label: Any, model: str) -> int:
-    """See `Model.label_index`."""
-    if labels is None:
-        raise ValueError(f"label={label!r}: {model} has no labels; give the number of the class.")
-    numbers = [i for i, known in enumerate(labels) if known == label]
-    if len(numbers) == 1:
-        return numbers[0]
-    if numbers:
-        which = ", ".join(map(str, numbers))
-        raise UnknownLabelError(f"label={label!r} names {len(numbers)} outputs of {model}: {which}. Give the number you mean.")
-    raise UnknownLabelError(f"label={label!r} is not a label of {model}. Closest: {suggest(label, dict.fromkeys(labels))}.")
-
-
-def check_labels(labels: tuple[str, ...], architecture: Architecture, size: Size, model: str) -> None:
-    """Refuses labels of another number than outputs: the names would be those of other classes."""
-    outputs = layers_at(architecture, size)["logits"].channels
-    if len(labels) != outputs:
-        raise ValueError(f"labels holds {len(labels)} names, but {model} has {outputs} outputs.")
-
-
-def own(params: Any) -> Any:
-    """A copy: another owner may change its dicts and NumPy arrays in place, and donate its buffers to a training step."""
-
-    def copied(leaf: Any) -> Any:
-        if isinstance(leaf, np.ndarray):
-            return owned(leaf)
-        return jnp.array(leaf) if isinstance(leaf, jax.Array) else leaf
-
-    return jax.tree.map(copied, params)
-
-
-def is_torchs(source: Any) -> bool:
-    """Whether it is a module or tensor of PyTorch, or a dict of such."""
-    some = next(iter(source.values()), None) if isinstance(source, Mapping) else source
-    return any(cls.__module__.partition(".")[0] == "torch" for cls in type(some).__mro__)
-
-
-def same_structure(old: Any, new: Any, model: str) -> Any:
-    """A copy of the new parameters in the structure and the dtypes of the old ones; see `Model.update`."""
-
-    def named(tree: Any) -> dict[str, Any]:
-        return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-
-    before, after = named(old), named(new)
-    if before.keys() != after.keys():
-        lacking, extra = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
-        raise ValueError(f"source is not of the structure of {model}: it lacks {lacking[:4]} and has {extra[:4]} besides.")
-    leaves = []
-    for name, leaf in before.items():
-        other = after[name]
-        if jnp.shape(leaf) != jnp.shape(other):
-            raise ValueError(f"source{name} has shape {jnp.shape(other)}, but {model} has {jnp.shape(leaf)} there.")
-        kinds = (jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in (leaf, other))
-        if len(set(kinds)) > 1:
-            raise ValueError(f"source{name} holds {jnp.result_type(other)}, but {model} has {jnp.result_type(leaf)} there.")
-        leaves.append(
-            other if jnp.result_type(leaf) == jnp.result_type(other) else jnp.asarray(other).astype(jnp.result_type(leaf))
-        )
-    return own(jax.tree.unflatten(jax.tree.structure(old), leaves))

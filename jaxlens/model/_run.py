@@ -1,0 +1,149 @@
+"""Running a network to the layers that are wanted, and what follows from its shapes alone."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxlens._program import trace
+from jaxlens.model import _architecture
+from jaxlens.model._architecture import Architecture, Avals, Size
+from jaxlens.model._interceptors import Replace
+from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
+from jaxlens.model._sites import NestedSite, Site
+
+
+def run(model: Any, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
+    """`activations` of a Model for canonical names and bound interceptors, to be called inside traced code."""
+    return run_network(model.architecture, model.params, model.rule, images, names, interceptors)
+
+
+run_jit = jax.jit(run, static_argnames=("names",))
+
+
+def run_network(
+    architecture: Architecture,
+    params: Any,
+    rule: GradientRule | None,
+    images: jax.Array,
+    names: tuple[str, ...],
+    interceptors: Sequence[Any] = (),
+) -> dict[str, Array]:
+    """`run` for the parts of a Model. The forward pass stops at the last layer needed: the rest is not even traced."""
+    if rule is None:
+        return _read(architecture, params, images, names, interceptors)
+    # Rules are written for one example: what one image does must not depend on its neighbours.
+    # Values that interceptors put in place of activations carry gradients as the image does; other arguments do not.
+    moving = tuple(each if hasattr(each, "batch_axes") else None for each in interceptors)
+    fixed = tuple(each if moving[i] is None else None for i, each in enumerate(interceptors))
+    axes = tuple(each and each.batch_axes() for each in moving)
+
+    def read(varied: Any, params: Any, fixed: Any) -> dict[str, Array]:
+        image, moving = varied
+        both = [b if a is None else a for a, b in zip(moving, fixed, strict=True)]
+        return _read(architecture, params, image, names, both)
+
+    def for_image(image: jax.Array, moving: Any) -> dict[str, Array]:
+        single = tuple(
+            each if axis is None else jax.tree.map(lambda x: x[None], each) for each, axis in zip(moving, axes, strict=True)
+        )
+        values = apply_rule(rule, read)((image[None], single), params, fixed)
+        return {name: value[0] for name, value in values.items()}
+
+    return jax.vmap(for_image, in_axes=(0, axes))(images, moving)
+
+
+class _Done(BaseException):
+    """Raised inside a forward pass once everything wanted has been seen."""
+
+
+def _read(
+    architecture: Architecture, params: Any, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any]
+) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+
+    def collect(site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        out = call(*args, **kwargs)
+        if site.name in names:
+            found[site.name] = out
+            if len(found) == len(names):
+                raise _Done
+        return out
+
+    size = architecture.input_size
+    totals, nested = _architecture.call_totals(architecture, size), _architecture.trace(architecture, size).nested
+    try:
+        with contextlib.suppress(_Done):
+            _architecture.forward(architecture, params, images, [*interceptors, collect], totals, nested=nested)
+    except NestedSite as error:
+        raise RuntimeError(
+            f"Layer {str(error)!r} runs inside an inner jit, checkpoint, scan or vmap for images of shape "
+            f"{images.shape[1:]}, and not at input_size={size}: set input_size to the size you show."
+        ) from error
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise RuntimeError(
+            f"Layers {missing} did not run for images of shape {images.shape[1:]}, although they do at "
+            f"input_size={size}: the network takes another way. Set input_size to the size you show."
+        )
+    return found
+
+
+# What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
+
+
+@functools.lru_cache(maxsize=1024)
+def shapes_of(architecture: Architecture, names: tuple[str, ...], size: Size) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The shapes of what layers output for one image of a size."""
+    jaxpr, out = _abstract_run(architecture, names, size, None)
+    # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
+    if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
+        raise ValueError("the image vanishes on the way")
+    return tuple((name, tuple(value.shape[1:])) for name, value in out.items())
+
+
+@functools.lru_cache(maxsize=1024)
+def accepts(architecture: Architecture, names: tuple[str, ...], rule: Any, leaves: Avals) -> bool:
+    """Whether a gradient rule, given as its structure and its leaves' shapes, knows all on the way to the layers."""
+    try:
+        _abstract_run(architecture, names, architecture.input_size, _architecture.structs(rule, leaves))
+    except GradientRuleError:
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=1024)
+def leads_to(architecture: Architecture, layer: str, names: tuple[str, ...]) -> bool:
+    """Whether the outputs depend on values put in place of the layer's."""
+    shape = dict(shapes_of(architecture, (layer,), architecture.input_size))[layer]
+    values = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+    def call(values: jax.Array, image: jax.Array, params: Any) -> dict[str, Array]:
+        given = () if layer == "input" else (Replace(value=values, layer=layer),)
+        return run_network(architecture, params, None, values if layer == "input" else image, names, given)
+
+    program = trace(call, (values, architecture.image(), architecture.params()))
+    return any(value.depends for value in program.outputs)
+
+
+def _abstract_run(architecture: Architecture, names: tuple[str, ...], size: Size, rule: Any) -> Any:
+    """The jaxpr of `run_network` and the shapes of what it returns, for one image."""
+
+    def call(params: Any, images: jax.Array, rule: Any) -> dict[str, Array]:
+        return run_network(architecture, params, rule, images, names)
+
+    return jax.make_jaxpr(call, return_shape=True)(architecture.params(), architecture.image(size), rule)
+
+
+@functools.lru_cache(maxsize=256)
+def fits(architecture: Architecture, size: Size) -> bool:
+    """Whether the network takes images of a size, whole."""
+    try:
+        _architecture.trace(architecture, size)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False
+    return True
