@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._checks import owned
+
 
 def own(params: Any) -> Any:
     """A copy: another owner may change its dicts and NumPy arrays in place, and donate its buffers to a training step."""

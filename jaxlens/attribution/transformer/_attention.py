@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import Images, check_choice, check_images, check_number, suggest
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._flow import dependency_masks
 from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
 from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import relu
