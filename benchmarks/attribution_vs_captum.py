@@ -111,7 +111,7 @@ def main() -> None:
         net.load_state_dict(torch.load(options.weights, weights_only=True))
     net = Normalised(net).eval().requires_grad_(False)
     model = modelzoo.load("squeezenet1_1", weights=None)
-    model = model.replace(params=convert(net.net.state_dict(), "squeezenet1_1"))
+    model = model.replace(params=convert(net.net.state_dict(), modelzoo.architecture("squeezenet1_1")))
     images = np.asarray(jax.random.uniform(jax.random.key(0), (options.batch, options.size, options.size, 3)))
     x, target = torch.tensor(images).permute(0, 3, 1, 2).contiguous(), 3
     theirs, mine = captums(net, x, target, options), ours(model, images, target, options)

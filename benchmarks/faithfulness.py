@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks import harness
 from jaxlens import Model, attribution, modelzoo
 from jaxlens.attribution import Attribution, grad_cam, metrics
-from jaxlens.attribution.metrics._randomization import groups_of
+from jaxlens.model._controls import parameter_groups
 
 SIGNS = {"deletion": -1, "insertion": 1, "road": 1}  # what is good: low or high
 ROAD = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -91,7 +91,7 @@ def mean(values: np.ndarray) -> tuple[float, float]:
 
 def blocks(model: Model) -> list[str]:
     """What is randomised at once, from the output to the input: `features.12` with all that is in it."""
-    return list(dict.fromkeys(".".join(layer.split(".")[:2]) for layer in groups_of(model, None)))
+    return list(dict.fromkeys(".".join(layer.split(".")[:2]) for layer in parameter_groups(model, None)))
 
 
 @click.command()

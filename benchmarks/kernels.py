@@ -88,7 +88,7 @@ def body_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     torch.manual_seed(0)
     net = torchvision.models.squeezenet1_1().eval().requires_grad_(False)
     model = modelzoo.load("squeezenet1_1", weights=None)
-    model = model.replace(params=convert(net.state_dict(), "squeezenet1_1"), preprocess=Preprocess())
+    model = model.replace(params=convert(net.state_dict(), model), preprocess=Preprocess())
     x, tensor = _inputs(shape)
     body, tensor = net.features.to(memory_format=torch.channels_last), tensor.requires_grad_()
 

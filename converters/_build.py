@@ -7,32 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from converters._layouts import LAYOUTS
 from jaxlens.graph._ir import DType, FrozenDict, Graph, Module, Node, Op, Param, Ref, Slice, references
 
-Layouts = dict[int | str, tuple[str, str, tuple[int, ...] | None]]
-# Where an operator takes a parameter: PyTorch's last name -> ours, and in which order ours has PyTorch's axes.
-_LINEAR: Layouts = {1: ("weight", "kernel", (1, 0))}
-_NORM = {"weight": "scale", "running_mean": "mean", "running_var": "var"}
-_LAYOUTS: dict[str, Layouts] = {
-    "conv1d": {1: ("weight", "kernel", (2, 1, 0))},
-    "conv2d": {1: ("weight", "kernel", (2, 3, 1, 0))},
-    "conv3d": {1: ("weight", "kernel", (2, 3, 4, 1, 0))},
-    "conv_transpose1d": {1: ("weight", "kernel", (2, 0, 1))},
-    "conv_transpose2d": {1: ("weight", "kernel", (2, 3, 0, 1))},
-    "linear": _LINEAR,
-    "batch_norm": {i: (name, _NORM[name], None) for i, name in ((1, "running_mean"), (2, "running_var"), (3, "weight"))},
-    "_native_batch_norm_legit_no_training": {
-        i: (name, _NORM[name], None) for i, name in ((1, "weight"), (3, "running_mean"), (4, "running_var"))
-    },
-    "layer_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},
-    "group_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},
-    "multi_head_attention": {
-        "in_proj": ("in_proj_weight", "kernel", (1, 0)),
-        "in_proj_bias": ("in_proj_bias", "bias", None),
-        "out_proj": ("weight", "kernel", (1, 0)),
-    },
-    "shifted_window_attention": {1: ("weight", "kernel", (1, 0)), 2: ("weight", "kernel", (1, 0))},
-}
 # Arguments about devices and memory, which have no meaning here.
 _PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "requires_grad")
 
@@ -209,7 +186,7 @@ def _layouts(nodes: tuple[Node, ...]) -> dict[str, tuple[str, tuple[int, ...] | 
             if isinstance(node, Module):
                 visit(node.body)
                 continue
-            rules = _LAYOUTS.get(node.op, {})
+            rules = LAYOUTS.get(node.op, {})
             for place, value in (*enumerate(node.args), *node.kwargs):
                 for param in references(value):
                     if isinstance(param, Param):

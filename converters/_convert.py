@@ -8,56 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import nnx
 
+from converters._layouts import tensors_of
+from jaxlens import _params
 from jaxlens.errors import ConversionError
 from jaxlens.model import IMAGENET, Model
 from jaxlens.model._nnx import NNXForward
-from jaxlens.modelzoo import _layers, _params, architecture, convnext, maxvit, swin, vit
 
-OIHW_TO_HWIO = (2, 3, 1, 0)
-OI_TO_IO = (1, 0)
-C11_TO_11C = (1, 2, 0)
-AS_IT_IS = ()
-
-# Per layer type: PyTorch's tensor -> our parameter, and the order of axes. The path of the module is the same on both sides.
-Rule = dict[str, tuple[str, tuple[int, ...]]]
-
-
-def _same(name: str) -> Rule:
-    return {name: (name, AS_IT_IS)}
-
-
-CONV: Rule = {"weight": ("kernel", OIHW_TO_HWIO), "bias": ("bias", AS_IT_IS)}
-LINEAR: Rule = {"weight": ("kernel", OI_TO_IO), "bias": ("bias", AS_IT_IS)}
-BATCH_NORM: Rule = {
-    "weight": ("scale", AS_IT_IS),
-    "bias": ("bias", AS_IT_IS),
-    "running_mean": ("mean", AS_IT_IS),
-    "running_var": ("var", AS_IT_IS),
-}
-LAYER_NORM: Rule = {"weight": ("scale", AS_IT_IS), "bias": ("bias", AS_IT_IS)}
-RULES: dict[type, Rule] = {
-    _layers.Conv: CONV,
-    _layers.Linear: LINEAR,
-    _layers.BatchNorm: BATCH_NORM,
-    _layers.LayerNorm: LAYER_NORM,
-    convnext.CNBlock: {"layer_scale": ("layer_scale", C11_TO_11C)},
-    vit.VisionTransformer: _same("class_token"),
-    vit.Encoder: _same("pos_embedding"),
-    vit.MultiheadAttention: {"in_proj_weight": ("kernel", OI_TO_IO), "in_proj_bias": ("bias", AS_IT_IS)},
-    swin.ShiftedWindowAttention: _same("relative_position_bias_table"),
-    swin.ShiftedWindowAttentionV2: _same("logit_scale"),
-    maxvit.RelativePositionalMultiHeadAttention: _same("relative_position_bias_table"),
-    nnx.Conv: CONV,
-    nnx.Linear: LINEAR,
-    nnx.BatchNorm: BATCH_NORM,
-    nnx.LayerNorm: LAYER_NORM,
-    nnx.GroupNorm: LAYER_NORM,
-}
 # A counter that only matters to training with momentum=None.
 IGNORED = ("num_batches_tracked",)
 
 
-def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *, source: str = "state_dict") -> Any:
+def convert(state_dict: Mapping[str, Any], network: nnx.Module | Model, *, source: str = "state_dict") -> Any:
     """Parameters of a network from a PyTorch state dict.
 
     Every tensor on both sides is accounted for. A prefix that all names have and the network's have not ("backbone.") is taken
@@ -66,7 +27,8 @@ def convert(state_dict: Mapping[str, Any], network: str | nnx.Module | Model, *,
 
     Args:
         state_dict: arrays by name, as `read_state_dict` gives them.
-        network: a name of the zoo, an NNX module, abstract or not, whose attribute paths are PyTorch's, or a Model of one.
+        network: an NNX module whose attribute paths are PyTorch's, abstract or not, such as `modelzoo.architecture(name)`; or
+            a Model of one. A module's own `torch_tensors` say where its parameters come from; Flax's layers are known.
         source: what errors call the state dict.
 
     Returns: what `Model.params` holds: `model.replace(params=convert(...))`.
@@ -125,10 +87,11 @@ def _part_of(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) ->
     return {name.removeprefix(whole[0]): tensor for name, tensor in tensors.items() if name.startswith(whole[0])}, whole[0]
 
 
-def _model(network: str | nnx.Module) -> Model:
+def _model(network: nnx.Module) -> Model:
     """For its parameters alone: neither preprocessing nor size matters."""
-    name, module = (network, architecture(network)) if isinstance(network, str) else (type(network).__name__, network)
-    return Model.from_nnx(module, name=name, preprocess=IMAGENET, input_size=(224, 224))
+    if not isinstance(network, nnx.Module):
+        raise TypeError(f"network={network!r} must be an nnx.Module, such as modelzoo.architecture('resnet50'), or a Model.")
+    return Model.from_nnx(network, name=type(network).__name__, preprocess=IMAGENET, input_size=(224, 224))
 
 
 class _Wanted(NamedTuple):
@@ -144,12 +107,11 @@ def _wanted(module: nnx.Module, leaves: dict[str, Any], name: str) -> dict[str, 
     wanted = {}
     for path, layer in nnx.iter_modules(module):
         prefix = "".join(f"{part}." for part in path)
-        rule = next((RULES[cls] for cls in type(layer).__mro__ if cls in RULES), {})
-        for tensor, (leaf, axes) in rule.items():
+        for tensor, (leaf, axes) in tensors_of(layer).items():
             if prefix + leaf in leaves:  # a convolution may have no bias
                 shape = leaves[prefix + leaf].shape
                 theirs = tuple(shape[axes.index(i)] for i in range(len(shape))) if axes else shape
                 wanted[prefix + tensor] = _Wanted(prefix + leaf, axes, theirs)
     if unknown := sorted(leaves.keys() - {w.ours for w in wanted.values()}):
-        raise ConversionError(f"{name} has layers without a rule in converters._convert.RULES: {', '.join(unknown)}.")
+        raise ConversionError(f"{name} has parameters that no layer's torch_tensors name: {', '.join(unknown)}.")
     return wanted

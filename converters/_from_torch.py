@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens import _params
 from jaxlens.errors import ConversionError, NonFiniteWarning
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph.ops import OPS
 from jaxlens.model import Model, Preprocess
-from jaxlens.modelzoo import _params
 
 
 def from_torch(

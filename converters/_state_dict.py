@@ -11,10 +11,10 @@ import ml_dtypes
 import numpy as np
 
 from converters import _pickles
+from jaxlens import _params
 from jaxlens._package import optional
+from jaxlens._params import brief
 from jaxlens.errors import WeightsError
-from jaxlens.modelzoo import _params
-from jaxlens.modelzoo._params import brief
 
 # Where training scripts put the state dict inside a checkpoint; the first that is there is taken, averages of weights last.
 _WRAPPERS = (

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import platform
 import re
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import platformdirs
 
+from jaxlens._checks import check_text
+
 _STALE_SECONDS = 24 * 3600
 _OWNER = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{32}\.part")  # of a temporary file: machine and process
 
@@ -27,6 +30,18 @@ def cache_dir() -> Path:
     """
     chosen = os.environ.get("JAXLENS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("jaxlens", appauthor=False)
+
+
+def folder_name(name: str) -> str:
+    """A name, of a layer for instance, as that of a folder: another for each name.
+
+    Lower-case letters, digits and `_ . @ -` stay. A name with others (some disks do not tell `A` from `a`), a long one, and
+    one that means something to the system or to jobs has its hash behind it.
+    """
+    safe = re.sub(r"[^\w.@-]", "-", check_text(name, "layer"), flags=re.ASCII).lstrip(".")
+    if safe == name == name.lower() and 0 < len(safe) <= 100 and not re.search(r"\.$|\.png$|\.json$", safe):
+        return safe
+    return f"{safe[:60].rstrip('.')}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlens import microscope, modelzoo
 from jaxlens._checks import brief
+from jaxlens._jobs import _manifest as manifest
 from jaxlens.cli._options import (
     COUNT,
     SIDE,
@@ -26,7 +27,6 @@ from jaxlens.cli._options import (
 from jaxlens.cli._output import Command, interrupted, say, seconds
 from jaxlens.cli._pictures import Sheet, finished_tile, read_sheet, write_sheet
 from jaxlens.microscope import Tile
-from jaxlens.microscope import _manifest as manifest
 from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import picture, tile_path, write_tile
 from jaxlens.optvis.render import RenderResult
@@ -159,7 +159,7 @@ def job(network: Any, layers: list[str] | None, channels: range | None, out: Pat
         tiles = {tile.channel: tile for tile in done.tiles(layer)}
         if whole is None or len(tiles) < len(done.layers[layer]):
             continue
-        for channel in whole.layers.get(layer, []):  # of other calls too: a sheet never shows less than before
+        for channel in whole.groups.get(layer, []):  # of other calls too: a sheet never shows less than before
             tile = finished_tile(tile_path(out, layer, channel)) if channel not in tiles else None
             if tile is not None and tile.settings == whole.hash:
                 tiles[channel] = tile

@@ -3,15 +3,14 @@
 import dataclasses
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from jaxlens._checks import check_flag, check_path, check_text
-from jaxlens._files import atomic
+from jaxlens._checks import check_flag, check_path
+from jaxlens._files import atomic, folder_name
 from jaxlens.data import to_uint8
 
 _KEY = "jaxlens"
@@ -56,18 +55,6 @@ _KINDS = {
 def tile_path(folder: Path, layer: str, channel: int) -> Path:
     """Where a neuron's tile is: `FOLDER/LAYER/CHANNEL.png`."""
     return folder / folder_name(layer) / f"{channel:04d}.png"
-
-
-def folder_name(layer: str) -> str:
-    """A layer's name as that of a folder, another for each layer.
-
-    Lower-case letters, digits and `_ . @ -` stay. A name with others (some disks do not tell `A` from `a`), a long one, and
-    one that means something to the system or to jobs has its hash behind it.
-    """
-    safe = re.sub(r"[^\w.@-]", "-", check_text(layer, "layer"), flags=re.ASCII).lstrip(".")
-    if safe == layer == layer.lower() and 0 < len(safe) <= 100 and not re.search(r"\.$|\.png$|\.json$", safe):
-        return safe
-    return f"{safe[:60].rstrip('.')}-{hashlib.sha256(layer.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def picture(images: np.ndarray, channels: int) -> np.ndarray:

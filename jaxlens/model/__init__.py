@@ -5,6 +5,8 @@ from jaxlens.model import rules as rules
 from jaxlens.model._activations import activations as activations
 from jaxlens.model._activations import check_model as check_model
 from jaxlens.model._architecture import Layer as Layer
+from jaxlens.model._blocks import blocks as blocks
+from jaxlens.model._blocks import find_layers as find_layers
 from jaxlens.model._equinox import from_equinox as from_equinox
 from jaxlens.model._function import from_function as from_function
 from jaxlens.model._haiku import from_haiku as from_haiku

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlens import _params
+from jaxlens._params import brief
 from jaxlens.errors import WeightsError
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph._ir import Op
@@ -16,8 +18,6 @@ from jaxlens.graph._run import Frame
 from jaxlens.graph._tensor import Tensor
 from jaxlens.graph.ops import OPS, _elementwise
 from jaxlens.model import Model, Preprocess
-from jaxlens.modelzoo import _params
-from jaxlens.modelzoo._params import brief
 
 # What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
 # of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.

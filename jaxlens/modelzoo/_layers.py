@@ -3,9 +3,12 @@
 Networks are born abstract: a new module holds shapes (`jax.ShapeDtypeStruct`), and `modelzoo.load` puts the weights in,
 from a file or drawn at random. So building a network costs nothing, and no initialisation is thrown away.
 A network computes in the dtype of its weights.
+
+A module with parameters says where PyTorch has them: `torch_tensors` maps the last part of PyTorch's name to that of ours and to
+the order of axes. The path before it is the same on both sides.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,16 @@ from flax import nnx
 from jaxlens import _kernels
 
 Size = int | tuple[int, int]
+TorchTensors = dict[str, tuple[str, tuple[int, ...]]]
+
+AS_IT_IS = ()
+OI_TO_IO = (1, 0)
+OIHW_TO_HWIO = (2, 3, 1, 0)
+
+CONV: TorchTensors = {"weight": ("kernel", OIHW_TO_HWIO), "bias": ("bias", AS_IT_IS)}
+LINEAR: TorchTensors = {"weight": ("kernel", OI_TO_IO), "bias": ("bias", AS_IT_IS)}
+NORM: TorchTensors = {"weight": ("scale", AS_IT_IS), "bias": ("bias", AS_IT_IS)}
+BATCH_NORM: TorchTensors = NORM | {"running_mean": ("mean", AS_IT_IS), "running_var": ("var", AS_IT_IS)}
 
 
 def abstract(*shape: int) -> Any:
@@ -27,6 +40,8 @@ def _pair(size: Size) -> tuple[int, int]:
 
 class Conv(nnx.Module):
     """PyTorch's `Conv2d`; `padding="SAME"` is TensorFlow's, asymmetric."""
+
+    torch_tensors: ClassVar[TorchTensors] = CONV
 
     def __init__(
         self, cin: int, cout: int, size: Size, stride: int = 1, padding: Size | str = 0, *, bias: bool = True, groups: int = 1
@@ -46,6 +61,8 @@ class Conv(nnx.Module):
 class Linear(nnx.Module):
     """PyTorch's `Linear`."""
 
+    torch_tensors: ClassVar[TorchTensors] = LINEAR
+
     def __init__(self, cin: int, cout: int, *, bias: bool = True):
         self.kernel = nnx.Param(abstract(cin, cout))
         self.bias = nnx.Param(abstract(cout)) if bias else None
@@ -56,6 +73,8 @@ class Linear(nnx.Module):
 
 class BatchNorm(nnx.Module):
     """PyTorch's `BatchNorm2d` at inference: with its running statistics."""
+
+    torch_tensors: ClassVar[TorchTensors] = BATCH_NORM
 
     def __init__(self, features: int, *, epsilon: float = 1e-5):
         self.scale, self.bias = nnx.Param(abstract(features)), nnx.Param(abstract(features))
@@ -69,6 +88,8 @@ class BatchNorm(nnx.Module):
 
 class LayerNorm(nnx.Module):
     """PyTorch's `LayerNorm` over the last axis; on maps, torchvision's `LayerNorm2d` too, as channels are last."""
+
+    torch_tensors: ClassVar[TorchTensors] = NORM
 
     def __init__(self, features: int, *, epsilon: float = 1e-5):
         self.scale, self.bias = nnx.Param(abstract(features)), nnx.Param(abstract(features))

@@ -15,13 +15,13 @@ from typing import Any
 
 from flax import nnx
 
-from jaxlens import _download
+from jaxlens import _download, _params
 from jaxlens._checks import brief, check_int, check_path
 from jaxlens._files import cache_dir
 from jaxlens._package import DISTRIBUTION, install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET, Model, check_model
-from jaxlens.modelzoo import _imported, _params
+from jaxlens.modelzoo import _imported
 from jaxlens.modelzoo._registry import Network, Weights, find, names
 
 _CACHE_ADVICE = "Set JAXLENS_CACHE to another folder."

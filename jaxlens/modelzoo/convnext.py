@@ -1,6 +1,7 @@
 """ConvNeXt tiny to large (Liu et al. 2022, arXiv:2201.03545), with torchvision's layer names."""
 
 import functools
+from typing import ClassVar
 
 import jax
 from flax import nnx
@@ -15,6 +16,7 @@ from jaxlens.modelzoo._layers import (
     Permute,
     Sequential,
     StochasticDepth,
+    TorchTensors,
     abstract,
 )
 
@@ -31,6 +33,8 @@ _norm = functools.partial(LayerNorm, epsilon=1e-6)
 
 class CNBlock(nnx.Module):
     """A 7x7 convolution of each channel, two layers at each pixel, a scale per channel, and a shortcut."""
+
+    torch_tensors: ClassVar[TorchTensors] = {"layer_scale": ("layer_scale", (1, 2, 0))}  # C11 -> 11C
 
     def __init__(self, width: int):
         self.block = Sequential(

@@ -5,6 +5,8 @@ One layer more than torchvision names, in each attention: `.attn_layer.1.attenti
 that are far apart.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,6 +15,7 @@ from jaxlens import _kernels
 from jaxlens.modelzoo._activations import GELU, SiLU, Tanh
 from jaxlens.modelzoo._blocks import ConvNormActivation, SqueezeExcitation
 from jaxlens.modelzoo._layers import (
+    AS_IT_IS,
     AdaptiveAvgPool,
     AvgPool,
     BatchNorm,
@@ -24,6 +27,7 @@ from jaxlens.modelzoo._layers import (
     Linear,
     Sequential,
     StochasticDepth,
+    TorchTensors,
     abstract,
 )
 from jaxlens.modelzoo.swin import AttentionWeights
@@ -56,6 +60,8 @@ class MBConv(nnx.Module):
 
 class RelativePositionalMultiHeadAttention(nnx.Module):
     """Attention within groups of pixels `[B, groups, pixels, channels]`, with a bias for each relative position."""
+
+    torch_tensors: ClassVar[TorchTensors] = {"relative_position_bias_table": ("relative_position_bias_table", AS_IT_IS)}
 
     def __init__(self, width: int):
         self.heads = width // HEAD

@@ -7,6 +7,7 @@ shift of every second block. Images of any size pass, as maps are padded to whol
 """
 
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from flax import nnx
 from jaxlens import _kernels
 from jaxlens.modelzoo._activations import ReLU
 from jaxlens.modelzoo._layers import (
+    AS_IT_IS,
     AdaptiveAvgPool,
     Conv,
     Flatten,
@@ -24,6 +26,7 @@ from jaxlens.modelzoo._layers import (
     Permute,
     Sequential,
     StochasticDepth,
+    TorchTensors,
     abstract,
 )
 from jaxlens.modelzoo.vit import MLP
@@ -74,6 +77,8 @@ class _WindowAttention(nnx.Module):
 class ShiftedWindowAttention(_WindowAttention):
     """Version 1: a table of biases."""
 
+    torch_tensors: ClassVar[TorchTensors] = {"relative_position_bias_table": ("relative_position_bias_table", AS_IT_IS)}
+
     def __init__(self, width: int, window: int, shift: int):
         super().__init__(width, window, shift)
         self.relative_position_bias_table = nnx.Param(abstract((2 * window - 1) ** 2, self.heads))
@@ -85,6 +90,8 @@ class ShiftedWindowAttention(_WindowAttention):
 
 class ShiftedWindowAttentionV2(_WindowAttention):
     """Version 2: the cosine of queries and keys, scaled; biases from a small network of the relative position."""
+
+    torch_tensors: ClassVar[TorchTensors] = {"logit_scale": ("logit_scale", AS_IT_IS)}
 
     def __init__(self, width: int, window: int, shift: int):
         super().__init__(width, window, shift)

@@ -9,6 +9,7 @@ Two layers more than torchvision names, in each block `encoder.layers.encoder_la
 """
 
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,18 @@ from flax import nnx
 
 from jaxlens import _kernels
 from jaxlens.modelzoo._activations import GELU
-from jaxlens.modelzoo._layers import Conv, Dropout, Identity, LayerNorm, Linear, Sequential, abstract
+from jaxlens.modelzoo._layers import (
+    AS_IT_IS,
+    OI_TO_IO,
+    Conv,
+    Dropout,
+    Identity,
+    LayerNorm,
+    Linear,
+    Sequential,
+    TorchTensors,
+    abstract,
+)
 
 # Side of a patch, blocks, heads, channels.
 VARIANTS = {
@@ -39,6 +51,8 @@ class AttentionWeights(nnx.Module):
 
 class MultiheadAttention(nnx.Module):
     """PyTorch's `MultiheadAttention` of tokens to each other. As there, `out_proj` holds parameters and is not a layer."""
+
+    torch_tensors: ClassVar[TorchTensors] = {"in_proj_weight": ("kernel", OI_TO_IO), "in_proj_bias": ("bias", AS_IT_IS)}
 
     def __init__(self, width: int, heads: int):
         self.kernel, self.bias = nnx.Param(abstract(width, 3 * width)), nnx.Param(abstract(3 * width))
@@ -81,6 +95,8 @@ class EncoderBlock(nnx.Module):
 class Encoder(nnx.Module):
     """Positions, then all blocks."""
 
+    torch_tensors: ClassVar[TorchTensors] = {"pos_embedding": ("pos_embedding", AS_IT_IS)}
+
     def __init__(self, depth: int, width: int, heads: int, side: int):
         self.pos_embedding = nnx.Param(abstract(1, 1 + side**2, width))
         self.dropout = Dropout()
@@ -93,6 +109,8 @@ class Encoder(nnx.Module):
 
 class VisionTransformer(nnx.Module):
     """A transformer on patches of `patch` pixels, for square images of one size, a multiple of it."""
+
+    torch_tensors: ClassVar[TorchTensors] = {"class_token": ("class_token", AS_IT_IS)}
 
     # published files have the MLPs under the names they had in torchvision 0.12
     renamed_tensors = (r"mlp\.linear_([12])\.", lambda match: {"1": "mlp.0.", "2": "mlp.3."}[match[1]])

@@ -9,13 +9,13 @@ import numpy as np
 import optax
 
 from jaxlens._checks import check_int, check_number
+from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, progress_bar
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._arguments import STEPS, check_count
-from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.recipes._inputs import one_task, picture_ids, pictures
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_int, check_number
+from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import progress_bar
-from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.recipes._deepdream import deepdream
 from jaxlens.recipes._inputs import pictures
 

@@ -22,9 +22,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxlens import Model, modelzoo
+from jaxlens import Model, _params, modelzoo
 from jaxlens.data import synthetic
-from jaxlens.modelzoo import _params
 from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
 from jaxlens.training import _evidence
 from jaxlens.training._history import History

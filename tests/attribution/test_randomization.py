@@ -7,19 +7,19 @@ import pytest
 from flax import linen
 from scipy import stats
 
-from jaxlens import Model, modelzoo
+from jaxlens import Model, _params, modelzoo
 from jaxlens.attribution import Attribution, guided_backprop, saliency
 from jaxlens.attribution import metrics as m
-from jaxlens.attribution.metrics._randomization import groups_of, name_of, redrawn
 from jaxlens.data import synthetic
 from jaxlens.model import IMAGENET
+from jaxlens.model._controls import parameter_groups, redrawn
 from tests.helpers import small_model
 
 H, W = 12, 15
 
 
 def named(params):
-    return {name_of(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    return {name: np.asarray(leaf) for name, leaf in _params.named(params)}
 
 
 def _two_layers(params, x):
@@ -59,7 +59,7 @@ def test_guided_backprop_hardly_sees_the_network_and_saliency_does():
 
 
 def test_layers_go_from_the_output_down_whatever_the_framework():
-    small = groups_of(small_model(input_size=(16, 24)), None)
+    small = parameter_groups(small_model(input_size=(16, 24)), None)
     want = ["head", "blocks.1.conv2", "blocks.1.conv1", "blocks.0.conv2", "blocks.0.conv1", "norm", "stem"]
     assert list(small) == want
     assert small["norm"] == ["norm.bias", "norm.mean", "norm.scale", "norm.var"]
@@ -72,24 +72,24 @@ def test_layers_go_from_the_output_down_whatever_the_framework():
 
     net = Net()
     model = Model.from_linen(net, net.init(jax.random.key(0), jnp.zeros((1, 8, 9, 3))), preprocess=IMAGENET, input_size=(8, 9))
-    groups = groups_of(model, None)
+    groups = parameter_groups(model, None)
     assert list(groups) == ["a", "z", "y"] and sorted(groups["z"])[0] == "batch_stats.z.mean" and len(groups["z"]) == 4
 
     # names that are no layers: the order of the tensors, the last first
-    assert groups_of(TWO, None) == {"b": ["b.bias", "b.kernel"], "a": ["a"]}
+    assert parameter_groups(TWO, None) == {"b": ["b.bias", "b.kernel"], "a": ["a"]}
 
 
 def test_layers_may_be_chosen_by_name_or_block():
     model = small_model(input_size=(16, 24))
-    groups = groups_of(model, ["blocks.0", "head"])
+    groups = parameter_groups(model, ["blocks.0", "head"])
     assert list(groups) == ["blocks.0", "head"] and len(groups["blocks.0"]) == 4
     assert all(name.startswith("blocks.0.") for name in groups["blocks.0"])
     with pytest.raises(LookupError, match="'blok' has no parameters in small.*Closest.*blocks"):
-        groups_of(model, ["blok"])
-    inside = groups_of(modelzoo.load("squeezenet1_1", None), ["features.1", "features.10"][1:])
+        parameter_groups(model, ["blok"])
+    inside = parameter_groups(modelzoo.load("squeezenet1_1", None), ["features.1", "features.10"][1:])
     assert all(name.startswith("features.10.") for name in inside["features.10"])
     with pytest.raises(LookupError, match=r"features.1'"):  # a ReLU, and not the beginning of features.10
-        groups_of(modelzoo.load("squeezenet1_1", None), ["features.1"])
+        parameter_groups(modelzoo.load("squeezenet1_1", None), ["features.1"])
 
 
 def test_redrawn_tensors_keep_mean_deviation_and_sign():

@@ -171,7 +171,7 @@ def test_render_layers_is_a_job(tmp_path):
     (tmp_path / "logits" / "0002.png").unlink()
     assert "1 of 8 neurons rendered now" in run("render", "lensnet", "--layers", "mixed3a_pool_reduce,logits", *options).output
     for arguments, message in (
-        (("--layers", "logits", "--seed", 1, *options), "holds tiles of other settings (seed: 0 there, 1 now)"),
+        (("--layers", "logits", "--seed", 1, *options), "holds results of other settings (seed: 0 there, 1 now)"),
         (("--layers", "mixed9*", *options), "layers='mixed9*' matches no layer"),
         (("logits:1", "--layers", "logits", *options), "not both"),
         (("--distributed", *options), "--distributed shares a job"),

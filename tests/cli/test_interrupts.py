@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
+from jaxlens._interrupt import deferred_interrupt
 from jaxlens.model import Model, Preprocess
 from jaxlens.optvis.render import render
-from jaxlens.optvis.render._interrupt import deferred_interrupt
 from tests.cli.saved import here  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Signals as POSIX has them.")
@@ -139,7 +139,6 @@ def test_a_press_that_nobody_asks_about_is_raised_at_the_end(handled):
 
 def test_an_interrupted_job_returns(handled, tmp_path, monkeypatch):
     from jaxlens import microscope
-    from jaxlens.microscope import _job
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(_job, "render", lambda *a, **k: render(*a, **k, callback=at(12, press)))

@@ -7,9 +7,8 @@ from flax import nnx
 
 import converters
 from converters.__main__ import main
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import ConversionError
-from jaxlens.modelzoo import _params
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -22,7 +21,7 @@ def tensors():
 
 
 def test_every_tensor_goes_where_it_belongs(tensors):
-    params = dict(_params.named(converters.convert(tensors, "resnet18")))
+    params = dict(_params.named(converters.convert(tensors, modelzoo.architecture("resnet18"))))
     assert len(params) == len([name for name in tensors if not name.endswith("num_batches_tracked")])
     np.testing.assert_array_equal(params["conv1.kernel"], tensors["conv1.weight"].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(params["fc.kernel"], tensors["fc.weight"].T)
@@ -35,7 +34,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_listed(tensors):
     bad["head.weight"] = np.zeros((3, 4), np.float32)
     bad["fc.weight"], bad["fc.bias"] = np.zeros((10, 512), np.float32), np.zeros(10, np.float32)
     with pytest.raises(ConversionError) as caught:
-        converters.convert(bad, "resnet18", source="mine.pth")
+        converters.convert(bad, modelzoo.load("resnet18", weights=None), source="mine.pth")
     assert str(caught.value) == (
         "mine.pth does not fit resnet18, which has 102 tensors:"
         "\n  2 missing:\n    bn1.weight (64,)\n    layer1.0.bn1.running_var (64,)"
@@ -46,25 +45,26 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_listed(tensors):
 
 def test_a_prefix_that_all_names_have_is_taken_off_and_named(tensors):
     prefixed = {f"backbone.body.{name}": value for name, value in tensors.items()}
-    params = dict(_params.named(converters.convert(prefixed, "resnet18")))
+    params = dict(_params.named(converters.convert(prefixed, modelzoo.architecture("resnet18"))))
     np.testing.assert_array_equal(params["conv1.kernel"], tensors["conv1.weight"].transpose(2, 3, 1, 0))
     del prefixed["backbone.body.fc.bias"]
     with pytest.raises(ConversionError, match=r"mine.pth \(without the prefix 'backbone.body.'\) does not fit.*\n.*1 missing"):
-        converters.convert(prefixed, "resnet18", source="mine.pth")
+        converters.convert(prefixed, modelzoo.architecture("resnet18"), source="mine.pth")
 
 
 def test_the_network_of_a_training_script_beside_its_losses_and_metrics(tensors):
     script = {f"net.{name}": value for name, value in tensors.items()} | {"loss.weight": np.ones(3), "acc.tp": np.ones(1)}
     with pytest.warns(UserWarning, match=r"the network is what lies under 'net\.'; left out: 'loss.weight', 'acc.tp'"):
-        params = dict(_params.named(converters.convert(script, "resnet18", source="mine.pth")))
+        params = dict(_params.named(converters.convert(script, modelzoo.architecture("resnet18"), source="mine.pth")))
     np.testing.assert_array_equal(params["fc.kernel"], tensors["fc.weight"].T)
     script |= {f"teacher.{name}": value for name, value in tensors.items()}
     with pytest.raises(ConversionError, match=r"several times, under 'net\.', 'teacher\.'"):
-        converters.convert(script, "resnet18", source="mine.pth")
+        converters.convert(script, modelzoo.architecture("resnet18"), source="mine.pth")
 
 
 def test_the_counter_of_batch_norms_may_be_absent(tensors):
-    converters.convert({name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}, "resnet18")
+    without = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    converters.convert(without, modelzoo.architecture("resnet18"))
 
 
 def test_a_module_of_flax_and_a_layer_without_a_rule():

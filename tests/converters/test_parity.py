@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from converters import _compare, convert, from_torch, parity
-from jaxlens import activations, modelzoo
+from jaxlens import _params, activations, modelzoo
 from jaxlens.model import IMAGENET, INCEPTION, Model
-from jaxlens.modelzoo import _params, inceptionv1
+from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
 
 pytest.importorskip("torch")
@@ -157,4 +157,4 @@ def test_the_auxiliary_heads_of_the_inceptions():
             want = getattr(module, head)(torch.from_numpy(np.array(values[fed]).transpose(0, 3, 1, 2).copy())).numpy()
         assert _compare.error(np.asarray(values[head]), want) < 1e-5
         state_dict = {key: value.numpy() for key, value in module.state_dict().items()}
-        convert(state_dict, name)  # a network without the heads does not mind their tensors
+        convert(state_dict, modelzoo.architecture(name))  # a network without the heads does not mind their tensors

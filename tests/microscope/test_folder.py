@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from jaxlens import modelzoo
-from jaxlens.microscope import _job, folder_name, read_tile, render_layers
+from jaxlens.microscope import _render_layers, folder_name, read_tile, render_layers
 from jaxlens.microscope._settings import computation
 from jaxlens.model import Model, Preprocess
 from jaxlens.optvis import param
@@ -124,7 +124,7 @@ def test_layers_must_be_a_list_of_names(model, tmp_path, layers):
 
 @pytest.mark.parametrize(
     "text",
-    ["null", "3", "[]", "{}", "[" * 100_000, '"', '{"format": 2}', '{"format": null}', "\xff"],
+    ["null", "3", "[]", "{}", "[" * 100_000, '"', '{"format": 3}', '{"format": null}', "\xff"],
     ids=lambda text: text[:20],
 )
 def test_a_manifest_that_is_none(model, folder, text):
@@ -135,7 +135,7 @@ def test_a_manifest_that_is_none(model, folder, text):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("chunk", 0), ("chunk", None), ("chunk", "2"), ("layers", {"logits": 3}), ("layers", [1]), ("settings", 3), ("x", 1)],
+    [("chunk", 0), ("chunk", None), ("chunk", "2"), ("groups", {"logits": 3}), ("groups", [1]), ("settings", 3), ("x", 1)],
 )
 def test_a_manifest_of_wrong_values(model, folder, name, value):
     path = folder / "manifest.json"
@@ -166,7 +166,7 @@ def test_another_network_of_the_same_name_and_weights_is_refused(model, folder):
     assert len(hashes) == 6
     assert computation(with_mean([0.1, 0.2, 0.3])) in hashes  # another object of the same code
     for network in networks:
-        with pytest.raises(ValueError, match="holds tiles of other settings.*network: "):
+        with pytest.raises(ValueError, match="holds results of other settings.*network: "):
             run(network, folder)
 
 
@@ -184,7 +184,7 @@ def test_a_cppn_is_a_setting(model, tmp_path):
 
 
 def test_a_folder_that_vanishes_midway_is_not_finished(model, tmp_path, monkeypatch):
-    render, calls = _job.render, []
+    render, calls = _render_layers.render, []
 
     def vanishing(*arguments, **options):
         calls.append(1)
@@ -199,7 +199,7 @@ def test_a_folder_that_vanishes_midway_is_not_finished(model, tmp_path, monkeypa
 
 
 def test_another_size_of_chunk_that_came_first_is_taken_over(model, finished, tmp_path, monkeypatch):
-    render, calls = _job.render, []
+    render, calls = _render_layers.render, []
 
     def late(*arguments, **options):
         calls.append(arguments[1])

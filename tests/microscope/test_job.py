@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxlens import microscope
-from jaxlens.microscope import _job, _tile
+from jaxlens.microscope import _tile
 from jaxlens.model import IMAGENET, Model, rules
 from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import render
@@ -103,7 +103,7 @@ def test_ctrl_c(model, undisturbed, tmp_path, monkeypatch):
 def test_other_settings_are_refused(model, undisturbed, tmp_path, changes, message):
     run(model, tmp_path, channels=[0, 1])
     before = pixels(tmp_path)
-    with pytest.raises(ValueError, match=f"holds tiles of other settings.*{message}"):
+    with pytest.raises(ValueError, match=f"holds results of other settings.*{message}"):
         run(model, tmp_path, **changes)
     with pytest.raises(ValueError, match="gradient_rule: None there"):
         run(model.with_gradient_rule(rules.guided()), tmp_path)

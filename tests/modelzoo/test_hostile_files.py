@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET
-from jaxlens.modelzoo import _params
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

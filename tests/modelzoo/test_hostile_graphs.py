@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import NonFiniteWarning, WeightsError
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph._ir import Module, Op, Param, Ref
 from jaxlens.model import Model, Preprocess
-from jaxlens.modelzoo import _params
 
 pytestmark = pytest.mark.timeout(120)
 PLAIN = Preprocess()

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import WeightsError
-from jaxlens.modelzoo import _params, _registry
+from jaxlens.modelzoo import _registry
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +22,7 @@ sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
 from jaxlens import modelzoo
 model = modelzoo.load({name!r}, {weights!r})
 assert "converters" not in sys.modules
-from jaxlens.modelzoo import _params
+from jaxlens import _params
 print(float(sum(abs(leaf).sum() for _, leaf in _params.named(model.params))))
 """
 
@@ -129,7 +129,7 @@ WITHOUT_TORCH_ARRAYS = """
 import sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
 from jaxlens import modelzoo
-from jaxlens.modelzoo import _params
+from jaxlens import _params
 for path in sys.argv[1:]:
     model = modelzoo.load("squeezenet1_1", path)
     print(float(sum(abs(leaf).sum() for _, leaf in _params.named(model.params))))

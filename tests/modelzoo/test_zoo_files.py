@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError
 from jaxlens.model import Model, Preprocess
-from jaxlens.modelzoo import _params, _registry
+from jaxlens.modelzoo import _registry
 from tests.helpers import open_to_all
 
 

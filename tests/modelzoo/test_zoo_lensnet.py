@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 from flax import nnx
 
-from jaxlens import Model, activations, modelzoo
+from jaxlens import Model, _params, activations, modelzoo
 from jaxlens.data import synthetic
-from jaxlens.modelzoo import _params
 from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
 from jaxlens.training import History, _evidence, lensnet
 

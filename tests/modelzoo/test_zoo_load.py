@@ -10,10 +10,10 @@ import pytest
 import safetensors.numpy
 
 import jaxlens
-from jaxlens import modelzoo
+from jaxlens import _params, modelzoo
 from jaxlens.errors import ConversionError, WeightsError
 from jaxlens.model import IMAGENET, INCEPTION, Preprocess, rules
-from jaxlens.modelzoo import _load, _params, _registry
+from jaxlens.modelzoo import _load, _registry
 from jaxlens.optvis.render import render
 
 STATISTICS = {"mean", "var"}

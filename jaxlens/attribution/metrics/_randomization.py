@@ -1,7 +1,6 @@
 """Sanity checks: an explanation must change when the network, or the class, does."""
 
 import dataclasses
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from jaxlens._checks import Images, as_key, check_choice, check_function, suggest
+from jaxlens import _params
+from jaxlens._checks import Images, as_key, check_choice, check_function
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._chunks import PATIENCE
 from jaxlens.attribution._entry import entry
@@ -21,6 +21,7 @@ from jaxlens.attribution._targets import OUTPUT
 from jaxlens.attribution.metrics._inputs import attributed
 from jaxlens.attribution.metrics._similarity import WINDOW, rank_correlation, structural_similarity
 from jaxlens.model import Model
+from jaxlens.model._controls import drawable, parameter_groups, redrawn
 
 Method = Callable[..., Attribution]
 
@@ -87,14 +88,13 @@ def model_randomization(
     compare, key = _comparison(similarity), as_key(key)
     query = ask(model, images, target, layer=options.get("layer"))
     clean = attributed(method, model, query.images, query.target, options)
-    groups, tensors = groups_of(model, layers), _named(model.params)
+    groups, tensors = parameter_groups(model, layers), drawable(model.params)
     drawn = redrawn({name: tensors[name] for names in groups.values() for name in names}, key)
     found: list[jax.Array] = []
     seen: set[str] = set()
     for names in tqdm(groups.values(), desc="layers", delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
         seen = (seen if order == "cascading" else set()) | set(names)
-        pick = lambda path, old: drawn[name_of(path)] if name_of(path) in seen else old  # noqa: B023, E731
-        other = model.replace(params=jax.tree_util.tree_map_with_path(pick, model.params))
+        other = model.replace(params=_params.with_leaves(model.params, {name: drawn[name] for name in seen}))
         found.append(compare(clean, method(other, query.images, query.target, **options).values))
     return Randomization(similarity=jnp.stack(found), layers=tuple(groups))
 
@@ -161,67 +161,3 @@ def _map(values: jax.Array) -> jax.Array:
     if min(values.shape[1:3]) < WINDOW:
         raise ValueError(f"similarity='ssim' needs maps of at least {WINDOW} x {WINDOW}, but they are {values.shape[1:3]}.")
     return _sizes(values)
-
-
-@jax.jit
-def redrawn(tensors: dict[str, Any], key: Any) -> dict[str, Any]:
-    """Tensors drawn anew, each with a key that follows from its name."""
-
-    def redraw(name: str, old: jax.Array) -> jax.Array:
-        normal = jax.random.normal(jax.random.fold_in(key, zlib.crc32(name.encode())), old.shape, old.dtype)
-        new = old.mean() + old.std() * normal
-        return jnp.where(old.min() >= 0, jnp.abs(new), new)
-
-    return {name: redraw(name, jnp.asarray(old)) for name, old in tensors.items()}
-
-
-def _named(params: Any) -> dict[str, Any]:
-    """The parameters that can be drawn, by dotted name."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {name_of(path): leaf for path, leaf in leaves if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating)}
-
-
-def groups_of(model: Model, layers: Sequence[str] | None) -> dict[str, list[str]]:
-    """Names of parameters by what is randomised at once, in the order of randomisation."""
-    names = list(_named(model.params))
-    if layers is not None:
-        if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
-            raise TypeError(f"layers={layers!r} must be a list of names, such as {list(model.layers)[-2:-1]}, or None for all.")
-        return {layer: _beneath(layer, names, model) for layer in layers}
-    owners = {name: _owner(name, model) for name in names}
-    places = {owner: place for place, owner in enumerate(dict.fromkeys(owners.values()))}
-    # a container's own parameters are as deep as the first layer in it
-    first: dict[str, int] = {}
-    for position, layer in enumerate(model.layers):
-        parts = layer.partition("@")[0].split(".")
-        for end in range(1, len(parts) + 1):
-            first.setdefault(".".join(parts[:end]), position)
-    order = sorted(places, key=lambda owner: (first.get(owner, -1), places[owner]), reverse=True)
-    return {owner: [name for name in names if owners[name] == owner] for owner in order}
-
-
-def _owner(name: str, model: Model) -> str:
-    """The layer that a parameter belongs to, else what its name begins with."""
-    known = {layer.partition("@")[0] for layer in model.layers}
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        for start in (0, 1):  # Linen's names begin with a collection's
-            if start < end and ".".join(parts[start:end]) in known:
-                return ".".join(parts[start:end])
-    return ".".join(parts[:-1]) or name
-
-
-def _beneath(layer: str, names: list[str], model: Model) -> list[str]:
-    """The parameters of a layer or of the layers in it; else of those whose names go on from it as `mixed4a_1x1` from
-    `mixed4a`."""
-    for separator in (".", "_"):
-        found = [name for name in names if f"{_owner(name, model)}{separator}".startswith(f"{layer}{separator}")]
-        if found:
-            return found
-    owners = dict.fromkeys(_owner(name, model) for name in names)
-    raise LookupError(f"layers: {layer!r} has no parameters in {model.name}. Closest that has: {suggest(layer, owners)}.")
-
-
-def name_of(path: Any) -> str:
-    """A parameter's dotted name, as `features.0.kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._interrupt import deferred_interrupt
 from jaxlens.model.rules import redirected
 from jaxlens.optvis.render import _program
-from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.optvis.render._result import RenderResult
 
 # Steps sent ahead of the last one whose scores have arrived. The device never waits for Python,

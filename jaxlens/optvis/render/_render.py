@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array
 
 from jaxlens._checks import brief, check_flag, check_function, check_int, check_size
+from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, check_progress, progress_bar
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning
 from jaxlens.model import Model, check_model
@@ -34,7 +35,6 @@ from jaxlens.optvis.render._arguments import (
     task_keys,
 )
 from jaxlens.optvis.render._batch import default_batch
-from jaxlens.optvis.render._interrupt import deferred_interrupt
 from jaxlens.optvis.render._loop import Job
 from jaxlens.optvis.render._result import RenderResult, concatenate
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks

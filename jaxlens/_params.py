@@ -33,6 +33,11 @@ def named(params: Any) -> list[tuple[str, Any]]:
     return [(".".join(_part(key) for key in path if getattr(key, "name", "") != "value"), leaf) for path, leaf in leaves]
 
 
+def with_leaves(params: Any, leaves: Mapping[str, Any]) -> Any:
+    """A tree like `params` with other leaves of those dotted names."""
+    return jax.tree.unflatten(jax.tree.structure(params), [leaves.get(name, leaf) for name, leaf in named(params)])
+
+
 def _part(key: Any) -> str:
     for attribute in ("key", "idx", "name"):
         if hasattr(key, attribute):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxlens._checks import shortened
-from jaxlens.model import Model, check_model
+from jaxlens.model._activations import check_model
+from jaxlens.model._model import Model
 
 # What looks like the layer before or after it, or is not a map of features.
 _SKIPPED = frozenset(

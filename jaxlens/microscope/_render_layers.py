@@ -1,30 +1,25 @@
 """`render_layers`: a render job over whole layers, which may be stopped, killed, resumed, and shared."""
 
-import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import numpy as np
 
+from jaxlens import _jobs
 from jaxlens._checks import check_flag, check_int, check_path
-from jaxlens._progress import progress_bar
+from jaxlens._jobs import Chunk, _manifest
 from jaxlens.errors import NonFiniteError, NonFiniteWarning
-from jaxlens.microscope import _manifest
-from jaxlens.microscope._chunk import Chunk, claim, missing, split, tidy
-from jaxlens.microscope._layers import find_layers
 from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
 from jaxlens.model import Model, check_model
+from jaxlens.model._blocks import find_layers
 from jaxlens.optvis.render import RenderResult, default_batch, render
 from jaxlens.optvis.render._arguments import device_list
-from jaxlens.optvis.render._interrupt import deferred_interrupt
-
-_PAUSE = 1.0  # seconds between looks at chunks that other processes are rendering
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,129 +115,74 @@ def render_layers(
     chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
-    mine = _manifest.Manifest(settings_of(model, **own), wanted, chunk, _manifest.record(model.name))
-    with _explained(folder, []):
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
-        shared = _manifest.find(folder, mine)
-    options = own | {"batch": batch, "memory_limit": memory_limit, "devices": devices, "progress": False}
-    work = _Work(model, folder, mine, shared, options, progress)
-    try:
-        with deferred_interrupt() as pressed:
-            finished = work.run(pressed)
-    except KeyboardInterrupt:
-        finished = False
-    finally:
-        tidy(folder, made)
-    return RenderJob(folder, wanted, work.rendered, finished, time.perf_counter() - began)
-
-
-class _OtherChunks(Exception):
-    """Another process began the folder meanwhile, with chunks of another size."""
+    settings = settings_of(model, **own)
+    manifest = _manifest.Manifest(settings, wanted, chunk, _manifest.record(model.name))
+    options = own | {
+        "seed": settings["seed"],
+        "batch": batch,
+        "memory_limit": memory_limit,
+        "devices": devices,
+        "progress": False,
+    }
+    tiles = _Tiles(model, folder, manifest.hash, _shape(model, param, settings["size"]), options)
+    made = _jobs.run(tiles, folder, manifest, progress=progress)
+    return RenderJob(folder, wanted, made.count, made.finished, time.perf_counter() - began)
 
 
 @dataclasses.dataclass
-class _Work:
-    """What is to be rendered into a folder by one call, and how much of it is."""
+class _Tiles:
+    """Makes the tiles of a folder; see `jaxlens._jobs.Maker`."""
 
     model: Model
     folder: Path
-    mine: _manifest.Manifest
-    shared: _manifest.Manifest
+    settings: str
+    shape: tuple[int, ...]
     options: dict[str, Any]
-    progress: bool
-    rendered: int = 0
+    unit: str = "neuron"
+    stored: str = "tile"
 
-    @property
-    def chunks(self) -> list[Chunk]:
-        """This process' own."""
-        parts = [part for name, wanted in self.mine.layers.items() for part in split(name, wanted, self.shared.chunk)]
-        return parts[jax.process_index() :: jax.process_count()]
+    def path(self, group: str, item: int) -> Path:
+        return tile_path(self.folder, group, item)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the tiles' pictures."""
-        param, sides = self.options["param"], self.mine.settings["size"]
-        images = (1, *sides, self.model.channels) if param is None else param.shape
-        return picture(np.empty(images, np.uint8), self.model.channels).shape
+    def whole(self, group: str, item: int) -> bool:
+        path = self.path(group, item)
+        if path.is_dir():
+            raise ValueError(f"{str(path)!r} is a folder where a tile is to be written. Move it elsewhere.")
+        try:
+            tile = read_tile(path)
+        except (FileNotFoundError, ValueError):  # a damaged one is rendered again
+            return False
+        if tile.settings != self.settings:
+            raise ValueError(f"{path} was rendered with other settings than {path.parents[1]}. Move it elsewhere.")
+        whole = tile.finished and tile.image is not None and tile.image.shape[:2] == self.shape[:2]
+        return whole and (tile.layer, tile.channel) == (group, item)
 
-    def run(self, pressed: Callable[[], bool]) -> bool:
-        """Renders what is missing; whether all of it is there."""
-        while True:
-            try:
-                return self.once(pressed)
-            except _OtherChunks:
-                continue
-
-    def once(self, pressed: Callable[[], bool]) -> bool:
-        chunks = self.chunks
-        absent = {part: len(self.missing(part)) for part in chunks}
-        total, left = sum(len(part.channels) for part in chunks), sum(absent.values())
-        waiting = [part for part in chunks if absent[part]]
-        compiled: set[str] = set()
-        with progress_bar(total, "neuron", self.progress, total - left) as bar:
-            while waiting and not pressed():
-                busy: list[Chunk] = []
-                for part in waiting:
-                    if pressed():
-                        return False
-                    with _explained(self.folder, chunks), claim(self.folder, part) as ours:
-                        if not ours:
-                            busy.append(part)
-                            continue
-                        if wanting := self.missing(part):
-                            if part.layer not in compiled:
-                                compiled.add(part.layer)
-                                bar.compiling()
-                            tiles = self.render(part, wanting)
-                            if tiles is None:
-                                return False
-                            self.write(tiles)
-                    bar.update(absent[part], part.layer)
-                if len(busy) == len(waiting):
-                    time.sleep(_PAUSE)
-                waiting = busy
-        if chunks:
-            with _explained(self.folder, chunks):
-                if _manifest.read(self.folder) is None or set(self.mine.layers) - set(self.shared.layers):
-                    _manifest.join(self.folder, self.mine)
-        return not any(self.missing(part) for part in chunks)
-
-    def missing(self, part: Chunk) -> list[int]:
-        return missing(self.folder, part, self.shared.hash, self.shape)
-
-    def render(self, part: Chunk, wanting: list[int]) -> list[Tile] | None:
-        """Renders a chunk whole and gives the tiles that are missing; None after Ctrl-C."""
-        for channel in wanting:  # of a process that was killed while it wrote: the chunk is ours alone
-            path = tile_path(self.folder, part.layer, channel)
-            for half in path.parent.glob(f".{path.name}.*.part"):
-                half.unlink(missing_ok=True)
-        filled = [*part.channels, *[part.channels[-1]] * (part.size - len(part.channels))]
+    def make(self, chunk: Chunk, missing: list[int]) -> list[tuple[int, Tile]] | None:
+        filled = [*chunk.items, *[chunk.items[-1]] * (chunk.size - len(chunk.items))]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NonFiniteWarning)  # the tile tells
             try:
-                result = render(self.model, [f"{part.layer}:{channel}" for channel in filled], **self.options)
+                result = render(self.model, [f"{chunk.group}:{channel}" for channel in filled], **self.options)
             except NonFiniteError as error:
                 result = cast(RenderResult, error.result)
         if not result.finished:
             return None
         scores, tiles = result.final_scores(), []
-        for place, channel in enumerate(part.channels):
-            if channel in wanting:
+        for place, channel in enumerate(chunk.items):
+            if channel in missing:
                 image, failed = picture(result.images[place], self.model.channels), int(result.failed_at[place])
-                seed, settings = self.mine.settings["seed"], self.shared.hash
-                tiles.append(Tile(part.layer, channel, float(scores[place]), seed, settings, failed, image=image))
+                score, seed = float(scores[place]), self.options["seed"]
+                tiles.append((channel, Tile(chunk.group, channel, score, seed, self.settings, failed, image=image)))
         return tiles
 
-    def write(self, tiles: list[Tile]) -> None:
-        """Writes tiles, and with the first of them the manifest."""
-        if not self.rendered:
-            joined = _manifest.join(self.folder, self.mine)
-            other, self.shared = joined.chunk != self.shared.chunk, joined
-            if other:
-                raise _OtherChunks
-        for tile in tiles:
-            write_tile(tile_path(self.folder, tile.layer, tile.channel), tile)
-            self.rendered += 1
+    def write(self, group: str, item: int, made: Tile) -> None:
+        write_tile(self.path(group, item), made)
+
+
+def _shape(model: Model, param: Any, sides: Any) -> tuple[int, ...]:
+    """Of the tiles' pictures."""
+    images = (1, *sides, model.channels) if param is None else param.shape
+    return picture(np.empty(images, np.uint8), model.channels).shape
 
 
 def _channels(model: Model, layer: str, wanted: Any) -> list[int]:
@@ -261,22 +201,3 @@ def _refuse_same_folders(layers: dict[str, list[int]]) -> None:
         other = names.setdefault(folder_name(layer), layer)
         if other != layer:
             raise ValueError(f"layers {other!r} and {layer!r} would share a folder; render them into different ones.")
-
-
-@contextlib.contextmanager
-def _explained(folder: Path, chunks: list[Chunk]) -> Iterator[None]:
-    """A full disk or a read-only folder, as a message that says what is kept and what to do."""
-    try:
-        yield
-    except OSError as error:
-        paths = [tile_path(folder, chunk.layer, channel) for chunk in chunks for channel in chunk.channels]
-        kept = (
-            f"{sum(path.exists() for path in paths)} of {len(paths)} tiles are finished and stay"
-            if paths
-            else "Nothing is lost"
-        )
-        raise OSError(
-            error.errno,
-            f"out={str(folder)!r} cannot be written to ({error.strerror or error}). {kept}. "
-            "Make room or allow writing, and run the same again to go on.",
-        ) from error

@@ -1,4 +1,4 @@
-"""What a folder of tiles was rendered with, so that others are never mixed in."""
+"""What the items of a folder were made with, so that others are never mixed in."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ import filelock
 from jaxlens._files import atomic
 from jaxlens._package import VERSION
 
-_FORMAT = 2
+_FORMAT = 3
 NAME = "manifest.json"
 
 
@@ -22,14 +22,14 @@ class Manifest:
     """A folder's contents-to-be.
 
     Attributes:
-        settings: everything that a tile's pixels depend on besides its neuron; JSON values.
-        layers: by layer, its channels, in order.
-        chunk: how many neurons are claimed and rendered together.
+        settings: everything that an item depends on besides its group and number; JSON values.
+        groups: by name, the numbers of its items, in order: channels of layers, for instance.
+        chunk: how many items are claimed and made together.
         record: the model's name and the versions of the packages that the folder was begun with.
     """
 
     settings: Mapping[str, Any]
-    layers: Mapping[str, list[int]]
+    groups: Mapping[str, list[int]]
     chunk: int
     record: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -40,12 +40,12 @@ class Manifest:
 
 
 def hash_of(settings: Mapping[str, Any]) -> str:
-    """A short name of settings, which every tile carries."""
+    """A short name of settings, which every item carries."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def find(folder: Path, mine: Manifest) -> Manifest:
-    """The folder's manifest with my layers added, or mine if it has none; nothing is written.
+    """The folder's manifest with my groups added, or mine if it has none; nothing is written.
 
     Raises:
         ValueError: if the folder was begun with other settings, or its manifest is none.
@@ -54,13 +54,13 @@ def find(folder: Path, mine: Manifest) -> Manifest:
     if theirs is None:
         return mine
     _same_settings(folder, theirs, mine)
-    layers = {name: list(channels) for name, channels in theirs.layers.items()}
-    for name, channels in mine.layers.items():
-        layers[name] = sorted({*layers.get(name, []), *channels})
-    return dataclasses.replace(theirs, layers=layers)
+    groups = {name: list(items) for name, items in theirs.groups.items()}
+    for name, items in mine.groups.items():
+        groups[name] = sorted({*groups.get(name, []), *items})
+    return dataclasses.replace(theirs, groups=groups)
 
 
-def join(folder: Path, mine: Manifest) -> Manifest:
+def create_or_extend(folder: Path, mine: Manifest) -> Manifest:
     """Writes what `find` gives into the folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".manifest.lock"):
@@ -99,15 +99,15 @@ def _check(manifest: Manifest) -> None:
         raise TypeError("settings and record must be objects")
     if type(manifest.chunk) is not int or manifest.chunk < 1:
         raise ValueError(f"chunk is {manifest.chunk!r}, a whole number from 1 is needed")
-    if not isinstance(manifest.layers, dict):
-        raise TypeError("layers must be an object")
-    for layer, channels in manifest.layers.items():
-        if not isinstance(channels, list) or not all(type(channel) is int and channel >= 0 for channel in channels):
-            raise TypeError(f"the channels of {layer!r} must be a list of whole numbers")
+    if not isinstance(manifest.groups, dict):
+        raise TypeError("groups must be an object")
+    for group, items in manifest.groups.items():
+        if not isinstance(items, list) or not all(type(item) is int and item >= 0 for item in items):
+            raise TypeError(f"the items of {group!r} must be a list of whole numbers")
 
 
 def record(model: str) -> dict[str, str]:
-    """The model's name, and the versions of what decides how a picture is rounded."""
+    """The model's name, and the versions of what decides how numbers are rounded."""
     return {"model": model, "jaxlens": VERSION, **{name: metadata.version(name) for name in ("jax", "jaxlib")}}
 
 
@@ -120,6 +120,6 @@ def _same_settings(folder: Path, theirs: Manifest, mine: Manifest) -> None:
         if theirs.settings.get(name) != mine.settings.get(name)
     ]
     raise ValueError(
-        f"out={str(folder)!r} holds tiles of other settings ({'; '.join(differ)}). Tiles of different settings are not "
+        f"out={str(folder)!r} holds results of other settings ({'; '.join(differ)}). Results of different settings are not "
         "mixed: use the settings of the folder, or name another folder."
     )
