@@ -4,7 +4,7 @@
 
 captum runs each method in the ways it offers and the fastest counts: contiguous and channels-last tensors, one batch of samples
 at a time or two. jaxlens runs with its defaults. The values that both find are compared first. What memory jaxlens needs with a
-`chunk` is read from the compiled program, for several numbers of samples.
+`batch_size` is read from the compiled program, for several numbers of samples.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def ours(model: Any, images: np.ndarray, target: int, options: argparse.Namespac
     }
 
 
-def memory(model: Any, images: np.ndarray, chunk: int) -> dict[int, int]:
+def memory(model: Any, images: np.ndarray, batch_size: int) -> dict[int, int]:
     """Bytes that one step of SmoothGrad needs besides its arguments, by the number of samples."""
     query = ask(model, images, 0)
     state = _sums.Totals(first=jax.numpy.zeros_like(query.values), second=None)
@@ -90,7 +90,7 @@ def memory(model: Any, images: np.ndarray, chunk: int) -> dict[int, int]:
         sigma = jax.numpy.float32(0.1)
         noise = Noisy(key=jax.random.key(0), sigma=sigma, samples=jax.numpy.asarray(samples), relative=False, most=2)
         context = _sums._Context(query=query, sampler=noise, of="gradient")
-        index = jax.numpy.arange(chunk)
+        index = jax.numpy.arange(batch_size)
         found[samples] = _sums._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
     return found
 

@@ -56,16 +56,16 @@ def main(weights: Path, size: int, steps: int, repeats: int) -> None:
 
     def directions(count: int) -> None:
         vectors = rng.normal(size=(count, model.layers[LAYER].channels))
-        render.render(model, objectives.direction_cossim(LAYER, vectors), size=size, batch=count, **options)
+        render.render(model, objectives.direction_cossim(LAYER, vectors), size=size, batch_size=count, **options)
 
     def pictures(count: int) -> np.ndarray:
         return rng.uniform(size=(count, size, size, 3)).astype(np.float32)
 
     def inversions(count: int) -> None:
-        recipes.invert(model, pictures(count), LAYER, batch=count, **options)
+        recipes.invert(model, pictures(count), LAYER, batch_size=count, **options)
 
     def caricatures(count: int) -> None:
-        recipes.caricature(model, pictures(count), LAYER, batch=count, **options)
+        recipes.caricature(model, pictures(count), LAYER, batch_size=count, **options)
 
     rows = []
     for name, recipe, tasks in (

@@ -50,7 +50,7 @@ def child(network: str, layer: str, tasks: int, size: int, steps: int, repeats: 
     model, neurons = modelzoo.load(network, weights=None), objectives.channel(layer, range(tasks))
 
     def run(steps: int) -> None:
-        render(model, neurons, size=size, steps=steps, batch=tasks, redirect_steps=0, progress=False)
+        render(model, neurons, size=size, steps=steps, batch_size=tasks, redirect_steps=0, progress=False)
 
     step, devices = flops.lowered(lambda: run(1)).compile(), jax.local_devices()
     times = harness.compare({"render": lambda: run(steps)}, repeats)["render"]

@@ -126,7 +126,7 @@ def deepdream(studio: Studio) -> Picture:
 @picture
 def diversity(studio: Studio) -> Picture:
     unit, options = "features.9:5", {"steps": studio.steps, "seed": 1}
-    apart = recipes.diversity(studio.model, unit, "features.9", batch=4, weight=30.0, **options)
+    apart = recipes.diversity(studio.model, unit, "features.9", count=4, weight=30.0, **options)
     alone = render.render(studio.model, unit, param=param.image(128, batch=4), **options)
     similar, active = (
         [float(render.evaluate(studio.model, o, r.images)[0]) for r in (apart, alone)]
@@ -137,24 +137,24 @@ def diversity(studio: Studio) -> Picture:
     return (
         np.concatenate(rows),
         figures,
-        f'recipes.diversity(model, "{unit}", "features.9", batch=4, weight=30.0); above without',
+        f'recipes.diversity(model, "{unit}", "features.9", count=4, weight=30.0); above without',
     )
 
 
 @picture
 def interpolation(studio: Studio) -> Picture:
-    result = recipes.interpolate(studio.model, ("features.9", 5), ("features.9", 40), batch=5, steps=studio.steps)
-    return row(*result.images[0]), {}, 'recipes.interpolate(model, ("features.9", 5), ("features.9", 40), batch=5)'
+    result = recipes.interpolate(studio.model, ("features.9", 5), ("features.9", 40), count=5, steps=studio.steps)
+    return row(*result.images[0]), {}, 'recipes.interpolate(model, ("features.9", 5), ("features.9", 40), count=5)'
 
 
 @picture
 def maco(studio: Studio) -> Picture:
-    result = recipes.maco(studio.model, "logits:1,340,817", size=256, steps=studio.steps, crops=6, transparency=True)
-    shown = [plot.maco_display(x[0], t[0]) for x, t in zip(result.images, np.asarray(result.transparency), strict=True)]
+    result = recipes.maco(studio.model, "logits:1,340,817", size=256, steps=studio.steps, crops=6, importance=True)
+    shown = [plot.maco_display(x[0], t[0]) for x, t in zip(result.images, np.asarray(result.importance), strict=True)]
     kept = np.stack([x[..., :3] * x[..., 3:] + 1 - x[..., 3:] for x in shown])
     logits = np.asarray(studio.model(jnp.asarray(result.images[:, 0])))
     figures = {f"logit of {c}": float(row[c]) for c, row in zip((1, 340, 817), logits, strict=True)}
-    command = 'recipes.maco(model, "logits:1,340,817", size=256, crops=6, transparency=True); below through plot.maco_display'
+    command = 'recipes.maco(model, "logits:1,340,817", size=256, crops=6, importance=True); below through plot.maco_display'
     return np.concatenate([row(*result.images[:, 0]), row(*kept)]), figures, command
 
 
@@ -244,15 +244,15 @@ def zoom(studio: Studio) -> Picture:
 def accentuation(studio: Studio) -> Picture:
     photo = studio.photo("lesser_panda")
     light = [transform.pad(8), transform.jitter(16)]
-    options = {"steps": studio.steps // 4, "transforms": light, "transparency": True}
+    options = {"steps": studio.steps // 4, "transforms": light, "importance": True}
     drawn = [recipes.accentuate(studio.model, photo, "features.9:5", layer=MIDDLE, strength=s, **options) for s in (0.1, 1.0)]
-    seen = plot.maco_display(drawn[0].images[0, 0], np.asarray(drawn[0].transparency)[0, 0], sigma=2.0)
+    seen = plot.maco_display(drawn[0].images[0, 0], np.asarray(drawn[0].importance)[0, 0], sigma=2.0)
     scores = [float(studio.see(x, "features.9")[..., 5].mean()) for x in (photo, *(d.images[0, 0] for d in drawn))]
     figures = dict(zip(("activation of the photograph", "strength 0.1", "strength 1"), scores, strict=True))
     return (
         row(photo, *(d.images[0, 0] for d in drawn), seen[..., :3] * seen[..., 3:] + 1 - seen[..., 3:]),
         figures,
-        'recipes.accentuate(model, photo, "features.9:5", layer="features.6", strength=0.1, transparency=True), strength 1, '
+        'recipes.accentuate(model, photo, "features.9:5", layer="features.6", strength=0.1, importance=True), strength 1, '
         "and where the first was changed",
     )
 

@@ -41,7 +41,7 @@ def peak():
 before = peak()
 channels = [number % model.layers[layer].channels for number in range(int(batch))]
 render.render(
-    model, objectives.channel(layer, channels), steps=int(steps), batch=int(batch), redirect_steps=0, progress=False,
+    model, objectives.channel(layer, channels), steps=int(steps), batch_size=int(batch), redirect_steps=0, progress=False,
     memory_limit=int(limit * 1e9) or None,
 )
 print(json.dumps({"tasks": sizes[0], "before": before, "peak": peak(), "step": needs[-1]}))

@@ -59,7 +59,7 @@ def measure(name: str, dtype: str, limit: float, options: dict[str, Any]) -> dic
     given: dict[str, Any] = {"size": options["size"], "fixed_image_size": seen, "progress": False, "redirect_steps": 0}
     given |= {} if dtype == "float32" else {"compute_dtype": dtype}
     need = flops.needed(model, case.layer, (seen, seen))
-    own_count = flops.counted(flops.lowered(lambda: render(model, neurons, steps=1, batch=batch, **given)))
+    own_count = flops.counted(flops.lowered(lambda: render(model, neurons, steps=1, batch_size=batch, **given)))
     seconds = harness.compare({"render": lambda: render(model, neurons, steps=steps, **given)}, options["repeats"])["render"]
     rates = {key: need * batch * steps / seconds[key] for key in ("median", "low", "high")}
     return {

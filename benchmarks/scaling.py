@@ -58,7 +58,7 @@ def call(model: Model, layer: str, batch: int, steps: int, size: int, seen: int 
     """A render of the first neurons of a layer in one batch."""
     neurons = objectives.channel(layer, range(batch))
     options = {"size": size, "fixed_image_size": seen, "progress": False, "redirect_steps": 0}
-    return lambda: render(model, neurons, steps=steps, batch=batch, **options)
+    return lambda: render(model, neurons, steps=steps, batch_size=batch, **options)
 
 
 def steps_of(batch: int, options: dict[str, Any]) -> int:

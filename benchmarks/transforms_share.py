@@ -29,7 +29,7 @@ def main(batches: str, steps: int, repeats: int) -> None:
 
             def run(transforms: list | None, model: Any = model, layer: str = layer, batch: int = batch) -> None:
                 wanted = objectives.channel(layer, range(batch))
-                options: dict[str, Any] = {"steps": steps, "batch": batch, "redirect_steps": 0, "progress": False}
+                options: dict[str, Any] = {"steps": steps, "batch_size": batch, "redirect_steps": 0, "progress": False}
                 render(model, wanted, transforms=transforms, **options)
 
             times = harness.compare({"with": lambda run=run: run(None), "without": lambda run=run: run([])}, repeats)

@@ -11,10 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-# What users pass as images or as values: checked by hand, because an error of ours says what to do
-# where a type's would say that the type is wrong.
-Images = Any
-
 
 def check_images(images: Any, *, name: str = "images", channels: int | None = 3, batched: bool = True) -> jax.Array:
     """Float32 images `[B, H, W, C]` (or `[H, W, C]` where `batched` is false) in [0, 1], or an error.
@@ -41,7 +37,7 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
     return images.astype(jnp.float32) if jnp.finfo(images.dtype).bits < 32 else images
 
 
-def check_some(images: Any, name: str = "images") -> Any:
+def check_some(images: jax.Array, name: str = "images") -> jax.Array:
     """The images, unless there are none."""
     if images.size == 0:
         raise ValueError(f"{name} is empty, of shape {tuple(images.shape)}: give at least one.")
@@ -232,7 +228,7 @@ def check_path(value: Any, name: str) -> Path:
 SEEDS = 2**32  # JAX's keys are made of 32 bits: larger numbers would be other seeds without a word
 
 
-def as_key(value: Any, name: str = "key") -> Any:
+def as_key(value: Any, name: str = "seed") -> Any:
     """A typed JAX key from a seed or a key."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         if value.shape != ():

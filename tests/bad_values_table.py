@@ -140,7 +140,7 @@ COMMON = {
     "label": 1,
     "path": "photo.png",
     "inner": param.image(14, 12),
-    "key": 0,
+    "seed": 0,
     "n_channel": 1,
     "t": IMAGES,
     "target": 1,
@@ -228,7 +228,7 @@ OF_FACADE = {
         "frames": 1,
         "crops": 1,
     },
-    "jaxlens.plot": {"maps": {"one": MAPS}, "transparency": np.ones(SIZE, np.float32), "hue": np.array([0.1, 0.5])},
+    "jaxlens.plot": {"maps": {"one": MAPS}, "importance": np.ones(SIZE, np.float32), "hue": np.array([0.1, 0.5])},
     "jaxlens.microscope": {"wanted": ["conv"], "channels": [0], "layers": ["conv"]},
     "jaxlens.data": {"size": 8},
 }
@@ -269,7 +269,7 @@ OF_FUNCTION = {
     "identity": {"key": jax.random.key(0)},
     "preset": {"name": "lucid", "size": 16},
     "random_boxes": {"size": 8},
-    "default_batch": {"devices": jax.local_devices()},
+    "default_batch_size": {"devices": jax.local_devices()},
     "evaluate": {"images": IMAGES[None]},
     "render_vis": {
         "objective_f": "conv:0",

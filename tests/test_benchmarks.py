@@ -176,7 +176,7 @@ def test_operations_by_hand():
 def test_operations_of_a_network_are_those_that_xla_counts(pair):
     model, ran = pair[1], []
     need = flops.needed(model, LAYER, SEEN)
-    options = {"size": SIZE, "fixed_image_size": SEEN, "steps": 1, "batch": 2, "progress": False}
+    options = {"size": SIZE, "fixed_image_size": SEEN, "steps": 1, "batch_size": 2, "progress": False}
     step = flops.lowered(lambda: ran.append(render(model, f"{LAYER}:0-1", **options)))
     assert not ran
     # XLA leaves out the zeros of the padding and counts the image, its transforms and the optimizer

@@ -13,8 +13,8 @@ from jaxlens.optvis import objectives, param, render, transform
 
 NAMES = {
     jaxlens: "Layer Model activations site",
-    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations check_model from_equinox from_function "
-    "from_haiku from_linen from_models from_nnx site",
+    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations blocks check_model find_layers from_equinox "
+    "from_function from_haiku from_linen from_models from_nnx site",
     modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
     graph: "Graph GraphForward Tensor",
     converters: "convert from_torch read_state_dict",
@@ -32,7 +32,7 @@ NAMES = {
     "standard_transforms uniform",
     recipes: "accentuate adversarial attribution_caricature both_signs caricature class_visualization compare_methods "
     "deepdream diversity evolution interactions interpolate invert maco style_transfer tileable transparent zoom",
-    render: "Progress RenderResult default_batch evaluate render render_vis",
+    render: "Progress RenderResult default_batch_size evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",
     microscope: "RenderJob Tile blocks find_layers folder_name read_tile render_layers",

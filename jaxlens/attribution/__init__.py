@@ -1,8 +1,8 @@
 """Which pixels, which neurons, and how far to trust the answer.
 
-Every method is called alike, `attribution.METHOD(model, images, target=None, *, layer=..., baseline=..., key=..., chunk=...)`,
-with those keywords that mean something to it, and returns an `Attribution`: raw signed values, nothing rectified, normalised
-or resized.
+Every method is called alike, `attribution.METHOD(model, images, target=None, *, layer=..., baseline=..., seed=...,
+batch_size=...)`, with those keywords that mean something to it, and returns an `Attribution`: raw signed values, nothing
+rectified, normalised or resized.
 
 ```python
 found = attribution.integrated_gradients(model, images, "tabby")
@@ -22,8 +22,8 @@ What the arguments mean, wherever they occur:
 - layer: attribute to what this layer outputs instead of to the image. It must be on the way to the target.
 - baseline: what counts as nothing. None is black; a number, or an image `[H, W, C]`, or one per image. At a layer it is what
   the layer makes of that image, or values of the layer's own shape.
-- key: a seed or `jax.random.key`. What is drawn does not depend on the other images.
-- chunk: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
+- seed: an int or a JAX key. What is drawn does not depend on the other images.
+- batch_size: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
   nothing else; by default 8 on a CPU and 128 on an accelerator, where a method makes many of each image.
 
 Methods are functions of arrays: they work inside `jax.jit` and `jax.shard_map` and on meshes with explicit axes, and give each

@@ -22,7 +22,7 @@ MARK = "_jaxlens_entry"  # the attribute of a function that `entry` has decorate
 # What is legal for the arguments that many methods have: by their names, and flags by their annotation.
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "model": check_model,
-    "chunk": lambda value, name: value if value is None else check_int(value, name, low=1),
+    "batch_size": lambda value, name: value if value is None else check_int(value, name, low=1),
 }
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._chunks import in_chunks
+from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._query import Query, score_one
 from jaxlens.model._run import run
@@ -43,9 +43,11 @@ class LayerValues:
     gradients: dict[str, Any]
 
 
-def values_and_gradients(query: Query, layers: tuple[str, ...], chunk: int | None, *, gradient: bool = True) -> LayerValues:
-    """Values, scores and gradients at `layers`, which the target may or may not read; `chunk` images at a time."""
-    return in_chunks(_values_and_gradients, query, chunk, layers, gradient)
+def values_and_gradients(
+    query: Query, layers: tuple[str, ...], batch_size: int | None, *, gradient: bool = True
+) -> LayerValues:
+    """Values, scores and gradients at `layers`, which the target may or may not read; `batch_size` images at a time."""
+    return in_batches(_values_and_gradients, query, batch_size, layers, gradient)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_array, check_finite, check_images, check_some
+from jaxlens._checks import as_array, check_finite, check_images, check_some
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Images
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._targets import OUTPUT, as_target, check_target
 from jaxlens.model import Model, activations, check_model
@@ -107,7 +108,7 @@ def ask(
     logits = activations(model.with_gradient_rule(None), images, [OUTPUT])[OUTPUT] if target is None else None
     objective = as_target(target, model, logits, count)
     names = objective.layers
-    shapes = model.shapes(size, tuple(dict.fromkeys([*names, name])))
+    shapes = model.shapes((size[0], size[1]), tuple(dict.fromkeys([*names, name])))
     check_target(objective, shapes)
     check_path(model, name, names)
     shape = shapes[name]

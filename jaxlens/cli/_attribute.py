@@ -59,7 +59,7 @@ CONTROL = "random"  # a map that knows nothing, which a method should beat
 @click.option("--size", type=SIDE, help="Side of the images in pixels.  [default: what the network was made for]")
 @click.option("--view", type=click.Choice(VIEWS[:-1]), default="blended", show_default=True, help="How the maps are drawn.")
 @click.option("--metrics/--no-metrics", "measured", default=True, help="Whether to measure the maps.  [default: --metrics]")
-@click.option("--chunk", type=COUNT, help="Network evaluations at a time; less takes less memory.")
+@click.option("--batch-size", type=COUNT, help="Network evaluations at a time; less takes less memory.")
 @seed_option
 @out_option
 def attribute(
@@ -72,7 +72,7 @@ def attribute(
     size: int | None,
     view: str,
     measured: bool,
-    chunk: int | None,
+    batch_size: int | None,
     seed: int,
     out: Path,
 ) -> None:
@@ -109,12 +109,12 @@ def attribute(
         if name == CONTROL:
             found = _control(pictures, seed)
         else:
-            options = {"layer": where, "key": seed, "chunk": chunk}
+            options = {"layer": where, "seed": seed, "batch_size": batch_size}
             options = {key: value for key, value in options.items() if _has(name, key)}
             found = _shown(name, METHODS[name](network, pictures, targets, **options))
         column = name if (at := where or found.layer) == "input" else f"{name} {at}"
         maps[column], signs[column] = found, _sign(name, view)
-        notes[column] = _measure(network, pictures, found, targets, chunk) if measured else [""] * len(images)
+        notes[column] = _measure(network, pictures, found, targets, batch_size) if measured else [""] * len(images)
         for path, class_name, note in zip(images, names, notes[column], strict=True):
             say("\t".join([brief(path.name), brief(class_name), brief(column), *note.splitlines()]))
     rows = [f"{path.stem}: {class_name}" for path, class_name in zip(images, names, strict=True)]
@@ -193,9 +193,9 @@ def _targets(network: Any, pictures: np.ndarray, text: str | None) -> tuple[Any,
     return index, [f"{name} ({p:.2f})" for name, p in zip(names, likely, strict=True)]
 
 
-def _measure(network: Any, pictures: np.ndarray, found: Any, target: Any, chunk: int | None) -> list[str]:
+def _measure(network: Any, pictures: np.ndarray, found: Any, target: Any, batch_size: int | None) -> list[str]:
     """For each picture how well its map holds, one measure to a line."""
     curves = (metrics.deletion, metrics.insertion)
-    areas = [curve(network, pictures, found, target, steps=STEPS, chunk=chunk).area for curve in curves]
+    areas = [curve(network, pictures, found, target, steps=STEPS, batch_size=batch_size).area for curve in curves]
     columns = np.stack([*areas, metrics.sparseness(sum_channels(found.values))], -1)
     return ["\n".join(f"{name} {value:.3f}" for name, value in zip(MEASURES, row, strict=True)) for row in columns]

@@ -12,7 +12,7 @@ import click
 from jaxlens._startup import INTERRUPTED, STATUS
 
 # Words of functions that an option of another name stands for. Layers and targets are told as `layer='conv9'` everywhere.
-_SAID = ("weights", "size", "steps", "seed", "batch", "memory_limit", "compute_dtype", "chunk", "octaves", "rate", "frames")
+_SAID = ("weights", "size", "steps", "seed", "batch_size", "memory_limit", "compute_dtype", "octaves", "rate", "frames")
 _SAID += ("factor", "fps", "crops", "strength", "cossim_pow", "style_weight", "tile", "out")
 
 

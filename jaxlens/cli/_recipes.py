@@ -319,8 +319,8 @@ def maco(neurons: tuple[str, ...], size: int | None, network: Any, out: Path, **
     Example: jaxlens maco logits:65 --out letter.png
     """
     options["size"] = size or own_size(network) or 256
-    result = recipes.maco(network, list(neurons), transparency=True, **options)
-    looked_at = np.asarray(result.transparency)
+    result = recipes.maco(network, list(neurons), importance=True, **options)
+    looked_at = np.asarray(result.importance)
     shown = [maco_display(images[0], seen[0]) for images, seen in zip(result.images, looked_at, strict=True)]
     write(out, [result.map_images(lambda _: np.stack(shown)[:, None])])
 

@@ -57,7 +57,9 @@ _PER_CHANNEL = re.compile(
 @click.option("--size", type=SIDE, help=f"Side of the images in pixels.  [default: {SIZE}, or an imported network's own size]")
 @click.option("--steps", type=STEPS, default=512, show_default=True, help="Optimization steps.")
 @click.option(
-    "--batch", type=COUNT, help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]"
+    "--batch-size",
+    type=COUNT,
+    help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]",
 )
 @click.option(
     "--memory-limit",
@@ -85,7 +87,7 @@ def render(
     all_channels: bool,
     size: int | None,
     steps: int,
-    batch: int | None,
+    batch_size: int | None,
     memory_limit: float | None,
     compute_dtype: str | None,
     distributed: bool,
@@ -127,7 +129,7 @@ def render(
     sides = (size, size) if size else own_size(network) or (SIZE, SIZE)
     shown_size: Any = sides[0] if sides[0] == sides[1] else sides
     limits: dict[str, Any] = {
-        "batch": batch,
+        "batch_size": batch_size,
         "memory_limit": None if memory_limit is None else max(1, round(memory_limit * 1e9)),
         "compute_dtype": compute_dtype,
     }

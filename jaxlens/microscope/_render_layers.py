@@ -18,7 +18,7 @@ from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
 from jaxlens.model import Model, check_model
 from jaxlens.model._blocks import find_layers
-from jaxlens.optvis.render import RenderResult, default_batch, render
+from jaxlens.optvis.render import RenderResult, default_batch_size, render
 from jaxlens.optvis.render._arguments import device_list
 
 
@@ -62,7 +62,7 @@ def render_layers(
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
     compute_dtype: Any = None,
-    batch: Any = None,
+    batch_size: Any = None,
     memory_limit: Any = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
@@ -86,7 +86,7 @@ def render_layers(
         channels: which of each layer, all by default; a layer that has fewer shows those it has.
         size, steps, seed, param, transforms, fixed_image_size, redirect_steps, compute_dtype: as in `render`; together with
             the weights they are the settings. `seed` is an int, and `param` one for all neurons.
-        batch: neurons that are claimed and rendered together; as in `render` by default. The folder keeps the first one.
+        batch_size: neurons that are claimed and rendered together; as in `render` by default. The folder keeps the first one.
         memory_limit, devices: as in `render`.
         progress: show a progress bar over all tiles, with the time left.
 
@@ -112,14 +112,14 @@ def render_layers(
         raise ValueError(f"channels={beyond} are in none of the layers, which have {most} channels at most: 0..{most - 1}.")
     _refuse_same_folders(wanted)
     devices = jax.local_devices() if devices is None else device_list(devices)
-    chunk = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
+    chunk = default_batch_size(devices) if batch_size is None else check_int(batch_size, "batch_size", low=1)
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
     settings = settings_of(model, **own)
     manifest = _manifest.Manifest(settings, wanted, chunk, _manifest.record(model.name))
     options = own | {
         "seed": settings["seed"],
-        "batch": batch,
+        "batch_size": batch_size,
         "memory_limit": memory_limit,
         "devices": devices,
         "progress": False,

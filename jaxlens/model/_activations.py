@@ -5,7 +5,8 @@ from typing import Any
 
 from jaxtyping import Array
 
-from jaxlens._checks import Images, check_images, check_some
+from jaxlens._checks import check_images, check_some
+from jaxlens._types import Images
 from jaxlens.model._interceptors import bind
 from jaxlens.model._model import Model
 from jaxlens.model._run import run_jit

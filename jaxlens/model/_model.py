@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, owned
+from jaxlens._checks import owned
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Images
 from jaxlens.model import _names, _pickled, _weights
 from jaxlens.model._architecture import Architecture, Layer, Size, avals
 from jaxlens.model._forward import Forward

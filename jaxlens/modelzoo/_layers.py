@@ -4,8 +4,8 @@ Networks are born abstract: a new module holds shapes (`jax.ShapeDtypeStruct`), 
 from a file or drawn at random. So building a network costs nothing, and no initialisation is thrown away.
 A network computes in the dtype of its weights.
 
-A module with parameters says where PyTorch has them: `torch_tensors` maps the last part of PyTorch's name to that of ours and to
-the order of axes. The path before it is the same on both sides.
+A module with parameters says where PyTorch has them: `torch_tensors` maps the last part of PyTorch's name to that of ours and
+to the order of axes. The path before it is the same on both sides.
 """
 
 from typing import Any, ClassVar

@@ -10,17 +10,17 @@ from jaxlens.plot._panel import check_range
 
 
 def maco_display(
-    image: Any, transparency: Any, *, percentile_image: float = 1.0, percentile_alpha: float = 80.0, sigma: float = 0.0
+    image: Any, importance: Any, *, percentile_image: float = 1.0, percentile_alpha: float = 80.0, sigma: float = 0.0
 ) -> np.ndarray:
     """A picture as MACO shows it: with more contrast, and opaque where its objective looked.
 
     `rgb = (clip(image, low, high) - low) / (high - low)`, with the percentiles p and 100 - p of all values of the image as
-    low and high. `alpha = min(m, top) / top`, where m is the mean of `transparency` over channels and top its percentile.
+    low and high. `alpha = min(m, top) / top`, where m is the mean of `importance` over channels and top its percentile.
 
     Args:
         image: floats `[H, W, 3]` in [0, 1].
-        transparency: floats >= 0, `[H, W]` or `[H, W, C]`: how much each pixel mattered, such as one picture's part of
-            `RenderResult.transparency`. The higher the more opaque; its scale does not matter.
+        importance: floats >= 0, `[H, W]` or `[H, W, C]`: how much each pixel mattered, such as one picture's part of
+            `RenderResult.importance`. The higher the more opaque; its scale does not matter.
         percentile_image: p, in [0, 50): so many percent of the values become 0 and as many become 1; 0 only stretches the
             range. An image of one value stays what it is.
         percentile_alpha: in (0, 100]: the percentile from which on pixels are fully opaque. Where that is 0, because most
@@ -28,7 +28,7 @@ def maco_display(
         sigma: the deviation in pixels of a Gaussian that blurs alpha in the end, cut at 4 deviations; beyond the border it
             sees a mirror image (`c b a | a b c`). The accentuation paper has 2.
 
-    Returns: float32 `[H, W, 4]` in [0, 1]; all transparent if `transparency` is 0 everywhere. `contact_sheet` shows it on
+    Returns: float32 `[H, W, 4]` in [0, 1]; all transparent if `importance` is 0 everywhere. `contact_sheet` shows it on
         white, and `data.save_image` keeps the alpha in a PNG file.
 
     Raises:
@@ -39,7 +39,7 @@ def maco_display(
     that of Hamblin et al. 2024, arXiv:2402.10039.
     """
     pixels = np.asarray(check_images(image, name="image", batched=False), np.float32)
-    mattered = _transparency(transparency, pixels.shape[:2])
+    mattered = _importance(importance, pixels.shape[:2])
     check_range(percentile_image, "percentile_image", lambda x: 0 <= x < 50, "in [0, 50)")
     check_range(percentile_alpha, "percentile_alpha", lambda x: 0 < x <= 100, "in (0, 100]")
     widest = max(pixels.shape[:2])
@@ -54,18 +54,18 @@ def maco_display(
     return np.concatenate([rgb, alpha[..., None]], axis=-1).clip(0, 1).astype(np.float32)
 
 
-def _transparency(value: Any, size: tuple[int, ...]) -> np.ndarray:
+def _importance(value: Any, size: tuple[int, ...]) -> np.ndarray:
     """Checked, float64, and its channels averaged: `[H, W]`."""
-    array = np.asarray(as_array(value, "transparency", "an array of floats >= 0"))
+    array = np.asarray(as_array(value, "importance", "an array of floats >= 0"))
     if array.ndim not in (2, 3) or array.shape[:2] != size or 0 in array.shape:
         h, w = size
-        raise ValueError(f"transparency has shape {array.shape}, but the image's [{h}, {w}] or [{h}, {w}, C] is needed.")
+        raise ValueError(f"importance has shape {array.shape}, but the image's [{h}, {w}] or [{h}, {w}, C] is needed.")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"transparency has dtype {array.dtype}, but floats >= 0 are needed.")
+        raise TypeError(f"importance has dtype {array.dtype}, but floats >= 0 are needed.")
     low, high = array.min(), array.max()
     if not (low >= 0 and high < np.inf):  # NaN fails too
         raise ValueError(
-            f"transparency has values in [{low:.4g}, {high:.4g}], but finite ones >= 0 are needed, such as absolute gradients."
+            f"importance has values in [{low:.4g}, {high:.4g}], but finite ones >= 0 are needed, such as absolute gradients."
         )
     array = array.astype(np.float64)
     return array if array.ndim == 2 else array.mean(-1)

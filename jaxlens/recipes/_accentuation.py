@@ -45,7 +45,7 @@ def accentuate(
         strength: 1 pulls back as much as the objective pulls away; less accentuates more.
         keep_magnitude: leave the picture's Fourier magnitudes, mean and contrast as they are and change phases only, as faccent
             does; otherwise all coefficients are free.
-        steps, options: of `render`. `transparency=True` gives the map of what was changed for the score; it includes the
+        steps, options: of `render`. `importance=True` gives the map of what was changed for the score; it includes the
             distance's part, as Horama's does. faccent shows 16 random crops a step: `draws=16, transforms=[
             transform.random_boxes(1, 224, (0.05, 0.99), None)]`.
 

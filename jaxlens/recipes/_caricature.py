@@ -79,7 +79,7 @@ def attribution_caricature(
     """
     check_choice(pools, "pools", POOLS)
     rule = None if pools == "max" else rules.standard(pools=pools)
-    goal = objectives.attribution_compare(layer_names(layers), one_task(model, objective), rule=rule)
+    goal = objectives.attribution_compare(layer_names(layers), one_task(model, objective), gradient_rule=rule)
     result = _beside(model, goal, images, steps, options)
     if result.scores.size and not result.scores.any():
         raise ValueError(f"objective={objective!r} got no attribution at layers={layers!r}: it must depend on them.")

@@ -13,7 +13,7 @@ def interpolate(
     first: Any,
     second: Any,
     *,
-    batch: Any = 6,
+    count: Any = 6,
     weight: Any = 0.1,
     size: Any = 128,
     **options: Any,
@@ -23,11 +23,11 @@ def interpolate(
     Args:
         model: any Model.
         first, second: layer and channel.
-        batch: how many pictures, both ends included.
+        count: how many pictures, both ends included.
         weight: of the alignment of neighbours in the first one's layer (decay 5, as in Lucid's notebook).
         size, options: of `render`.
     """
-    check_int(batch, "batch", low=2)
+    check_int(count, "count", low=2)
     for name, end in (("first", first), ("second", second)):
         if not isinstance(end, tuple | list) or len(end) != 2:
             raise TypeError(f"{name}={end!r} must be (layer, channel), such as ('mixed4a', 3).")
@@ -37,5 +37,5 @@ def interpolate(
     own = options.pop("param", None)
     if own is None:
         height, width = check_size(size, "size")
-        own = param.aligned(width, height, batch, channels=check_model(model).channels)
+        own = param.aligned(width, height, count, channels=check_model(model).channels)
     return render(model, objective, param=own, **options)

@@ -41,7 +41,7 @@ def maco(
             tenth of it.
         noise: deviation and half width of normal and uniform noise on them.
         magnitude: of `param.maco`.
-        options: of `render`; `transparency=True` for the map of where the objective looked (`plot.maco_display`).
+        options: of `render`; `importance=True` for the map of where the objective looked (`plot.maco_display`).
 
     Fel et al. 2023, arXiv:2306.06805, with xplique's settings: Nadam with rate 1, boxes around the middle with deviation 0.15.
     """

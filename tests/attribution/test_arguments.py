@@ -149,7 +149,7 @@ BAD = {
     "infinite sigma": (lambda m: attribution.smooth_grad(m, x, 1, sigma=float("inf")), ValueError, "sigma=inf must be"),
     "tolerance": (lambda m: attribution.integrated_gradients(m, x, 1, tolerance=NAN), ValueError, "tolerance=nan"),
     "steps": (lambda m: attribution.integrated_gradients(m, x, 1, steps=HUGE), ValueError, "steps=.* must be an integer in"),
-    "gauss": (lambda m: attribution.integrated_gradients(m, x, 1, steps=10**5), ValueError, "rule='middle' for more"),
+    "gauss": (lambda m: attribution.integrated_gradients(m, x, 1, steps=10**5), ValueError, "quadrature='middle' for more"),
     "baseline": (lambda m: attribution.deep_lift(m, x, 1, baseline="xyz"), TypeError, "baseline='xyz' must be a number"),
     "no layers": (lambda m: metrics.model_randomization(attribution.saliency, m, x, 1, layers=[]), TypeError, r"layers=\[\]"),
     "a list of no layers": (lambda m: attribution.grad_cam(m, x, 1, layer=[]), ValueError, "layer is an empty list"),

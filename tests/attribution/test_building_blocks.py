@@ -50,9 +50,9 @@ def test_between_layers(linear):
     model, w2 = linear
     x = images(2, (3, 5))
     found = jaxlens.activations(model, x, ["a", "b"])
-    channels = attribution.channel_to_channel(model, x, layer="a", to="b", chunk=3)
+    channels = attribution.channel_to_channel(model, x, layer="a", to="b", batch_size=3)
     assert_allclose(channels, found["a"].sum((1, 2))[:, None] * w2.T[None], rtol=1e-4, atol=1e-5)
-    positions = attribution.spatial_to_spatial(model, x, layer="a", to="b", chunk=4)
+    positions = attribution.spatial_to_spatial(model, x, layer="a", to="b", batch_size=4)
     assert positions.shape == (2, 3, 5, 3, 5)
     # |b| is homogeneous: what flows to a position is all of its length, and comes from its left neighbour
     length = np.linalg.norm(found["b"], axis=-1)

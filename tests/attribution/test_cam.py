@@ -366,7 +366,7 @@ def test_chunks_batches_and_jit(method):
     x, quiet = images(2, SIZE), {"progress": False} if method in (score_cam, ablation_cam) else {}
     whole = method(model, x, 1, **quiet)
     assert whole.values.shape == (2, 4, 6, 1) and whole.layer == "features" and whole.delta is None
-    assert relative_error(method(model, x, 1, chunk=1, **quiet).values, whole.values) < 1e-4
+    assert relative_error(method(model, x, 1, batch_size=1, **quiet).values, whole.values) < 1e-4
     assert relative_error(method(model, x[1:2], 1, **quiet).values, whole.values[1:2]) < 1e-4
     inside = jax.jit(lambda x: method(model, x, 1, **quiet))(x)
     assert relative_error(inside.values, whole.values) < 1e-4 and inside.layer == "features"
@@ -378,11 +378,11 @@ def test_random_cam_is_the_keys():
     model, _, _ = pooled()
     x = images(2, SIZE)
     a = jaxlens.activations(model, x, ["features"])["features"]
-    first = random_cam(model, x, 0, key=3).values
+    first = random_cam(model, x, 0, seed=3).values
     weights = jax.random.uniform(jax.random.key(3), (1, 1, 1, 6), minval=-1, maxval=1)
     assert relative_error(first, (weights * a).sum(-1, keepdims=True)) < 1e-6
-    assert relative_error(random_cam(model, x, 0, key=jax.random.key(3)).values, first) == 0
-    assert relative_error(random_cam(model, x, 0, key=4).values, first) > 0.01
+    assert relative_error(random_cam(model, x, 0, seed=jax.random.key(3)).values, first) == 0
+    assert relative_error(random_cam(model, x, 0, seed=4).values, first) > 0.01
 
 
 def test_methods_without_gradient_take_none():

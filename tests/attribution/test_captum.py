@@ -88,7 +88,7 @@ def test_layer_gradient_x_activation(both):
 def test_integrated_gradients(both, rule, method):
     net, model, images, x, black = both
     theirs = nhwc(captum.IntegratedGradients(net).attribute(x, black, target=TARGETS, n_steps=20, method=method))
-    ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, rule=rule, tolerance=None)
+    ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, quadrature=rule, tolerance=None)
     # near black many units are about to turn: there PyTorch's gradient in float32 is as far from its own in float64 as ours is
     close(ours.values, theirs, 1e-2)
 
@@ -97,7 +97,7 @@ def test_captums_trapezoid_loses_a_share_of_everything(both):
     """Its weights add up to (n - 1) / n: ours, times that, is captum's. (At the black end every max-pool ties.)"""
     net, model, images, x, black = both
     theirs = nhwc(captum.IntegratedGradients(net).attribute(x, black, target=TARGETS, n_steps=20, method="riemann_trapezoid"))
-    ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, rule="trapezoid", tolerance=None)
+    ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, quadrature="trapezoid", tolerance=None)
     close(ours.values * 19 / 20, theirs, 3e-3)
     assert np.linalg.norm(ours.values - theirs) > 0.03 * np.linalg.norm(theirs)
 
@@ -133,7 +133,7 @@ def test_conductance(both):
     net, model, images, x, black = both
     method = captum.LayerConductance(net, net.features[9])
     theirs = nhwc(method.attribute(x, black, target=TARGETS, n_steps=20, method="riemann_trapezoid"))
-    ours = attribution.conductance(model, images, TARGETS, layer=LAYER, steps=20, rule="left")
+    ours = attribution.conductance(model, images, TARGETS, layer=LAYER, steps=20, at="left")
     close(ours.values, theirs)
     middle = attribution.conductance(model, images, TARGETS, layer=LAYER, steps=20)
     assert float(np.abs(middle.delta).sum()) < float(np.abs(ours.delta).sum())  # why the middle is the default
@@ -143,7 +143,7 @@ def test_neuron_conductance_and_internal_influence(both):
     net, model, images, x, black = both
     place = (5, 1, 2)  # captum's order: channel, row, column
     ours = attribution.neuron_conductance(
-        model, images, TARGETS, layer=LAYER, neuron=(1, 2, 5), steps=10, rule="middle", chunk=7
+        model, images, TARGETS, layer=LAYER, neuron=(1, 2, 5), steps=10, at="middle", batch_size=7
     )
     points = captum.NeuronConductance(net, net.features[9]).attribute(
         x, place, black, target=TARGETS, n_steps=10, method="riemann_middle"

@@ -53,7 +53,7 @@ def test_guided_backprop_of_a_negative_square_is_zero():
 
 
 def test_integrated_gradients_on_captums_multi_layer():
-    found = attribution.integrated_gradients(multi_layer(), HUNDRED, 0, rule="middle")
+    found = attribution.integrated_gradients(multi_layer(), HUNDRED, 0, quadrature="middle")
     assert_allclose(flat(found), [[0, 390, 0]], atol=1e-3)
     assert_allclose(found.scores - found.baseline_scores, [390])
     assert_allclose(found.delta, [0], atol=1e-3)
@@ -63,7 +63,9 @@ def test_methods_differ_on_a_kinked_function():
     model, x = vector_model(kinked, 2, scale=16.0), image([3, 1], scale=16.0)
     assert_allclose(flat(attribution.input_x_gradient(model, x, 0)), [[1.5, 1.5]], atol=1e-6)
     assert_allclose(attribution.input_x_gradient(model, x, 0).delta, [1], atol=1e-6)
-    assert_allclose(flat(attribution.integrated_gradients(model, x, 0, steps=1000, rule="middle")), [[0.75, 1.25]], atol=1e-3)
+    assert_allclose(
+        flat(attribution.integrated_gradients(model, x, 0, steps=1000, quadrature="middle")), [[0.75, 1.25]], atol=1e-3
+    )
     assert_allclose(flat(attribution.deep_lift(model, x, 0)), [[0.75, 1.25]], atol=1e-6)
 
 
@@ -72,7 +74,7 @@ def test_integrated_gradients_is_implementation_invariant_and_deep_lift_is_not()
     first = vector_model(lambda x: relu(relu(x[:, 0]) - 1 - relu(x[:, 1])), 2, scale=16.0)
     second = vector_model(lambda x: relu(relu(x[:, 0] - 1) - relu(x[:, 1])), 2, scale=16.0)
     for model in (first, second):
-        found = attribution.integrated_gradients(model, x, 0, steps=999, rule="middle", tolerance=None)
+        found = attribution.integrated_gradients(model, x, 0, steps=999, quadrature="middle", tolerance=None)
         assert_allclose(flat(found), [[1.5, -0.5]], atol=2e-3)
     assert_allclose(flat(attribution.deep_lift(first, x, 0)), [[1.5, -0.5]], atol=1e-6)
     assert_allclose(flat(attribution.deep_lift(second, x, 0)), [[2, -1]], atol=1e-6)
@@ -171,13 +173,13 @@ def test_conductance_on_captums_multi_layer():
 def test_internal_influence_on_captums_multi_layer():
     model = multi_layer()
     for layer, numbers in {"lin1": [0.9, 1, 1, 1], "lin0": [3.9, 3.9, 3.9]}.items():
-        found = attribution.internal_influence(model, HUNDRED, 0, layer=layer, rule="middle")
+        found = attribution.internal_influence(model, HUNDRED, 0, layer=layer, quadrature="middle")
         assert_allclose(flat(found), [numbers], atol=1e-5)
     # x2 from -20 to 80: the unit with bias -10 is on for 70 of 100, the others for 81 (captum's own test has 0.8)
     shifted = multi_layer(shift=-20.0)
     start = image([0, -20, 0], shift=-20.0)
     found = attribution.internal_influence(
-        shifted, image([0, 80, 0], shift=-20.0), 0, layer="lin1", baseline=start[0], rule="middle", steps=100
+        shifted, image([0, 80, 0], shift=-20.0), 0, layer="lin1", baseline=start[0], quadrature="middle", steps=100
     )
     assert_allclose(flat(found), [[0.7, 0.81, 0.81, 0.81]], atol=1e-5)
 
@@ -194,9 +196,9 @@ def test_layer_methods_put_everything_at_the_layer():
     assert_allclose(flat(attribution.saliency(model, x, 0, **at)), [[1, 1, 1, 1]])
     assert_allclose(flat(attribution.input_x_gradient(model, x, 0, **at)), [[90, 101, 101, 101]])
     # h' = (-10, 1, 1, 1): the unit that is off at first counts from 0
-    found = attribution.integrated_gradients(model, x, 0, rule="middle", **at)
+    found = attribution.integrated_gradients(model, x, 0, quadrature="middle", **at)
     assert_allclose(flat(found), [[90, 100, 100, 100]], atol=1e-3)
-    zero = attribution.integrated_gradients(model, x, 0, baseline=jnp.zeros(4), rule="middle", **at)
+    zero = attribution.integrated_gradients(model, x, 0, baseline=jnp.zeros(4), quadrature="middle", **at)
     assert_allclose(flat(zero), [[90, 101, 101, 101]], atol=1e-3)
     assert_allclose(flat(attribution.deep_lift(model, x, 0, **at)), [[90, 100, 100, 100]], atol=1e-3)
 
@@ -235,8 +237,8 @@ def test_noise_has_the_size_it_is_said_to_have():
 
 def test_noise_tunnel_is_smooth_grad_of_any_method():
     model, x = multi_layer(), image([[20, 50, 30], [30, 40, 50]])
-    found = attribution.noise_tunnel(attribution.saliency, model, x, 0, sign="all", samples=4, sigma=0.05, key=3)
-    smooth = attribution.smooth_grad(model, x, 0, samples=4, sigma=0.05, key=3)
+    found = attribution.noise_tunnel(attribution.saliency, model, x, 0, sign="all", samples=4, sigma=0.05, seed=3)
+    smooth = attribution.smooth_grad(model, x, 0, samples=4, sigma=0.05, seed=3)
     assert_allclose(found.values, smooth.values, rtol=1e-5)
     assert found.method == "saliency in noise"
 
@@ -254,7 +256,7 @@ def test_deep_lift_shap_is_the_mean_over_baselines():
     model, x = vector_model(kinked, 2, scale=16.0), image([[3, 1], [2, 5]], scale=16.0)
     starts = image([[0, 0], [1, 2], [4, 0]], scale=16.0)
     each = [attribution.deep_lift(model, x, 0, baseline=start[None]).values for start in starts]
-    found = attribution.deep_lift_shap(model, x, 0, baselines=starts, chunk=4)
+    found = attribution.deep_lift_shap(model, x, 0, baselines=starts, batch_size=4)
     assert_allclose(found.values, np.mean(each, axis=0), atol=1e-6)
     assert_allclose(found.delta, 0, atol=1e-6)
 
@@ -270,7 +272,7 @@ def test_weights_add_up_to_one(rule, steps):
     assert not weights[steps:].any()
     assert weights.sum() == pytest.approx(1, abs=1e-6)
     linear = vector_model(lambda x: x @ jnp.asarray([[1.0], [-2.0], [3.0]]), 3)
-    found = attribution.integrated_gradients(linear, image([1, 2, 3]), 0, steps=steps, rule=rule)
+    found = attribution.integrated_gradients(linear, image([1, 2, 3]), 0, steps=steps, quadrature=rule)
     assert_allclose(flat(found), [[1, -4, 9]], rtol=1e-5)
 
 
@@ -280,7 +282,7 @@ def test_quadrature_is_as_good_as_its_rule():
     exact = attribution.integrated_gradients(cubic, x, 0, steps=2)
     assert_allclose(flat(exact), [[1, 8]], rtol=1e-5)
     with pytest.warns(attribution.IncompleteWarning, match=r"1 of 1 image.*steps=128 would do"):
-        attribution.integrated_gradients(cubic, x, 0, steps=16, rule="right", tolerance=0.02)
+        attribution.integrated_gradients(cubic, x, 0, steps=16, quadrature="right", tolerance=0.02)
 
 
 def test_saliency_signs():

@@ -59,8 +59,8 @@ def test_scores_are_those_of_full_passes(branched, window, stride, layer):
     window, stride = (tuple(np.minimum(each, limits).tolist()) for each in (window, stride))
     windows = as_windows(window, stride, query)
     few = windows.total > 200
-    full = masked_scores(query, windows, windows.total, chunk=64, progress=False, label="")
-    found = window_scores(query, windows, chunk=64 if few else 7, progress=False)
+    full = masked_scores(query, windows, windows.total, batch_size=64, progress=False, label="")
+    found = window_scores(query, windows, batch_size=64 if few else 7, progress=False)
     assert supports(query)
     assert_allclose(found, full, atol=2e-6 * float(jnp.abs(full).max()))
     assert float(jnp.ptp(full)) > 1e-3 * float(jnp.abs(full).max())
@@ -70,8 +70,8 @@ def test_scores_are_those_of_full_passes(branched, window, stride, layer):
 def test_a_network_with_norms_and_shared_relus(size):
     query = ask(small_model(), images(1, size), 1)
     windows = as_windows((9, 6), (5, 6), query)
-    full = masked_scores(query, windows, windows.total, chunk=16, progress=False, label="")
-    assert_allclose(window_scores(query, windows, chunk=16, progress=False), full, atol=1e-6 * float(jnp.abs(full).max()))
+    full = masked_scores(query, windows, windows.total, batch_size=16, progress=False, label="")
+    assert_allclose(window_scores(query, windows, batch_size=16, progress=False), full, atol=1e-6 * float(jnp.abs(full).max()))
 
 
 def test_positions_that_differ_are_not_mixed_up():
@@ -84,8 +84,8 @@ def test_positions_that_differ_are_not_mixed_up():
 
     query = ask(model_of(forward, (3, 3, 3, 6), (6, 3)), images(1, SIZE), 1)
     windows = as_windows(8, 5, query)
-    full = masked_scores(query, windows, windows.total, chunk=16, progress=False, label="")
-    assert_allclose(window_scores(query, windows, chunk=16, progress=False), full, rtol=1e-5, atol=1e-5)
+    full = masked_scores(query, windows, windows.total, batch_size=16, progress=False, label="")
+    assert_allclose(window_scores(query, windows, batch_size=16, progress=False), full, rtol=1e-5, atol=1e-5)
 
 
 def test_it_computes_less():

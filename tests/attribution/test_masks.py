@@ -24,12 +24,12 @@ def test_rise_of_a_linear_score_by_all_masks():
     x = np.array([[0.2, 0.5, 1, 0.1, 0.7, 0.3], [0.9, 0, 0.4, 0.6, 0.1, 0.8]])
     query = ask(linear(WEIGHTS), row(*x.tolist(), scale=1), 1)
     every = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32)[:, None, :, None]
-    found = visible_means(query, GivenMasks(each=jnp.asarray(every)), (1, 6, 1), 64, chunk=7, progress=False)
+    found = visible_means(query, GivenMasks(each=jnp.asarray(every)), (1, 6, 1), 64, batch_size=7, progress=False)
     score = (x * WEIGHTS).sum(1, keepdims=True)
     np.testing.assert_allclose(found[:, 0, :, 0], 0.5 * WEIGHTS * x + 0.5 * score, atol=1e-6)
-    some = visible_means(query, GivenMasks(each=jnp.asarray(every[:40])), (1, 6, 1), 40, chunk=7, progress=False)
+    some = visible_means(query, GivenMasks(each=jnp.asarray(every[:40])), (1, 6, 1), 40, batch_size=7, progress=False)
     assert abs(some - found).max() > 0.1
-    never = visible_means(query, GivenMasks(each=jnp.zeros((3, 1, 6, 1))), (1, 6, 1), 3, chunk=7, progress=False)
+    never = visible_means(query, GivenMasks(each=jnp.zeros((3, 1, 6, 1))), (1, 6, 1), 3, batch_size=7, progress=False)
     assert (np.asarray(never) == 0).all()
 
 
@@ -59,7 +59,7 @@ def test_masks_of_rise_are_enlarged_and_cropped(size, cells):
 
 def test_rise_is_the_mean_over_its_masks():
     model, images = net(), pictures()
-    found = rise(model, images, 1, samples=30, cells=(2, 3), key=2, baseline=0.5, chunk=7).values
+    found = rise(model, images, 1, samples=30, cells=(2, 3), seed=2, baseline=0.5, batch_size=7).values
     masks = SmoothMasks(key=jax.random.key(2), p=jnp.asarray(0.5), cells=(2, 3))
     each = np.asarray(jax.jit(masks.masks)(ask(model, images, 1), jnp.zeros(30, int), jnp.arange(30)))
     scores = np.stack([model(jnp.asarray(m * images + (1 - m) * 0.5))[:, 1] for m in each[:, None]])

@@ -98,8 +98,8 @@ def test_contract(name, model, images):
     alone = method(model, images[1:2], 2)
     near(alone.values[0], found.values[1])
     # memory is bounded and nothing else changes
-    if takes(name, "chunk"):
-        near(method(model, images, targets, chunk=2).values, found.values)
+    if takes(name, "batch_size"):
+        near(method(model, images, targets, batch_size=2).values, found.values)
     # class 0 is a class, and the top one is what None means
     top = method(model, images)
     best = np.asarray(model(images)).argmax(-1)
@@ -125,12 +125,12 @@ def test_inside_jit(name, model, images):
     near(found, method(model, images, 2).values)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if takes(name, "key") or name in ("smooth_grad_squared", "var_grad")])
+@pytest.mark.parametrize("name", [name for name in ALL if takes(name, "seed") or name in ("smooth_grad_squared", "var_grad")])
 def test_keys(name, model, images):
     method = method_of(name)
-    first = method(model, images, 2, key=5).values
-    assert_array_equal(first, method(model, images, 2, key=jax.random.key(5)).values)
-    assert float(jnp.abs(first - method(model, images, 2, key=6).values).max()) > 0
+    first = method(model, images, 2, seed=5).values
+    assert_array_equal(first, method(model, images, 2, seed=jax.random.key(5)).values)
+    assert float(jnp.abs(first - method(model, images, 2, seed=6).values).max()) > 0
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if takes(name, "layer") and name in METHODS and "cam" not in name])
@@ -156,13 +156,13 @@ def test_vmap(model, images):
 def test_chunks_and_samples_do_not_compile_anew(model, images):
     from jaxlens.attribution.gradient import _sums
 
-    attribution.smooth_grad(model, images, 1, samples=4, chunk=2)
+    attribution.smooth_grad(model, images, 1, samples=4, batch_size=2)
     compiled = _sums._add._cache_size()
     for samples in (5, 9):
-        attribution.smooth_grad(model, images, 1, samples=samples, chunk=2)
-    attribution.smooth_grad(model, images, [0, 1, 2], samples=4, sigma=0.3, key=7, chunk=2)
+        attribution.smooth_grad(model, images, 1, samples=samples, batch_size=2)
+    attribution.smooth_grad(model, images, [0, 1, 2], samples=4, sigma=0.3, seed=7, batch_size=2)
     assert _sums._add._cache_size() == compiled
-    attribution.smooth_grad(model, images, 1, samples=4, chunk=3)  # the control: another size of chunks is another program
+    attribution.smooth_grad(model, images, 1, samples=4, batch_size=3)  # the control: another size is another program
     assert _sums._add._cache_size() == compiled + 1
 
 
@@ -211,9 +211,9 @@ ERRORS = {
     "channels first": (lambda m: attribution.saliency(m, ONE.transpose(0, 3, 1, 2), 0), ValueError, "channels-first"),
     "no images": (lambda m: attribution.saliency(m, ONE[:0], 0), ValueError, "images is empty"),
     "no steps": (lambda m: attribution.integrated_gradients(m, ONE, 0, steps=0), ValueError, "steps=0 must be"),
-    "chunk of none": (lambda m: attribution.integrated_gradients(m, ONE, 0, chunk=0), ValueError, "chunk=0 must be"),
+    "batch of none": (lambda m: attribution.integrated_gradients(m, ONE, 0, batch_size=0), ValueError, "batch_size=0 must be"),
     "negative noise": (lambda m: attribution.smooth_grad(m, ONE, 0, sigma=-1.0), ValueError, "sigma=-1.0 must be"),
-    "a seed that is none": (lambda m: attribution.smooth_grad(m, ONE, 0, key="a"), TypeError, "key='a' must be"),
+    "a seed that is none": (lambda m: attribution.smooth_grad(m, ONE, 0, seed="a"), TypeError, "seed='a' must be"),
     "a vector where a map is needed": (
         lambda m: attribution.spatial_attribution(m, ONE, 0, layer="logits"),
         ValueError,

@@ -199,7 +199,7 @@ def test_mu_fidelity_is_1_for_a_sum_and_minus_1_for_its_opposite():
 
 def test_mu_fidelity_equals_scipy():
     x, values = photos(2), draw(2, *SMALL, 3)
-    found = m.mu_fidelity(NET, x, values, [1, 3], grid=4, samples=30, key=5)
+    found = m.mu_fidelity(NET, x, values, [1, 3], grid=4, samples=30, seed=5)
     sets = np.asarray(random_sets(jax.random.key(5), jnp.arange(30), 16, 3))
     assert (sets.sum(1) == 3).all() and len({tuple(row) for row in sets}) > 20  # round(.2 * 16) of them, not always the same
     cells = cells_of(SMALL, 4)
@@ -245,7 +245,7 @@ def test_infidelity_equals_captum(normalize, multiplied):
 def test_infidelity_of_removing_everything_is_delta_squared():
     x = photos(3)
     start = m.blurred(x, 1.0)
-    found = integrated_gradients(NET, x, baseline=start, steps=2, rule="left", tolerance=None)
+    found = integrated_gradients(NET, x, baseline=start, steps=2, quadrature="left", tolerance=None)
     assert (jnp.abs(found.delta) > 1e-4).all()
     everything = (x - start)[:, None]
     infidelity = m.infidelity(NET, x, found, baseline=start, perturbation=everything)
@@ -289,7 +289,7 @@ def test_sensitivity_and_stability_equal_captum_and_numpy():
         near.append(np.asarray(images))
         return saliency(model, images, target, **options)
 
-    found = m.sensitivity_max(recorded, model, x, [0, 1], radius=0.1, samples=5, chunk=3)
+    found = m.sensitivity_max(recorded, model, x, [0, 1], radius=0.1, samples=5, batch_size=3)
     seen = np.concatenate(near[1:])[:10]  # two images, five neighbours each; the rest is padding
     changes = seen - np.repeat(np.asarray(x), 5, 0)
     assert 0.09 < np.abs(changes).max() <= 0.1 and np.ptp(changes) > 0.18
@@ -312,7 +312,7 @@ def test_sensitivity_takes_a_methods_options_and_keeps_the_target():
     x = photos(3)
     start = draw(*x.shape, seed=4)
     options = {"steps": 3, "tolerance": None, "samples": 4, "radius": 0.3}
-    together = m.sensitivity_max(integrated_gradients, NET, x, baseline=start, chunk=5, **options)
+    together = m.sensitivity_max(integrated_gradients, NET, x, baseline=start, batch_size=5, **options)
     alone = [
         m.sensitivity_max(integrated_gradients, NET, x[i : i + 1], baseline=start[i : i + 1], **options)[0] for i in range(3)
     ]
@@ -323,7 +323,7 @@ def test_sensitivity_takes_a_methods_options_and_keeps_the_target():
         seen.append(np.asarray(target.index))
         return saliency(model, images, target, **options)
 
-    m.sensitivity_max(recorded, NET, x, radius=1.0, samples=4, chunk=12)
+    m.sensitivity_max(recorded, NET, x, radius=1.0, samples=4, batch_size=12)
     np.testing.assert_array_equal(seen[1], np.repeat(seen[0], 4))
     with pytest.raises(ValueError, match="radius=0"):
         m.stability(saliency, NET, x, radius=0)
@@ -363,7 +363,7 @@ def test_imputation_equals_grad_cams(share):
 
 def test_imputation_adds_noise_where_pixels_are_gone():
     x, keep = jnp.full((1, 40, 50, 3), 0.5), jnp.zeros((40, 50), bool).at[:4].set(True)
-    found = np.asarray(m.noisy_linear_imputation(x, keep, noise=0.03, key=1))[0]
+    found = np.asarray(m.noisy_linear_imputation(x, keep, noise=0.03, seed=1))[0]
     assert (found[:4] == 0.5).all()
     np.testing.assert_allclose(found[4:].std(), 0.03, rtol=0.05)
     with pytest.raises(ValueError, match="nothing to fill it from"):
@@ -536,7 +536,7 @@ def test_chunks_batches_and_jit_change_nothing(name):
     x, values, metric, options = photos(3), jnp.abs(draw(3, *SMALL, 1)), getattr(m, name), OPTIONS[name]
     want = metric(NET, x, values, [1, 0, 3], **options)
     others = [
-        metric(NET, x, values, [1, 0, 3], chunk=2, **options),
+        metric(NET, x, values, [1, 0, 3], batch_size=2, **options),
         jax.jit(lambda model, x, v: metric(model, x, v, jnp.array([1, 0, 3]), **options))(NET, x, values),
     ]
     alone = metric(NET, x[2:], values[2:], 3, **options)
@@ -551,7 +551,7 @@ def test_chunks_batches_and_jit_change_nothing(name):
 def test_the_same_key_gives_the_same_bits_and_another_does_not(name):
     x, metric = photos(2), getattr(m, name)
     arguments = (saliency, NET, x) if name in ("sensitivity_max", "stability") else (NET, x, saliency(NET, x))
-    calls = [metric(*arguments, key=key, **OPTIONS.get(name, {})) for key in (3, jax.random.key(3), 4)]
+    calls = [metric(*arguments, seed=key, **OPTIONS.get(name, {})) for key in (3, jax.random.key(3), 4)]
     a, b, c = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(call)]) for call in calls)
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()

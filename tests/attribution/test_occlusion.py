@@ -167,7 +167,7 @@ def test_permutation_is_captums(pair):
         told = lambda x, m: torch.where(m.bool(), x[torch.from_numpy(next(donors)).long()], x)  # noqa: E731, B023
         method = attr.FeaturePermutation(module) if count == 2 else attr.FeaturePermutation(module, told)
         expected = channels_last(method.attribute(both(pair, images), target=1, feature_mask=mask))
-        found = feature_permutation(model, images, 1, features=features, key=5).values
+        found = feature_permutation(model, images, 1, features=features, seed=5).values
         assert relative_error(jnp.broadcast_to(found, expected.shape), expected) < 1e-5
 
 

@@ -60,10 +60,10 @@ def test_every_method(name):
     size = (2, 3, 1) if name in ("sobol", "hsic") else (8, 12, 1)
     assert found.values.shape == (3, *size)
 
-    close(attribute(name, images, chunk=5).values, found.values)
+    close(attribute(name, images, batch_size=5).values, found.values)
     np.testing.assert_array_equal(attribute(name, images).values, found.values)
     part = slice(0, 3) if name == "feature_permutation" else slice(1, 2)  # only that takes from the other images
-    alone = jax.jit(lambda images: attribute(name, images, [2, 0, 1][part], chunk=3))(images[part])
+    alone = jax.jit(lambda images: attribute(name, images, [2, 0, 1][part], batch_size=3))(images[part])
     close(alone.values, found.values[part])
     close(alone.scores, found.scores[part])
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, net().params), before)
@@ -72,7 +72,7 @@ def test_every_method(name):
 @pytest.mark.parametrize("name", RANDOM)
 def test_keys(name):
     images = pictures(3)
-    a, b, c = (attribute(name, images, key=key).values for key in (3, jax.random.key(3), 4))
+    a, b, c = (attribute(name, images, seed=key).values for key in (3, jax.random.key(3), 4))
     np.testing.assert_array_equal(a, b)
     assert abs(a - c).max() > 1e-4 * abs(a).max()
 
@@ -104,6 +104,6 @@ def test_chunks_one_by_one():
     """Evaluations one at a time, for a method of each way of working."""
     images = pictures(2)
     for name in ("feature_ablation", "feature_permutation", "rise"):
-        close(attribute(name, images, chunk=1).values, attribute(name, images).values)
-    with pytest.raises(ValueError, match="chunk=0"):
-        attribute("rise", images, chunk=0)
+        close(attribute(name, images, batch_size=1).values, attribute(name, images).values)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        attribute("rise", images, batch_size=0)

@@ -156,10 +156,10 @@ def test_a_map_that_ignores_the_network_stays(similarity):
 
 def test_keys_and_jit():
     x = draw()
-    found = [m.model_randomization(saliency, TWO, x, key=key).similarity for key in (1, jax.random.key(1), 2)]
+    found = [m.model_randomization(saliency, TWO, x, seed=key).similarity for key in (1, jax.random.key(1), 2)]
     np.testing.assert_array_equal(found[0], found[1])
     assert (found[0] != found[2]).any()
-    jitted = jax.jit(lambda model, x: m.model_randomization(saliency, model, x, key=1))(TWO, x)
+    jitted = jax.jit(lambda model, x: m.model_randomization(saliency, model, x, seed=1))(TWO, x)
     np.testing.assert_allclose(jitted.similarity, found[0], atol=1e-3)
 
 

@@ -106,7 +106,7 @@ def test_samples_come_near_the_exact_values_and_add_up():
         (kernel_shap, {"samples": 20}, {"samples": 60}),
         (shapley_sampling, {"permutations": 2}, {"permutations": 100}),
     ):
-        near, far = (method(model, images, 1, features=FEATURES, key=3, **o) for o in (many, few))
+        near, far = (method(model, images, 1, features=FEATURES, seed=3, **o) for o in (many, few))
         assert abs(near.values - exact).max() < 0.1 * scale, method
         assert abs(near.values - exact).max() < abs(far.values - exact).max(), method
         for found in (near, far):
@@ -121,8 +121,8 @@ def test_every_second_order_is_a_reversed_one():
     model, images = kinked(), row((3, 1), (1, 3), scale=4)
     exact = flat(shapley_values(model, images, 0))
     for key in range(3):
-        np.testing.assert_allclose(flat(shapley_sampling(model, images, 0, permutations=2, key=key)), exact, atol=1e-6)
-    alone = [flat(shapley_sampling(model, images, 0, permutations=2, key=key, antithetic=False)) for key in range(4)]
+        np.testing.assert_allclose(flat(shapley_sampling(model, images, 0, permutations=2, seed=key)), exact, atol=1e-6)
+    alone = [flat(shapley_sampling(model, images, 0, permutations=2, seed=key, antithetic=False)) for key in range(4)]
     assert any(abs(each - exact).max() > 0.1 for each in alone)
 
 

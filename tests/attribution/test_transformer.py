@@ -193,7 +193,7 @@ def test_the_zoos_transformer():
 def test_chunks_batches_and_jit(method):
     model, x = tiny_vit(), images(2, (8, 8))
     whole = method(model, x, [0, 1])
-    assert relative_error(method(model, x, [0, 1], chunk=1).values, whole.values) < 1e-5
+    assert relative_error(method(model, x, [0, 1], batch_size=1).values, whole.values) < 1e-5
     assert relative_error(method(model, x[1:2], 1).values, whole.values[1:2]) < 1e-5
     assert relative_error(jax.jit(lambda x: method(model, x, [0, 1]))(x).values, whole.values) < 1e-5
     np.testing.assert_allclose(whole.scores, np.asarray(model(x))[[0, 1], [0, 1]], rtol=1e-5)

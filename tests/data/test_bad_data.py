@@ -106,8 +106,8 @@ def test_frames_that_are_none(tmp_path, frames):
         ({"foreground": [[1], [2, 3]]}, "foreground=.* must be three numbers"),
         ({"size": (32, 32, 3)}, r"size=\(32, 32, 3\) must be an integer or"),
         ({"size": 2**70}, "size=1180591620717411303424 must be of at most 8192"),
-        ({"key": 2**32 + 1}, "key=4294967297 must be"),
-        ({"key": "a"}, "key='a' must be"),
+        ({"seed": 2**32 + 1}, "seed=4294967297 must be"),
+        ({"seed": "a"}, "seed='a' must be"),
     ],
 )
 def test_stimuli_of_what_is_no_number(params, message):

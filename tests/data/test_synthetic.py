@@ -207,7 +207,7 @@ def test_stimuli_sweep():
         (lambda: synthetic.generate(0, ["curve"]), LookupError, r"'curve' is not a class. Closest: \['curve"),
         (lambda: synthetic.generate(0, [71]), ValueError, "labels=71 must be an integer in 0..70"),
         (lambda: synthetic.generate(0, ["fur"], 8), ValueError, "size=8 must be an integer >= 16"),
-        (lambda: synthetic.generate(-1, ["fur"]), ValueError, "key=-1"),
+        (lambda: synthetic.generate(-1, ["fur"]), ValueError, "seed=-1"),
         (lambda: synthetic.stimuli("curves"), LookupError, r"family='curves' is not known. Closest: \['curve'"),
         (
             lambda: synthetic.stimuli("bar", radius=3),

@@ -15,7 +15,7 @@ from jaxlens.microscope._settings import computation
 from jaxlens.model import Model, Preprocess
 from jaxlens.optvis import param
 
-QUICK = {"size": (8, 12), "steps": 1, "batch": 2, "redirect_steps": 0, "progress": False}
+QUICK = {"size": (8, 12), "steps": 1, "batch_size": 2, "redirect_steps": 0, "progress": False}
 PLAIN = {"preprocess": Preprocess(), "input_size": (8, 12)}
 
 
@@ -92,7 +92,7 @@ def test_a_folder_in_the_place_of_a_tile_is_refused(model, folder):
         ({"seed": 2**32}, "seed=4294967296 must be"),
         ({"compute_dtype": "int32"}, "dtype='int32'"),
         ({"compute_dtype": "half a float"}, "compute_dtype='half a float' must name"),
-        ({"batch": 0}, "batch=0 must be"),
+        ({"batch_size": 0}, "batch_size=0 must be"),
         ({"memory_limit": -1}, "memory_limit=-1 must be"),
         ({"transforms": "jitter"}, "transforms='jitter' must be a list"),
         ({"param": "image"}, "param='image' must be a parameterization"),
@@ -209,7 +209,7 @@ def test_another_size_of_chunk_that_came_first_is_taken_over(model, finished, tm
         return render(*arguments, **options)
 
     monkeypatch.setattr(_job, "render", late)
-    assert run(model, tmp_path / "out", batch=4).finished
+    assert run(model, tmp_path / "out", batch_size=4).finished
     assert calls == [[f"logits:{i}" for i in range(4)], ["logits:2", "logits:3"]]
     assert (tmp_path / "out" / "logits" / "0003.png").read_bytes() == (finished / "logits" / "0003.png").read_bytes()
 

@@ -21,7 +21,7 @@ from jaxlens.optvis.render import render
 from tests.helpers import small_model
 
 LAYER = "blocks.0.conv2"  # 8 channels
-QUICK = {"size": (24, 28), "steps": 3, "batch": 2, "redirect_steps": 0, "progress": False}
+QUICK = {"size": (24, 28), "steps": 3, "batch_size": 2, "redirect_steps": 0, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ from pathlib import Path
 from jaxlens import microscope
 from tests.microscope.test_job import LAYER, QUICK
 from tests.helpers import small_model
-microscope.render_layers(small_model(input_size=(24, 28)), [LAYER], sys.argv[1], **QUICK | {"steps": 200, "batch": 1})
+microscope.render_layers(small_model(input_size=(24, 28)), [LAYER], sys.argv[1], **QUICK | {"steps": 200, "batch_size": 1})
 """
 
 
@@ -219,7 +219,7 @@ assert jax.local_device_count() == 4
 from jaxlens import microscope
 from tests.microscope.test_job import LAYER, QUICK
 from tests.helpers import small_model
-options = QUICK | {"batch": 2}
+options = QUICK | {"batch_size": 2}
 print("rendered", microscope.render_layers(small_model(input_size=(24, 28)), [LAYER], sys.argv[1], **options).rendered)
 """
 

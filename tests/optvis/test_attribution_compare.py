@@ -35,7 +35,7 @@ def written_out(model, image, layers, label):
 @pytest.mark.parametrize("rule", [None, guided()], ids=["plain", "guided"])
 def test_value_is_the_chain_of_gradients(layers, rule):
     model, pair = small_model(), images(2)
-    objective = objectives.attribution_compare(layers, "logits:2", rule=rule).bind(model)
+    objective = objectives.attribution_compare(layers, "logits:2", gradient_rule=rule).bind(model)
     score = jax.jit(lambda o, x: _program.score(model, o, x, x, jnp.uint32(0))[0])
     share = written_out(model.with_gradient_rule(rule), pair[1:], sorted(layers, key=list(model.layers).index), 2)
     drawn = run(model, pair[:1], (objective.layers[0],))[objective.layers[0]][0]
@@ -48,7 +48,7 @@ def test_value_is_the_chain_of_gradients(layers, rule):
 def test_several_targets_are_one_batch():
     model = small_model()
     each = param.beside(param.image(SIZE[1], SIZE[0]), np.asarray(images(1)[0]))
-    options = {"param": each, "transforms": [], "steps": 3, "progress": False, "batch": 2, "redirect_steps": 0}
+    options = {"param": each, "transforms": [], "steps": 3, "progress": False, "batch_size": 2, "redirect_steps": 0}
     toward = objectives.class_logit("logits", [1, 3])
     both = render.render(model, objectives.attribution_compare(MIDDLE, toward), **options)
     for i, label in enumerate((1, 3)):
@@ -64,7 +64,7 @@ def test_what_is_not_possible_is_refused():
     with pytest.raises(ValueError, match="batch=1 of 'stem'|batch"):
         render.render(model, objectives.attribution_compare(STEM, "logits:1"), steps=1, progress=False)
     pair = param.beside(param.image(SIZE[1], SIZE[0]), np.asarray(images(1)[0]))
-    for wrong, message in (("logits:99", "99"), (objectives.channel("logits", 1, batch=1), "batch=1")):
+    for wrong, message in (("logits:99", "99"), (objectives.channel("logits", 1, batch=1), "count=1")):
         with pytest.raises(ValueError, match=message):
             render.render(model, objectives.attribution_compare(STEM, wrong), param=pair, steps=1, progress=False)
     with pytest.raises(ValueError, match=r"layers=\[\] is empty"):

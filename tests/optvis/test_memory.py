@@ -37,7 +37,7 @@ def test_memory_grows_with_the_batch_and_not_with_steps(model, monkeypatch):
     monkeypatch.setattr(_tasks._program, "memory", lambda *args: seen.setdefault(args[-1].shape[0], plain(*args)))
     for batch in (2, 4, 8):
         for steps in (1, 3):
-            render(model, objectives.channel(LAYER, range(8)), **QUICK | {"steps": steps}, batch=batch)
+            render(model, objectives.channel(LAYER, range(8)), **QUICK | {"steps": steps}, batch_size=batch)
     assert list(seen) == [2, 4, 8]
     assert (seen[8] - seen[4]) / (seen[4] - seen[2]) == pytest.approx(2, rel=0.1)
 
@@ -47,18 +47,18 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
     monkeypatch.setattr(_batch, "_resident", lambda: 0)
     sizes = sizes_of(monkeypatch)
     wanted = objectives.channel(LAYER, range(8))
-    whole = render(model, wanted, **QUICK, batch=8)
+    whole = render(model, wanted, **QUICK, batch_size=8)
     need = {}
     plain = _tasks._program.memory
     monkeypatch.setattr(_tasks._program, "memory", lambda *args: need.setdefault(args[-1].shape[0], plain(*args)))
     for fits, expected in ((8, [8]), (4, [3, 3, 3]), (3, [2] * 4), (1, [1] * 8)):
-        render(model, wanted, **QUICK, batch=fits)  # tells what a batch of this size needs
+        render(model, wanted, **QUICK, batch_size=fits)  # tells what a batch of this size needs
         sizes.clear()
-        found = render(model, wanted, **QUICK, batch=8, memory_limit=int(need[fits] * 1.25 / 0.78) + 3)
+        found = render(model, wanted, **QUICK, batch_size=8, memory_limit=int(need[fits] * 1.25 / 0.78) + 3)
         assert sizes == expected
         assert np.abs(found.images - whole.images).max() < 1e-4
     with pytest.raises(MemoryError, match="One task for each device needs .* MiB, but memory_limit"):
-        render(model, wanted, **QUICK, batch=8, memory_limit=int(need[1] * 1.25 / 0.78) - 3)
+        render(model, wanted, **QUICK, batch_size=8, memory_limit=int(need[1] * 1.25 / 0.78) - 3)
     for bad in (0, "1 GB"):
         with pytest.raises((ValueError, TypeError), match="memory_limit="):
             render(model, wanted, **QUICK, memory_limit=bad)
@@ -89,9 +89,9 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes.")
         return plain(*args)
 
-    whole = render(model, objectives.channel(LAYER, range(7)), **QUICK, batch=7)
+    whole = render(model, objectives.channel(LAYER, range(7)), **QUICK, batch_size=7)
     monkeypatch.setattr(_tasks, "run_batch", scarce)
-    found = render(model, objectives.channel(LAYER, range(7)), **QUICK, batch=7)
+    found = render(model, objectives.channel(LAYER, range(7)), **QUICK, batch_size=7)
     assert sizes == [7, 3, 3, 3] and found.names == whole.names
     assert np.abs(found.images - whole.images).max() < 1e-4
     monkeypatch.setattr(
@@ -104,7 +104,7 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
 def test_other_errors_are_not_taken_for_memory(model, monkeypatch):
     monkeypatch.setattr(_tasks, "run_batch", lambda *args: (_ for _ in ()).throw(ValueError("no")))
     with pytest.raises(ValueError, match="no"):
-        render(model, objectives.channel(LAYER, range(4)), **QUICK, batch=4)
+        render(model, objectives.channel(LAYER, range(4)), **QUICK, batch_size=4)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.helpers import relative_error, small_model
 
 LAYER = "blocks.0.conv2"
 QUICK = {"steps": 3, "size": (24, 28), "progress": False}
-TWO = QUICK | {"batch": 2}
+TWO = QUICK | {"batch_size": 2}
 
 
 def channels(which):
@@ -73,9 +73,9 @@ def test_one_program(model, traces):
 def test_a_picture_does_not_depend_on_its_neighbours(model):
     """Alone, among others, in reverse, in padded batches: the same picture after 8 steps."""
     settings = QUICK | {"steps": 8}
-    many = render.render(model, channels(range(8)), **settings, batch=8).images
-    backwards = render.render(model, channels(range(7, -1, -1)), **settings, batch=8).images[::-1]
-    batches = render.render(model, channels(range(8)), **settings, batch=3).images
+    many = render.render(model, channels(range(8)), **settings, batch_size=8).images
+    backwards = render.render(model, channels(range(7, -1, -1)), **settings, batch_size=8).images[::-1]
+    batches = render.render(model, channels(range(8)), **settings, batch_size=3).images
     alone = render.render(model, channels(5), **settings).images[0]
     listed = render.render(model, [f"{LAYER}:5", "blocks.0.conv1:5"], **settings).images[0]
     assert np.abs(backwards - many).max() < 1e-4
@@ -116,7 +116,7 @@ def test_the_same_on_four_devices(model, tmp_path):
 def test_draws_are_per_task_and_shared_by_its_images(model):
     """Two images of a task that start equal stay equal: they get one draw. Two tasks get two."""
     start = np.full((2, 24, 28, 3), 0.4, np.float32)
-    settings = QUICK | {"param": param.image(28, 24, batch=2, init=start)}
+    settings = QUICK | {"param": param.image(28, 24, batch_size=2, init=start)}
     shared = render.render(model, channels([1, 1]), **settings, seed=[0, 1]).images
     assert np.abs(shared[0, 0] - shared[0, 1]).max() < 1e-5
     assert np.abs(shared[0, 0] - shared[1, 0]).max() > 1e-4
@@ -213,10 +213,10 @@ def test_ctrl_c_returns_what_there_is(model):
         if progress.step == 2 and 2 in progress.tasks:
             raise KeyboardInterrupt
 
-    result = render.render(model, channels(range(6)), **QUICK, batch=2, callback=interrupt)
+    result = render.render(model, channels(range(6)), **QUICK, batch_size=2, callback=interrupt)
     assert not result.finished
     assert result.names == tuple(f"{LAYER}:{i}" for i in range(4))
-    full = render.render(model, channels(range(6)), **QUICK, batch=2)
+    full = render.render(model, channels(range(6)), **QUICK, batch_size=2)
     assert np.abs(result.images[:2] - full.images[:2]).max() < 1e-5
     assert np.isfinite(result.scores[:2]).all() and np.isnan(result.scores[2:, 2:]).all()
 
@@ -276,7 +276,7 @@ def test_more_channels_than_rgb():
         ({"steps": -1}, ValueError, "steps=-1 must be an integer >= 0"),
         ({"steps": 2.5}, TypeError, r"steps=2\.5"),
         ({"size": 0}, ValueError, "size=0"),
-        ({"batch": 0}, ValueError, "batch=0"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"thresholds": (9,)}, ValueError, r"thresholds=9 must be an integer in 1\.\.3"),
         (
             {"size": 2, "fixed_image_size": 2, "transforms": [], "objective": "head:1"},
@@ -324,16 +324,16 @@ def _keys_of(seed, objective):
 def test_transparency_adds_up_what_each_pixel_did(model):
     images = param.image(28, 24, sd=0.2)
     options = {"param": images, "transforms": [], "progress": False, "redirect_steps": 0, "fixed_image_size": (24, 28)}
-    result = render.render(model, channels([1, 3]), steps=2, batch=2, transparency=True, thresholds=(1,), **options)
-    assert result.transparency.shape == (2, 1, 24, 28) and (result.transparency >= 0).all()
+    result = render.render(model, channels([1, 3]), steps=2, batch_size=2, importance=True, thresholds=(1,), **options)
+    assert result.importance.shape == (2, 1, 24, 28) and (result.importance >= 0).all()
 
     def gradient(image, channel):
         return jax.grad(lambda x: jaxlens.activations(model, x, [LAYER])[LAYER][..., channel].mean())(jnp.asarray(image))
 
     start = images.to_image(images.init(jax.random.fold_in(_keys_of(0, channels(3)), 0)))
     want = sum(np.abs(gradient(x, 3)).mean(-1) for x in (start, result.snapshots[1][1]))
-    np.testing.assert_allclose(result.transparency[1], want, rtol=1e-3, atol=1e-7)
-    assert render.render(model, channels(1), steps=1, **options).transparency is None
+    np.testing.assert_allclose(result.importance[1], want, rtol=1e-3, atol=1e-7)
+    assert render.render(model, channels(1), steps=1, **options).importance is None
 
 
 def test_objectives_remember_from_step_to_step(model):

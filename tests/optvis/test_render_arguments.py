@@ -52,7 +52,7 @@ def test_recipes_draw_as_many_channels_as_the_network_takes():
     model, photo = network(2), np.asarray(jax.random.uniform(jax.random.key(0), (*SIZE, 2)))
     options = {"steps": 1, "progress": False, "transforms": [], "redirect_steps": 0}
     found = [
-        recipes.interpolate(model, ("conv", 0), ("conv", 1), batch=2, size=SIZE, **options),
+        recipes.interpolate(model, ("conv", 0), ("conv", 1), count=2, size=SIZE, **options),
         recipes.class_visualization(model, 1, **options),
         recipes.style_transfer(model, photo, photo, content_layers="conv", style_layers="conv", **options),
         recipes.deepdream(model, photo, "conv", octaves=1, steps=1, progress=False),
@@ -110,7 +110,7 @@ def test_memory_does_not_depend_on_weights_that_the_layer_does_not_need(model, m
     monkeypatch.setattr(_program, "memory", lambda *args: (needs.append(plain(*args)), needs[-1])[1])
     large = jnp.zeros((12 * 14 * 4, 20_000))  # 50 MiB that "conv" never sees
     for params in (model.params, model.params | {"fc": large}):
-        render.render(model.replace(params=params), "conv:0", size=SIZE, batch=1, transforms=[], **QUICK)
+        render.render(model.replace(params=params), "conv:0", size=SIZE, batch_size=1, transforms=[], **QUICK)
     assert needs[0] == needs[1] > 0
     with pytest.raises(MemoryError, match="memory_limit"):
         render.render(model.replace(params=params), "conv:0", size=SIZE, memory_limit=1000, **QUICK)

@@ -79,12 +79,12 @@ def test_it_lies_on_white_in_a_sheet():
         ((IMAGE[None], ALPHA), ValueError, r"image has shape \(1, 6, 9, 3\), but \[H, W, C\]"),
         ((IMAGE * 255, ALPHA), ValueError, r"image has values in .* but \[0, 1\] is needed. Divide by 255"),
         ((IMAGE * np.nan, ALPHA), ValueError, "image holds NaN"),
-        ((IMAGE, ALPHA.T), ValueError, r"transparency has shape \(9, 6\), but the image's \[6, 9\] or \[6, 9, C\]"),
-        ((IMAGE, ALPHA[None]), ValueError, r"transparency has shape \(1, 6, 9\)"),
-        ((IMAGE, -ALPHA), ValueError, r"transparency has values in \[-0.9\d*, .*\], but finite ones >= 0"),
-        ((IMAGE, ALPHA * np.nan), ValueError, r"transparency has values in \[nan, nan\]"),
-        ((IMAGE, np.where(ALPHA > 0.5, np.inf, ALPHA)), ValueError, r"transparency has values in \[.*, inf\]"),
-        ((IMAGE, (ALPHA * 255).astype(np.uint8)), TypeError, "transparency has dtype uint8"),
+        ((IMAGE, ALPHA.T), ValueError, r"importance has shape \(9, 6\), but the image's \[6, 9\] or \[6, 9, C\]"),
+        ((IMAGE, ALPHA[None]), ValueError, r"importance has shape \(1, 6, 9\)"),
+        ((IMAGE, -ALPHA), ValueError, r"importance has values in \[-0.9\d*, .*\], but finite ones >= 0"),
+        ((IMAGE, ALPHA * np.nan), ValueError, r"importance has values in \[nan, nan\]"),
+        ((IMAGE, np.where(ALPHA > 0.5, np.inf, ALPHA)), ValueError, r"importance has values in \[.*, inf\]"),
+        ((IMAGE, (ALPHA * 255).astype(np.uint8)), TypeError, "importance has dtype uint8"),
     ],
 )
 def test_bad_arrays(arguments, error, message):

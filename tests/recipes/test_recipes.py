@@ -55,7 +55,7 @@ def cosine(a, b):
 
 def test_each_task_has_its_own_parameterization(model, photos):
     objective = objectives.channel(LAYER, 1) - 10 * objectives.input_diff(photos[0])
-    options = {"transforms": [], "redirect_steps": 0, "progress": False, "steps": 3, "batch": 1}
+    options = {"transforms": [], "redirect_steps": 0, "progress": False, "steps": 3, "batch_size": 1}
     together = render.render(model, objective, param=param.each([param.image(init=p) for p in photos]), **options)
     assert together.images.shape == (2, 1, H, W, 3)
     for i, p in enumerate(photos):
@@ -71,7 +71,7 @@ def test_each_task_has_its_own_parameterization(model, photos):
 
 
 def test_inversion_finds_what_the_layer_saw(model, photos, programs):
-    options = QUICK | {"batch": 2}
+    options = QUICK | {"batch_size": 2}
     result = recipes.invert(model, photos, LAYER, **options)
     assert len(programs) == 1
     assert (result.scores[:, -1] > 0.2 * result.scores[:, 0]).all()  # minus a distance
@@ -89,7 +89,7 @@ def test_inversion_of_a_vector(model, photos):
 
 def test_caricature_raises_dot_and_cosine(model, photos, programs):
     light = [transform.pad(2), transform.jitter(4)]
-    result = recipes.caricature(model, photos, LAYER, transforms=light, batch=2, redirect_steps=0, **QUICK)
+    result = recipes.caricature(model, photos, LAYER, transforms=light, batch_size=2, redirect_steps=0, **QUICK)
     assert result.images.shape == (2, 1, H, W, 3) and len(programs) == 1
     start = param.image(W, H).to_image(param.image(W, H).init(jax.random.key(0)))
     plain = activation(model, start)[0]
@@ -176,17 +176,17 @@ def test_a_dream_takes_up_its_guide(model, photos):
 
 def test_diversity_makes_images_differ(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W), "seed": 3}
-    apart = recipes.diversity(model, f"{LAYER}:1", LAYER, batch=3, weight=1.0, **options)
+    apart = recipes.diversity(model, f"{LAYER}:1", LAYER, count=3, weight=1.0, **options)
     alone = render.render(model, f"{LAYER}:1", param=param.image(W, H, 3), **{k: v for k, v in options.items() if k != "size"})
     similar = [render.evaluate(model, objectives.diversity(LAYER), r.images)[0] for r in (apart, alone)]
     assert apart.images.shape == (1, 3, H, W, 3) and similar[0] < 0.8 * similar[1]
-    with pytest.raises(ValueError, match="batch=1"):
-        recipes.diversity(model, f"{LAYER}:1", LAYER, batch=1)
+    with pytest.raises(ValueError, match="count=1"):
+        recipes.diversity(model, f"{LAYER}:1", LAYER, count=1)
 
 
 def test_interpolation_goes_from_one_channel_to_the_other(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W)}
-    result = recipes.interpolate(model, (LAYER, 1), (LAYER, 4), batch=4, **options)
+    result = recipes.interpolate(model, (LAYER, 1), (LAYER, 4), count=4, **options)
     means = activation(model, result.images[0]).mean((1, 2))
     assert result.images.shape == (1, 4, H, W, 3)
     assert means[0, 1] > means[3, 1] and means[3, 4] > means[0, 4]
@@ -244,7 +244,7 @@ def test_pictures_are_checked(model):
 
 
 def test_attribution_caricatures(model, photos, programs):
-    options = {"transforms": [], "redirect_steps": 0, "batch": 2} | QUICK
+    options = {"transforms": [], "redirect_steps": 0, "batch_size": 2} | QUICK
     result = recipes.attribution_caricature(model, photos, "logits:2", ["stem", LAYER], pools="average", **options)
     assert result.images.shape == (2, 1, H, W, 3) and len(programs) == 1
     assert (result.scores[:, -1] > result.scores[:, 0]).all()
@@ -373,8 +373,8 @@ def test_zoom(model, photos, programs):
 
 def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
     options = {"progress": False, "steps": 10, "transforms": [], "redirect_steps": 0, "strength": 0.1}
-    result = recipes.accentuate(model, photos, f"{LAYER}:1", layer="stem", keep_magnitude=True, transparency=True, **options)
-    assert result.transparency.shape == (2, 1, H, W) and result.transparency.max() > 0
+    result = recipes.accentuate(model, photos, f"{LAYER}:1", layer="stem", keep_magnitude=True, importance=True, **options)
+    assert result.importance.shape == (2, 1, H, W) and result.importance.max() > 0
     logits = lambda x: jax.scipy.special.logit(np.clip(x, 1e-3, 1 - 1e-3))  # noqa: E731
     for drawn, photograph in zip(result.images[:, 0], photos, strict=True):
         sizes = [
@@ -387,7 +387,7 @@ def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
 def test_styles_in_a_batch(model, photos, programs):
     """Two contents with one style, and one content with two, are each alone."""
     style = np.asarray(jax.random.uniform(jax.random.key(1), (2, H + 8, W + 4, 3)))
-    options = {"content_layers": "blocks.1.conv1", "style_layers": "stem", "steps": 3, "progress": False, "batch": 2}
+    options = {"content_layers": "blocks.1.conv1", "style_layers": "stem", "steps": 3, "progress": False, "batch_size": 2}
     for content, manner in ((photos, style[:1]), (photos[:1], style), (photos, style)):
         programs.clear()
         both = recipes.style_transfer(model, content, manner, **options)
@@ -400,10 +400,10 @@ def test_styles_in_a_batch(model, photos, programs):
 
 MOVED = {"steps": 3, "progress": False, "transforms": [transform.pad(2), transform.jitter(4)], "redirect_steps": 0}
 ALONE = {
-    "invert": lambda m, x: recipes.invert(m, x, "head", batch=3, **MOVED),
-    "caricature": lambda m, x: recipes.caricature(m, x, LAYER, batch=3, **MOVED),
-    "accentuate": lambda m, x: recipes.accentuate(m, x, f"{LAYER}:1", layer="stem", batch=3, **MOVED),
-    "adversarial": lambda m, x: recipes.adversarial(m, x, 2, batch=3, **MOVED),
+    "invert": lambda m, x: recipes.invert(m, x, "head", batch_size=3, **MOVED),
+    "caricature": lambda m, x: recipes.caricature(m, x, LAYER, batch_size=3, **MOVED),
+    "accentuate": lambda m, x: recipes.accentuate(m, x, f"{LAYER}:1", layer="stem", batch_size=3, **MOVED),
+    "adversarial": lambda m, x: recipes.adversarial(m, x, 2, batch_size=3, **MOVED),
 }
 
 
@@ -464,7 +464,7 @@ def test_networks_of_one_channel():
     assert recipes.accentuate(net, grey, "maps:0", **quick).images.shape == (1, 1, 16, 20, 1)
     assert recipes.deepdream(net, grey, "maps", octaves=1, steps=1, jitter=0, progress=False).images.shape == (1, 1, 16, 20, 1)
     assert recipes.tileable(net, "maps:0", size=(16, 20), steps=1, progress=False).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.diversity(net, "maps:0", "maps", batch=2, size=(16, 20), **quick).images.shape == (1, 2, 16, 20, 1)
+    assert recipes.diversity(net, "maps:0", "maps", count=2, size=(16, 20), **quick).images.shape == (1, 2, 16, 20, 1)
 
 
 def test_class_names_are_tasks_of_their_own(model):
@@ -476,7 +476,7 @@ def test_class_names_are_tasks_of_their_own(model):
 @pytest.mark.parametrize("count", [16])
 def test_many_tasks_are_one_program(model, count, programs):
     """Directions, inversions and caricatures in batches: traced once, and as each alone."""
-    options = {"steps": 3, "progress": False, "redirect_steps": 0, "batch": count, "transforms": []}
+    options = {"steps": 3, "progress": False, "redirect_steps": 0, "batch_size": count, "transforms": []}
     vectors = np.random.default_rng(0).normal(size=(4 * count, 8))
     together = render.render(model, objectives.direction_cossim(LAYER, vectors), param=param.image(W, H), **options)
     assert len(programs) == 1 and together.images.shape[0] == 4 * count

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice
+from jaxlens._checks import as_key, check_choice
+from jaxlens._types import Images, Seed
 from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import relu, resize
 from jaxlens.attribution._query import INPUT, ask
@@ -84,11 +85,11 @@ def _combine(method: str, per_channel: bool, a: Any, g: Any) -> jax.Array:
 
 
 def _cam(
-    method: str, model: Model, images: Images, target: Any, layer: Layers, chunk: int | None, per_channel: bool = False
+    method: str, model: Model, images: Images, target: Any, layer: Layers, batch_size: int | None, per_channel: bool = False
 ) -> Attribution:
     query, gradient = ask(model, images, target), method not in WITHOUT_GRADIENT
     name, grid = cam_layer(query, layer, gradient=gradient)
-    seen = values_and_gradients(query, (name,), chunk, gradient=gradient)
+    seen = values_and_gradients(query, (name,), batch_size, gradient=gradient)
     gradients = grid.maps(seen.gradients[name]) if gradient else None
     values = _combine(method, per_channel, grid.maps(seen.values[name]), gradients)
     return Attribution(values=values, scores=seen.scores, method=method, layer=name)
@@ -103,14 +104,14 @@ def grad_cam(
     *,
     layer: Layers = None,
     per_channel: bool = False,
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """Grad-CAM, `sum_k w_k A_k` with `w_k` the mean gradient over positions (Selvaraju et al. 2017, arXiv:1610.02391).
 
     `[B, h, w, 1]` on the layer's own grid, signed; the paper takes `attribution.relu` of it, and resizes bilinearly.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`.
+        model, images, target, batch_size: see `jaxlens.attribution`.
         layer: maps `[H, W, C]` or tokens `[T, C]`, which are put back in rows and columns. None takes the last layer on a grid
             all of which the target can see: the last features of a convolutional network, and the norm before the last
             attention of a transformer that reads a class token (after it, the patches have no gradient). A list of layers
@@ -121,74 +122,74 @@ def grad_cam(
     Raises:
         ValueError: for a layer without a grid, and for one whose positions the target cannot see; with layers that would do.
     """
-    return _cam("grad_cam", model, images, target, layer, chunk, per_channel)
+    return _cam("grad_cam", model, images, target, layer, batch_size, per_channel)
 
 
 @method()
 @several
 def grad_cam_plus_plus(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """Grad-CAM++, `w_k = sum a relu(g)` with `a = g**2 / (2 g**2 + sum(A_k) g**3 + 1e-6)`.
 
     Chattopadhay et al. 2018, arXiv:1710.11063. The 1e-6 is pytorch-grad-cam's: where gradients are below a thousandth it sets
     the weights, and not the formula. xplique takes 1e-4, and means where this takes sums. Args: see `grad_cam`.
     """
-    return _cam("grad_cam_plus_plus", model, images, target, layer, chunk)
+    return _cam("grad_cam_plus_plus", model, images, target, layer, batch_size)
 
 
 @method()
 @several
 def xgrad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """XGrad-CAM, `w_k = sum(g A_k) / (sum(A_k) + 1e-7)`: gradients weighted by activation (Fu et al. 2020, arXiv:2008.02312).
 
     For layers whose values are not negative: a channel whose values nearly cancel has a huge weight. Args: see `grad_cam`.
     """
-    return _cam("xgrad_cam", model, images, target, layer, chunk)
+    return _cam("xgrad_cam", model, images, target, layer, batch_size)
 
 
 @method()
 @several
 def hires_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """HiResCAM, `sum_k g_k A_k` at each position (Draelos and Carin 2020, arXiv:2011.08891).
 
     Adds up to the score less its bias where only one linear layer, or a pool and one, follows. Args: see `grad_cam`.
     """
-    return _cam("hires_cam", model, images, target, layer, chunk)
+    return _cam("hires_cam", model, images, target, layer, batch_size)
 
 
 @method()
 @several
 def grad_cam_elementwise(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """`sum_k relu(g_k A_k)` at each position: HiResCAM of what speaks for the target only (pytorch-grad-cam).
 
     Args: see `grad_cam`.
     """
-    return _cam("grad_cam_elementwise", model, images, target, layer, chunk)
+    return _cam("grad_cam_elementwise", model, images, target, layer, batch_size)
 
 
 @method()
 @several
 def layer_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """LayerCAM, `sum_k relu(g_k) A_k` at each position, for early layers too (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943).
 
     Args: see `grad_cam`.
     """
-    return _cam("layer_cam", model, images, target, layer, chunk)
+    return _cam("layer_cam", model, images, target, layer, batch_size)
 
 
 @method(values="levels")
 @several
 def eigen_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """EigenCAM, the positions' first principal component over channels (Muhammad and Yeasin 2020, arXiv:2008.00299).
 
@@ -196,19 +197,19 @@ def eigen_cam(
     centred, so that the map's mean is 0. The sign, which a principal component leaves open (pytorch-grad-cam's is random), is
     that of the correlation with the sum over channels. Args: see `grad_cam`.
     """
-    return _cam("eigen_cam", model, images, target, layer, chunk)
+    return _cam("eigen_cam", model, images, target, layer, batch_size)
 
 
 @method(values="levels")
 @several
 def eigen_grad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
     """The first principal component of `g A` over channels, with the sign of HiResCAM (pytorch-grad-cam).
 
     As in `eigen_cam` channels are centred and the map's mean is 0. Args: see `grad_cam`.
     """
-    return _cam("eigen_grad_cam", model, images, target, layer, chunk)
+    return _cam("eigen_grad_cam", model, images, target, layer, batch_size)
 
 
 @method(values="levels")
@@ -219,19 +220,19 @@ def random_cam(
     target: Any = None,
     *,
     layer: Layers = None,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
 ) -> Attribution:
     """The control: weights drawn evenly from [-1, 1], the same for every image (pytorch-grad-cam).
 
-    A map that is no better than this one owes what it shows to the activations. Args: see `grad_cam`; `key` is a seed or
-    `jax.random.key`.
+    A map that is no better than this one owes what it shows to the activations. Args: see `grad_cam`; `seed` is an int or a JAX
+    key.
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = values_and_gradients(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), batch_size, gradient=False)
     maps = grid.maps(seen.values[name])
-    weights = jax.random.uniform(as_key(key), (1, 1, 1, maps.shape[-1]), maps.dtype, -1, 1)
+    weights = jax.random.uniform(as_key(seed), (1, 1, 1, maps.shape[-1]), maps.dtype, -1, 1)
     values = (weights * maps).sum(-1, keepdims=True)
     return Attribution(values=values, scores=seen.scores, method="random_cam", layer=name)
 
@@ -245,21 +246,21 @@ def guided_grad_cam(
     layer: Layers = None,
     interpolation: Literal["bilinear", "nearest"] = "bilinear",
     allow: Iterable[str] = (),
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """Guided backpropagation times the rectified Grad-CAM at the image's size (Selvaraju et al. 2017, arXiv:1610.02391).
 
     `[B, H, W, C]`, at the input. The Grad-CAM in it is of the true gradient.
 
     Args:
-        model, images, target, layer, chunk: see `grad_cam`.
+        model, images, target, layer, batch_size: see `grad_cam`.
         interpolation: of the Grad-CAM: "bilinear" as in the paper, or "nearest" as in captum.
         allow: nonlinearities that may keep their own gradient; see `model.rules.guided`.
     """
     check_choice(interpolation, "interpolation", ("bilinear", "nearest"))
     query = ask(model, images, target)
-    cam = grad_cam(model, images, query.target, layer=layer, chunk=chunk)
+    cam = grad_cam(model, images, query.target, layer=layer, batch_size=batch_size)
     guided = query.replace(model=model.with_gradient_rule(rules.guided(allow=allow)))
-    _, gradient = gradients_of(guided, chunk)
+    _, gradient = gradients_of(guided, batch_size)
     values = gradient * resize(relu(cam.values), query.size, interpolation)
     return Attribution(values=values, scores=cam.scores, method="guided_grad_cam", layer=INPUT)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_choice, check_int
+from jaxlens._checks import check_choice, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Images
 from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import normalize, resize
 from jaxlens.attribution._query import Query, ask
@@ -53,7 +54,7 @@ def score_cam(
     baseline: Any = None,
     weights: Literal["softmax", "increase"] = "softmax",
     channels: int | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """Score-CAM, `sum_k w_k A_k` with `w_k` from the score of the image seen through channel k.
@@ -62,7 +63,7 @@ def score_cam(
     0): the mask m of `m x + (1 - m) x'`. One evaluation per channel and no gradient. `[B, h, w, 1]`, as `grad_cam`.
 
     Args:
-        model, images, target, layer, chunk: see `grad_cam`. Scores go through a softmax as they are: for logits as in
+        model, images, target, layer, batch_size: see `grad_cam`. Scores go through a softmax as they are: for logits as in
             pytorch-grad-cam, the largest of a few dozen takes all the weight.
         baseline: what is behind the mask; black by default. pytorch-grad-cam multiplies the normalised image, so that its
             baseline is the mean colour; it also resizes with `align_corners=True`, as the paper's code does not.
@@ -74,13 +75,15 @@ def score_cam(
     check_choice(weights, "weights", ("softmax", "increase"))
     query = ask(model, images, target, baseline=baseline)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = values_and_gradients(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), batch_size, gradient=False)
     maps = grid.maps(seen.values[name])
     maps = jnp.take_along_axis(maps, most_active(maps, channels)[:, None, None], axis=3)
-    found = masked_scores(query, ChannelMasks(maps=maps), maps.shape[3], chunk=chunk, progress=progress, label="Score-CAM")
+    found = masked_scores(
+        query, ChannelMasks(maps=maps), maps.shape[3], batch_size=batch_size, progress=progress, label="Score-CAM"
+    )
     start = None
     if weights == "increase":
-        start = scores_of(query, query.baseline, chunk)
+        start = scores_of(query, query.baseline, batch_size)
         found = found - start[:, None]
     else:
         found = jax.nn.softmax(found, axis=1)
@@ -97,7 +100,7 @@ def ablation_cam(
     *,
     layer: Layers = None,
     channels: int | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """Ablation-CAM, `sum_k w_k A_k` with `w_k = (y - y_k) / |y|`, where `y_k` is the score with channel k at 0.
@@ -110,18 +113,18 @@ def ablation_cam(
     at layers that have negative values.
 
     Args:
-        model, images, target, layer, chunk: see `grad_cam`. Of tokens the channel is 0 at all, class token included.
+        model, images, target, layer, batch_size: see `grad_cam`. Of tokens the channel is 0 at all, class token included.
         channels: only so many of each image's channels, those of the largest mean `|A_k|`; the others have weight 0.
         progress: show a bar when it takes longer than two seconds.
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
-    seen = values_and_gradients(query, (name,), chunk, gradient=False)
+    seen = values_and_gradients(query, (name,), batch_size, gradient=False)
     values, maps = seen.values[name], grid.maps(seen.values[name])
     chosen = most_active(maps, channels)
     there = query.replace(layer=name, values=values, baseline=jnp.zeros_like(values))
     masks = WithoutChannel(channels=chosen, total=maps.shape[3])
-    without = masked_scores(there, masks, chosen.shape[1], chunk=chunk, progress=progress, label="Ablation-CAM")
+    without = masked_scores(there, masks, chosen.shape[1], batch_size=batch_size, progress=progress, label="Ablation-CAM")
     size = jnp.abs(seen.scores)
     weights = (seen.scores[:, None] - without) / jnp.where(size > 0, size, 1)[:, None]
     maps = jnp.take_along_axis(maps, chosen[:, None, None], axis=3)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_images, check_int, check_reals, check_text
+from jaxlens._checks import check_images, check_int, check_reals, check_text
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import accumulate
+from jaxlens._types import Images
+from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -30,13 +31,13 @@ def spatial_attribution(
     *,
     layer: str,
     steps: int | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """`sum over channels of A * d score / d A`: what each position of a layer does for the target, `[B, h, w, 1]`.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`. "Why this class and not that one" is a target too:
+        model, images, target, batch_size: see `jaxlens.attribution`. "Why this class and not that one" is a target too:
             `class_logit("logits", "tabby") - class_logit("logits", "beagle")`.
         layer: a map.
         steps: None takes one gradient, as the article does; a number averages that many along the way from activations of zero
@@ -48,8 +49,8 @@ def spatial_attribution(
     one.
     """
     query = _ask_map(model, images, target, layer, "spatial_attribution")
-    products = _products(query, steps, chunk, progress)
-    return _finish("spatial_attribution", query, products, products.sum(-1, keepdims=True), steps, chunk)
+    products = _products(query, steps, batch_size, progress)
+    return _finish("spatial_attribution", query, products, products.sum(-1, keepdims=True), steps, batch_size)
 
 
 @entry
@@ -60,7 +61,7 @@ def channel_attribution(
     *,
     layer: str,
     steps: int | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """`sum over positions of A * d score / d A`: what each channel of a layer does for the target, `[B, C]`.
@@ -68,9 +69,9 @@ def channel_attribution(
     Args: see `spatial_attribution`; any layer with channels.
     """
     query = ask(model, images, target, layer=layer, baseline=jnp.zeros(_shape(model, images, layer)))
-    products = _products(query, steps, chunk, progress)
+    products = _products(query, steps, batch_size, progress)
     values = products.reshape(query.count, -1, products.shape[-1]).sum(1)
-    return _finish("channel_attribution", query, products, values, steps, chunk)
+    return _finish("channel_attribution", query, products, values, steps, batch_size)
 
 
 @entry
@@ -83,7 +84,7 @@ def group_attribution(
     spatial: Any,
     channels: Any,
     steps: int | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """What groups of neurons do for the target, `[B, G]`: `sum (spatial_g x channels_g) * d score / d A`.
@@ -105,9 +106,9 @@ def group_attribution(
             f"spatial {spatial.shape} and channels {channels.shape} must be {(*count, 'G')} and "
             f"{('G', query.values.shape[-1])} for layer {query.layer!r}."
         )
-    gradient = _gradient(query, steps, chunk, progress)
+    gradient = _gradient(query, steps, batch_size, progress)
     values = jnp.einsum("bhwg,gc,bhwc->bg", spatial, channels, gradient, precision=jax.lax.Precision.HIGHEST)
-    scores = scores_of(query, query.values, chunk)
+    scores = scores_of(query, query.values, batch_size)
     delta = values.sum(-1) - total(query.values * gradient)
     return Attribution(values=values, scores=scores, delta=delta, method="group_attribution", layer=query.layer)
 
@@ -144,31 +145,31 @@ class ChannelSum(Objective):
 
 @entry
 def spatial_to_spatial(
-    model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
+    model: Model, images: Images, *, layer: str, to: str, batch_size: int | None = None, progress: bool = True
 ) -> Float[Array, "b h2 w2 h w"]:
     """What each position of `layer` does for each position of a later layer `to`, `[B, h2, w2, h, w]`.
 
     `sum over channels of A * d |A2[i, j]| / d A` with the Euclidean norm of the later layer's vector there, as the article's
-    connected saliency maps. One gradient for each position of `to`; `chunk` of them at a time.
+    connected saliency maps. One gradient for each position of `to`; `batch_size` of them at a time.
     """
     query, shape = _ask_between(model, images, layer, to, PositionNorm)
     if len(shape) != 3 or query.values.ndim != 4:
         raise ValueError(f"layer={layer!r} and to={to!r} must be maps; they are {query.values.shape[1:]} and {shape}.")
-    found = _between(query, shape[0] * shape[1], False, chunk, progress)
+    found = _between(query, shape[0] * shape[1], False, batch_size, progress)
     return found.reshape(query.count, *shape[:2], *query.values.shape[1:3])
 
 
 @entry
 def channel_to_channel(
-    model: Model, images: Images, *, layer: str, to: str, chunk: int | None = None, progress: bool = True
+    model: Model, images: Images, *, layer: str, to: str, batch_size: int | None = None, progress: bool = True
 ) -> Float[Array, "b c2 c"]:
     """What each channel of `layer` does for each channel of a later layer `to`, `[B, C2, C]`.
 
-    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. One gradient for each channel of `to`; `chunk` of them
-    at a time.
+    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. One gradient for each channel of `to`, `batch_size`
+    of them at a time.
     """
     query, shape = _ask_between(model, images, layer, to, ChannelSum)
-    return _between(query, shape[-1], True, chunk, progress)
+    return _between(query, shape[-1], True, batch_size, progress)
 
 
 def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> tuple[Query, tuple[int, ...]]:
@@ -184,11 +185,11 @@ class _Between:
     channels: bool = field(static=True)
 
 
-def _between(query: Query, outputs: int, channels: bool, chunk: int | None, progress: bool) -> jax.Array:
+def _between(query: Query, outputs: int, channels: bool, batch_size: int | None, progress: bool) -> jax.Array:
     inner = query.values.shape[-1] if channels else query.values[0, ..., 0].size
     state = jnp.zeros((query.count * outputs, inner), query.values.dtype)
     context = _Between(query=query, outputs=jnp.asarray(outputs), channels=channels)
-    found = accumulate(_attribute, context, state, query.count * outputs, chunk, progress, "between layers")
+    found = accumulate(_attribute, context, state, query.count * outputs, batch_size, progress, "between layers")
     return found.reshape(query.count, outputs, inner)
 
 
@@ -215,26 +216,26 @@ def _ask_map(model: Model, images: Any, target: Any, layer: str, method: str) ->
     return ask(model, images, target, layer=layer, baseline=jnp.zeros(shape))
 
 
-def _gradient(query: Query, steps: int | None, chunk: int | None, progress: bool) -> jax.Array:
+def _gradient(query: Query, steps: int | None, batch_size: int | None, progress: bool) -> jax.Array:
     """One gradient at the layer, or its mean on the way from the baseline."""
     if steps is None:
-        return gradients(query, chunk)[1]
+        return gradients(query, batch_size)[1]
     steps = check_int(steps, "steps", low=1)
     points, weights = map(jnp.asarray, nodes("gausslegendre", steps))
     line = StraightLine(points=points, weights=weights)
-    return gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="path").first
+    return gradient_sums(query, line, steps, batch_size=batch_size, progress=progress, label="path").first
 
 
-def _products(query: Query, steps: int | None, chunk: int | None, progress: bool) -> jax.Array:
-    return query.values * _gradient(query, steps, chunk, progress)
+def _products(query: Query, steps: int | None, batch_size: int | None, progress: bool) -> jax.Array:
+    return query.values * _gradient(query, steps, batch_size, progress)
 
 
 def _finish(
-    method: str, query: Query, products: jax.Array, values: jax.Array, steps: int | None, chunk: int | None
+    method: str, query: Query, products: jax.Array, values: jax.Array, steps: int | None, batch_size: int | None
 ) -> Attribution:
-    scores = scores_of(query, query.values, chunk)
+    scores = scores_of(query, query.values, batch_size)
     if steps is None:
         return Attribution(values=values, scores=scores, method=method, layer=query.layer)
-    start = scores_of(query, query.baseline, chunk)
+    start = scores_of(query, query.baseline, batch_size)
     delta = total(products) - (scores - start)
     return Attribution(values=values, scores=scores, delta=delta, baseline_scores=start, method=method, layer=query.layer)

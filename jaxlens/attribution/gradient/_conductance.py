@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, check_int
+from jaxlens._checks import check_choice, check_int
 from jaxlens._pytree import pytree
-from jaxlens.attribution._chunks import accumulate, check_samples
+from jaxlens._types import Images
+from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution
@@ -45,8 +46,8 @@ def conductance(
     layer: str,
     baseline: Any = None,
     steps: int = 50,
-    rule: Place = "middle",
-    chunk: int | None = None,
+    at: Place = "middle",
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """`integral of d score / d h * d h` at a layer, while the image moves from the baseline image in a straight line.
@@ -56,18 +57,18 @@ def conductance(
     that everything passes through.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`.
+        model, images, target, batch_size: see `jaxlens.attribution`.
         layer: whose neurons share the difference in score.
         baseline: an image for all: a number or `[H, W, C]`; black by default.
         steps: of the path; one gradient each, and the layer's values at both ends of each.
-        rule: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or
+        at: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or
             "right" end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
         progress: show a bar when it takes longer than two seconds.
     """
-    path = _path(model, images, target, layer, baseline, steps, rule)
+    path = _path(model, images, target, layer, baseline, steps, at)
     query = path.query
-    values = accumulate(_conduct, path, jnp.zeros_like(query.values), query.count * steps, chunk, progress, "conductance")
-    return _finish("conductance", query, path.start, values, query.layer, chunk)
+    values = accumulate(_conduct, path, jnp.zeros_like(query.values), query.count * steps, batch_size, progress, "conductance")
+    return _finish("conductance", query, path.start, values, query.layer, batch_size)
 
 
 @entry
@@ -80,8 +81,8 @@ def neuron_conductance(
     neuron: Any,
     baseline: Any = None,
     steps: int = 50,
-    rule: Place = "middle",
-    chunk: int | None = None,
+    at: Place = "middle",
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The part of integrated gradients that passes through one neuron: `integral of d score / d h_j * d h_j / d x_i * dx_i`.
@@ -93,21 +94,23 @@ def neuron_conductance(
         neuron: a channel (all its positions), or a position `(row, column, channel)` of a map.
         Others: see `conductance`.
     """
-    path = _path(model, images, target, layer, baseline, steps, rule)
+    path = _path(model, images, target, layer, baseline, steps, at)
     query = path.query
     path = dataclasses.replace(path, neuron=_mask(neuron, query))
-    flow = accumulate(_through, path, jnp.zeros_like(query.images), query.count * steps, chunk, progress, "neuron conductance")
+    flow = accumulate(
+        _through, path, jnp.zeros_like(query.images), query.count * steps, batch_size, progress, "neuron conductance"
+    )
     values = flow * (query.images - path.start) / steps
-    found = scores_of(query.replace(layer=INPUT), query.images, chunk)
+    found = scores_of(query.replace(layer=INPUT), query.images, batch_size)
     return Attribution(values=values, scores=found, method="neuron_conductance", layer=INPUT)
 
 
-def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, rule: str) -> _Path:
-    check_choice(rule, "rule", PLACES)
+def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, at: str) -> _Path:
+    check_choice(at, "at", PLACES)
     steps = check_samples(steps, "steps")
     query = ask(model, images, target, layer=check_model(model).resolve(layer))
     start = start_image(model, query, baseline)
-    return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[rule]))
+    return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[at]))
 
 
 def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Array:
@@ -154,9 +157,9 @@ def _mask(neuron: Any, query: Query) -> jax.Array:
     return jnp.zeros((1, *shape), query.values.dtype).at[(..., *place)].set(1)
 
 
-def _finish(method: str, query: Query, start: jax.Array, values: jax.Array, layer: str, chunk: int | None) -> Attribution:
+def _finish(method: str, query: Query, start: jax.Array, values: jax.Array, layer: str, batch_size: int | None) -> Attribution:
     at_input = query.replace(layer=INPUT)
-    scores = scores_of(at_input, query.images, chunk)
-    begin = scores_of(at_input, jnp.broadcast_to(start, query.images.shape), chunk)
+    scores = scores_of(at_input, query.images, batch_size)
+    begin = scores_of(at_input, jnp.broadcast_to(start, query.images.shape), batch_size)
     delta = total(values) - (scores - begin)
     return Attribution(values=values, scores=scores, delta=delta, baseline_scores=begin, method=method, layer=layer)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_function, check_scalar
+from jaxlens._checks import as_key, check_choice, check_function, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import check_samples, chunk_size
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import check_samples, size_of_batches
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
@@ -31,7 +32,7 @@ class Noisy:
     sigma: Float[Array, ""]
     samples: Any
     relative: bool = field(static=True)
-    most: int = field(static=True)  # different samples in a chunk, which are consecutive
+    most: int = field(static=True)  # different samples in a batch, which are consecutive
 
     def sample(self, query: Query, index: jax.Array) -> Sample:
         drawn = jax.vmap(lambda s: noise_like(query.images[0], self.key, s))(index[0] + jnp.arange(self.most))
@@ -62,25 +63,25 @@ def smooth_grad(
     samples: int = 25,
     sigma: float = 0.15,
     relative: bool = True,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The mean gradient of noisy copies, `E g(x + e)`, `e ~ N(0, s**2)` (Smilkov et al. 2017, arXiv:1706.03825).
 
     Args:
-        model, images, target, layer, chunk: see `jaxlens.attribution`. The noise is in the image also if there is a layer.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`. The noise is in the image also if there is a layer.
         of: what is averaged: the signed "gradient", "saliency" (its absolute value) or "input_x_gradient".
         samples: noisy copies per image; the paper uses 50. captum: 5.
         sigma: the noise's standard deviation; the paper finds 0.1 to 0.2 good.
         relative: whether sigma is a share of the image's range, max - min, as in the paper; or in the image's units (captum's
             `stdevs`, 1.0 of a normalised input; xplique's 0.2).
-        key: a seed or `jax.random.key`. The noise is the same for every image of a batch.
+        seed: an int or a JAX key. The noise is the same for every image of a batch.
         progress: show a bar when it takes longer than two seconds.
 
     `noise_tunnel` does this to any other method.
     """
-    return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, key, chunk, progress)
+    return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, seed, batch_size, progress)
 
 
 @method(values="sizes")
@@ -108,7 +109,8 @@ def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool
 
 
 _DEFAULTS: dict[str, Any] = {
-    "layer": None, "of": "gradient", "samples": 25, "sigma": 0.15, "relative": True, "key": 0, "chunk": None, "progress": True,
+    "layer": None, "of": "gradient", "samples": 25, "sigma": 0.15, "relative": True, "seed": 0, "batch_size": None,
+    "progress": True,
 }  # fmt: skip
 
 
@@ -123,24 +125,26 @@ def _noisy(
     samples: int,
     sigma: float,
     relative: bool,
-    key: Any,
-    chunk: int | None,
+    seed: Seed,
+    batch_size: int | None,
     progress: bool,
 ) -> Attribution:
     check_choice(of, "of", OF)
     samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
-    most = -(-chunk_size(chunk, query.count * samples) // query.count) + 1
+    most = -(-size_of_batches(batch_size, query.count * samples) // query.count) + 1
     noise = Noisy(
-        key=as_key(key),
+        key=as_key(seed),
         sigma=check_sigma(sigma, query),
         samples=jnp.asarray(samples),
         relative=relative,
         most=min(most, samples),
     )
-    sums = gradient_sums(query, noise, samples, chunk=chunk, progress=progress, label=method, of=of, second=statistic != "mean")
+    sums = gradient_sums(
+        query, noise, samples, batch_size=batch_size, progress=progress, label=method, of=of, second=statistic != "mean"
+    )
     values = _statistic(statistic, sums.first, sums.second)
-    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method=method, layer=query.layer)
+    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method=method, layer=query.layer)
 
 
 def _statistic(name: str, mean: jax.Array, square: Any) -> jax.Array:
@@ -165,7 +169,7 @@ def noise_tunnel(
     samples: int = 5,
     sigma: float = 0.15,
     relative: bool = True,
-    key: Any = 0,
+    seed: Seed = 0,
     **options: Any,
 ) -> Attribution:
     """Any method averaged over noisy copies of the images, clipped to [0, 1]: captum's NoiseTunnel.
@@ -174,14 +178,14 @@ def noise_tunnel(
         method: such as `attribution.integrated_gradients`.
         model, images, target: as it takes them; None is the top class of the clean image.
         statistic: of the methods' values: their "mean", mean "square" or (biased) "variance".
-        samples, sigma, relative, key: see `smooth_grad`.
+        samples, sigma, relative, seed: see `smooth_grad`.
         options: the method's own.
     """
     check_choice(statistic, "statistic", STATISTICS)
     check_function(method, "method", "attribution.integrated_gradients")
     samples, query = check_samples(samples), ask(model, images, target)
     images = query.images
-    size, key = over(deviation(images, check_sigma(sigma, query), relative), images), as_key(key)
+    size, key = over(deviation(images, check_sigma(sigma, query), relative), images), as_key(seed)
     noisy = (jnp.clip(images + size * noise_like(images[0], key, sample)[None], 0, 1) for sample in range(samples))
     runs = (method(model, each, query.target, **options) for each in noisy)
     last = first = next(runs)
@@ -189,5 +193,5 @@ def noise_tunnel(
     for last in runs:
         total, squares = total + last.values, squares + jnp.square(last.values)
     values = _statistic(statistic, total / samples, squares / samples)
-    scores = scores_of(query, query.values, options.get("chunk"))
+    scores = scores_of(query, query.values, options.get("batch_size"))
     return Attribution(values=values, scores=scores, method=f"{last.method} in noise", layer=last.layer)

@@ -9,14 +9,15 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
+from jaxlens._checks import as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
 from jaxlens._pytree import pytree
-from jaxlens.attribution._chunks import check_samples
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import check_samples
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution, IncompleteWarning
-from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, RULES, Rule, nodes
+from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, QUADRATURES, Quadrature, nodes
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.gradient._sums import Sample, gradient_sums, over
 from jaxlens.attribution.perturbation._masked import scores_of
@@ -61,9 +62,9 @@ def integrated_gradients(
     layer: str | None = None,
     baseline: Any = None,
     steps: int = 50,
-    rule: Rule = "gausslegendre",
+    quadrature: Quadrature = "gausslegendre",
     tolerance: float | None = 0.01,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """`(x - x') * integral over a of d score / d x at x' + a (x - x')`: adds up to `score(x) - score(x')`.
@@ -72,10 +73,10 @@ def integrated_gradients(
     joined by a straight line (captum's LayerIntegratedGradients).
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         steps: gradients per image. captum's and the paper's 50.
-        rule: how the integral is made a sum: "gausslegendre" (captum's default), "trapezoid", "middle", "left" or "right".
-            Their weights add up to 1, unlike captum's riemann_trapezoid.
+        quadrature: how the integral is made a sum: "gausslegendre" (captum's default), "trapezoid", "middle", "left" or
+            "right". Their weights add up to 1, unlike captum's riemann_trapezoid.
         tolerance: share of the difference in score that may be missing before a warning says so, and how many steps would do
             (which it finds out by trying, up to 8 times as many); None to ask nothing.
         progress: show a bar when it takes longer than two seconds.
@@ -83,35 +84,35 @@ def integrated_gradients(
     Warns:
         IncompleteWarning: where `|delta|` is more than `tolerance` of the difference in score.
     """
-    check_choice(rule, "rule", RULES)
+    check_choice(quadrature, "quadrature", QUADRATURES)
     steps = check_samples(steps, "steps")
     if tolerance is not None:
         tolerance = check_number(tolerance, "tolerance", low=0)
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    values = _integrate(query, steps, rule, chunk, progress)
-    scores, start = ends(query, chunk)
+    values = _integrate(query, steps, quadrature, batch_size, progress)
+    scores, start = ends(query, batch_size)
     delta = total(values) - (scores - start)
     if tolerance is not None and not isinstance(delta, Tracer):
-        _warn(query, delta, scores - start, tolerance, steps, rule, chunk)
+        _warn(query, delta, scores - start, tolerance, steps, quadrature, batch_size)
     return Attribution(
         values=values, scores=scores, delta=delta, baseline_scores=start, method="integrated_gradients", layer=query.layer
     )
 
 
-def _integrate(query: Query, steps: int, rule: str, chunk: int | None, progress: bool) -> jax.Array:
-    points, weights = map(jnp.asarray, nodes(rule, steps))
+def _integrate(query: Query, steps: int, quadrature: str, batch_size: int | None, progress: bool) -> jax.Array:
+    points, weights = map(jnp.asarray, nodes(quadrature, steps))
     line = StraightLine(points=points, weights=weights)
-    sums = gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="integrated gradients")
+    sums = gradient_sums(query, line, steps, batch_size=batch_size, progress=progress, label="integrated gradients")
     return (query.values - query.baseline) * sums.first
 
 
-def ends(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
+def ends(query: Query, batch_size: int | None) -> tuple[jax.Array, jax.Array]:
     """The scores at both ends of the path."""
-    return scores_of(query, query.values, chunk), scores_of(query, query.baseline, chunk)
+    return scores_of(query, query.values, batch_size), scores_of(query, query.baseline, batch_size)
 
 
 def _warn(
-    query: Query, delta: jax.Array, change: jax.Array, tolerance: float, steps: int, rule: str, chunk: int | None
+    query: Query, delta: jax.Array, change: jax.Array, tolerance: float, steps: int, quadrature: str, batch_size: int | None
 ) -> None:
     """Says which images are incomplete, and how many steps would do."""
     missing = np.abs(np.asarray(delta)) > tolerance * np.abs(np.asarray(change))
@@ -120,10 +121,10 @@ def _warn(
     worst = float(np.max(np.abs(np.asarray(delta))[missing] / np.maximum(np.abs(np.asarray(change))[missing], 1e-12)))
     which = np.flatnonzero(missing)
     rest, more = which, steps
-    while len(rest) and more < MOST_POINTS * steps and (rule != "gausslegendre" or 2 * more <= MOST_GAUSS):
+    while len(rest) and more < MOST_POINTS * steps and (quadrature != "gausslegendre" or 2 * more <= MOST_GAUSS):
         more *= 2
         part = query.at(rest)
-        delta_of = np.asarray(total(_integrate(part, more, rule, chunk, False))) - np.asarray(change)[rest]
+        delta_of = np.asarray(total(_integrate(part, more, quadrature, batch_size, False))) - np.asarray(change)[rest]
         rest = rest[np.abs(delta_of) > tolerance * np.abs(np.asarray(change)[rest])]
     enough = f"steps={more} would do" if not len(rest) else f"{more} steps are not enough either: the score may be noisy there"
     warnings.warn(
@@ -144,8 +145,8 @@ def internal_influence(
     layer: str,
     baseline: Any = None,
     steps: int = 50,
-    rule: Rule = "gausslegendre",
-    chunk: int | None = None,
+    quadrature: Quadrature = "gausslegendre",
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The mean gradient at a layer while the image moves from the baseline image: `integral of d score / d h at x' + a (x -
@@ -155,13 +156,13 @@ def internal_influence(
     Other
     args: see `integrated_gradients`.
     """
-    check_choice(rule, "rule", RULES)
+    check_choice(quadrature, "quadrature", QUADRATURES)
     steps = check_samples(steps, "steps")
     query = ask(model, images, target, layer=check_model(model).resolve(layer))
-    points, weights = map(jnp.asarray, nodes(rule, steps))
+    points, weights = map(jnp.asarray, nodes(quadrature, steps))
     line = ImageLine(start=start_image(model, query, baseline), points=points, weights=weights)
-    sums = gradient_sums(query, line, steps, chunk=chunk, progress=progress, label="internal influence")
-    scores = ends(query, chunk)[0]
+    sums = gradient_sums(query, line, steps, batch_size=batch_size, progress=progress, label="internal influence")
+    scores = ends(query, batch_size)[0]
     return Attribution(values=sums.first, scores=scores, method="internal_influence", layer=query.layer)
 
 
@@ -203,8 +204,8 @@ def expected_gradients(
     layer: str | None = None,
     samples: int = 50,
     sigma: float = 0.0,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """Integrated gradients averaged over baselines, by drawing a baseline and a point on the way for each sample.
@@ -214,12 +215,12 @@ def expected_gradients(
     `delta` says by how much these miss.
 
     Args:
-        model, images, target, layer, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`.
         baselines: `[K, H, W, C]`, images in [0, 1] to draw from, such as other photographs; of the layer's shape `[K, ...]` if
             there is a layer.
         samples: gradients per image. captum: 5.
         sigma: standard deviation of Gaussian noise added to the image (captum's `stdevs`, 0).
-        key: a seed or `jax.random.key`. Draws are the same for every image of a batch.
+        seed: an int or a JAX key. Draws are the same for every image of a batch.
         progress: show a bar when it takes longer than two seconds.
     """
     samples = check_samples(samples)
@@ -227,10 +228,10 @@ def expected_gradients(
     given = check_baselines(baselines, query)
     most = MOST_NOISE if query.layer == INPUT else MOST_SIGMA
     spread = jnp.asarray(check_scalar(sigma, "sigma", low=0, high=most), given.dtype)
-    draws = RandomLine(key=as_key(key), baselines=given, sigma=spread, samples=jnp.asarray(samples))
-    values = gradient_sums(query, draws, samples, chunk=chunk, progress=progress, label="expected gradients").first
-    scores, _ = ends(query, chunk)
-    start = _mean_score(query, given, chunk)
+    draws = RandomLine(key=as_key(seed), baselines=given, sigma=spread, samples=jnp.asarray(samples))
+    values = gradient_sums(query, draws, samples, batch_size=batch_size, progress=progress, label="expected gradients").first
+    scores, _ = ends(query, batch_size)
+    start = _mean_score(query, given, batch_size)
     return Attribution(
         values=values,
         scores=scores,
@@ -252,8 +253,8 @@ def check_baselines(baselines: Any, query: Query) -> jax.Array:
     return varying(jnp.asarray(check_finite(given, "baselines")), query.values)
 
 
-def _mean_score(query: Query, baselines: jax.Array, chunk: int | None) -> jax.Array:
+def _mean_score(query: Query, baselines: jax.Array, batch_size: int | None) -> jax.Array:
     """Each target's mean score over the baselines."""
     many, k = query.count, baselines.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
-    return scores_of(pairs, jnp.tile(baselines, (many,) + (1,) * (baselines.ndim - 1)), chunk).reshape(many, k).mean(1)
+    return scores_of(pairs, jnp.tile(baselines, (many,) + (1,) * (baselines.ndim - 1)), batch_size).reshape(many, k).mean(1)

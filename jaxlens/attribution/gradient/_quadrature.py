@@ -4,28 +4,30 @@ from typing import Literal
 
 import numpy as np
 
-Rule = Literal["gausslegendre", "trapezoid", "middle", "left", "right"]
+Quadrature = Literal["gausslegendre", "trapezoid", "middle", "left", "right"]
 MOST_GAUSS = 2000  # its points are eigenvalues of a matrix of that size
-RULES = ("gausslegendre", "trapezoid", "middle", "left", "right")
+QUADRATURES = ("gausslegendre", "trapezoid", "middle", "left", "right")
 
 
-def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def nodes(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights, float32, of `steps` evaluations; zeros follow up to a power of two.
 
     "gausslegendre" is exact for polynomials of degree `2 steps - 1`. "trapezoid" has both ends, at half the weight of the
     others (captum's weights of it add up to `(steps - 1) / steps`, and lose that share of every attribution); one step of it
     is the middle. "left", "right" and "middle" are the Riemann sums.
     """
-    if rule == "gausslegendre":
+    if quadrature == "gausslegendre":
         if steps > MOST_GAUSS:
-            raise ValueError(f"steps={steps}: rule='gausslegendre' has at most {MOST_GAUSS}. Take rule='middle' for more.")
+            raise ValueError(
+                f"steps={steps}: quadrature='gausslegendre' has at most {MOST_GAUSS}. Take quadrature='middle' for more."
+            )
         x, w = np.polynomial.legendre.leggauss(steps)
         points, weights = (x + 1) / 2, w / 2
-    elif rule == "trapezoid" and steps > 1:
+    elif quadrature == "trapezoid" and steps > 1:
         points, weights = np.linspace(0, 1, steps), np.full(steps, 1 / (steps - 1))
         weights[[0, -1]] /= 2
     else:
-        points = (np.arange(steps) + {"left": 0.0, "right": 1.0}.get(rule, 0.5)) / steps
+        points = (np.arange(steps) + {"left": 0.0, "right": 1.0}.get(quadrature, 0.5)) / steps
         weights = np.full(steps, 1 / steps)
     # Padded, so that numbers of steps that are near each other share a compiled program.
     unused = (1 << (steps - 1).bit_length()) - steps

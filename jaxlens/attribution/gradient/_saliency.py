@@ -6,8 +6,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxlens._checks import Images, check_choice
-from jaxlens.attribution._chunks import in_chunks
+from jaxlens._checks import check_choice
+from jaxlens._types import Images
+from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -30,24 +31,24 @@ def saliency(
     *,
     layer: str | None = None,
     sign: Sign = "absolute",
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """`|d score / d x|`: how fast the score changes with each value (Simonyan et al. 2014, arXiv:1312.6034).
 
     Args:
-        model, images, target, layer, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`.
         sign: "absolute" as in the paper and in captum; "all" is the signed gradient, "positive" is `max(g, 0)` and "negative"
             `max(-g, 0)`.
     """
     check_choice(sign, "sign", SIGNS)
     query = ask(model, images, target, layer=layer)
-    scores, gradient = gradients(query, chunk)
+    scores, gradient = gradients(query, batch_size)
     return Attribution(values=SIGNS[sign](gradient), scores=scores, method="saliency", layer=query.layer)
 
 
 @method()
 def input_x_gradient(
-    model: Model, images: Images, target: Any = None, *, layer: str | None = None, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, layer: str | None = None, batch_size: int | None = None
 ) -> Attribution:
     """`x * d score / d x`: the score's first-order share of each value; at a layer, activation x gradient.
 
@@ -56,7 +57,7 @@ def input_x_gradient(
     Args: see `jaxlens.attribution`.
     """
     query = ask(model, images, target, layer=layer)
-    scores, gradient = gradients(query, chunk)
+    scores, gradient = gradients(query, batch_size)
     values = query.values * gradient
     delta = total(values) - scores
     return Attribution(values=values, scores=scores, delta=delta, method="input_x_gradient", layer=query.layer)
@@ -70,7 +71,7 @@ def guided_backprop(
     *,
     layer: str | None = None,
     allow: Iterable[str] = (),
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """The gradient through ReLUs that pass only positive gradients of active units (Springenberg et al. 2015, arXiv:1412.6806).
 
@@ -79,7 +80,7 @@ def guided_backprop(
     where this differs from captum: functional ReLUs count, and a nonlinearity that the rule does not know is an error. It
     shows the image's edges more than the class: see `metrics.model_randomization`. Other args: see `jaxlens.attribution`.
     """
-    return _ruled("guided_backprop", rules.guided(allow=allow), model, images, target, layer, chunk)
+    return _ruled("guided_backprop", rules.guided(allow=allow), model, images, target, layer, batch_size)
 
 
 @method(values="sizes")
@@ -90,27 +91,27 @@ def deconvnet(
     *,
     layer: str | None = None,
     allow: Iterable[str] = (),
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """The gradient through ReLUs that pass its positive part whatever went in (Zeiler and Fergus 2014, arXiv:1311.2901).
 
     As `guided_backprop`, with `model.rules.deconvnet`.
     """
-    return _ruled("deconvnet", rules.deconvnet(allow=allow), model, images, target, layer, chunk)
+    return _ruled("deconvnet", rules.deconvnet(allow=allow), model, images, target, layer, batch_size)
 
 
 def _ruled(
-    method: str, rule: rules.GradientRule, model: Model, images: Images, target: Any, layer: str | None, chunk: int | None
+    method: str, rule: rules.GradientRule, model: Model, images: Images, target: Any, layer: str | None, batch_size: int | None
 ) -> Attribution:
     query = ask(model, images, target, layer=layer)
     query = query.replace(model=model.with_gradient_rule(rule))
-    scores, gradient = gradients(query, chunk)
+    scores, gradient = gradients(query, batch_size)
     return Attribution(values=gradient, scores=scores, method=method, layer=query.layer)
 
 
-def gradients(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array]:
-    """Scores and gradients of the query's own images, `chunk` images at a time."""
-    return in_chunks(_look, query, chunk)
+def gradients(query: Query, batch_size: int | None) -> tuple[jax.Array, jax.Array]:
+    """Scores and gradients of the query's own images, `batch_size` images at a time."""
+    return in_batches(_look, query, batch_size)
 
 
 @jax.jit

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import accumulate
+from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
 
 OF: dict[str, Any] = {
@@ -55,7 +55,7 @@ def gradient_sums(
     sampler: Any,
     samples: int,
     *,
-    chunk: int | None,
+    batch_size: int | None,
     progress: bool,
     label: str,
     of: str = "gradient",
@@ -65,7 +65,7 @@ def gradient_sums(
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
     context = _Context(query=query, sampler=sampler, of=of)
-    return accumulate(_add, context, state, query.count * samples, chunk, progress, label)
+    return accumulate(_add, context, state, query.count * samples, batch_size, progress, label)
 
 
 @jax.jit

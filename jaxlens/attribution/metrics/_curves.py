@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, check_images, check_int, check_number, check_some
+from jaxlens._checks import check_images, check_int, check_number, check_some
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
@@ -43,7 +44,7 @@ def deletion(
     steps: int | None = 10,
     fraction: float = 1.0,
     score: str = "probability",
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Curve:
     """The score while pixels are deleted, the most important ones first; low areas are good (Petsiuk et al. 2018,
@@ -52,7 +53,7 @@ def deletion(
     All channels of a pixel go together and the baseline takes their place. The area is the mean of the curve by trapezoids.
 
     Args:
-        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, baseline, batch_size: see `jaxlens.attribution`.
         values: an `Attribution` or its array `[B, h, w, C]`: channels are summed and maps of another size resized bilinearly.
             They count as they are: what speaks for the target most goes first, what speaks against it most goes last. Where
             the sign says something else, as in gradients, take the size first: `attribution.sum_channels(values, "abs_sum")`.
@@ -66,7 +67,7 @@ def deletion(
     Returns: a `Curve` with area `[B]`, scores `[B, steps + 1]` and the fractions deleted.
     """
     query = metric_query(model, images, target, score, baseline)
-    return _curve(query, values, steps, fraction, False, chunk, progress)
+    return _curve(query, values, steps, fraction, False, batch_size, progress)
 
 
 @entry
@@ -80,7 +81,7 @@ def insertion(
     steps: int | None = 10,
     fraction: float = 1.0,
     score: str = "probability",
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Curve:
     """The score while pixels are put into the baseline, the most important ones first; high areas are good (Petsiuk et al.
@@ -89,11 +90,11 @@ def insertion(
     The paper starts from a blurred image: `baseline=metrics.blurred(images, 5)`. Args and returns: as `deletion`.
     """
     query = metric_query(model, images, target, score, baseline)
-    return _curve(query, values, steps, fraction, True, chunk, progress)
+    return _curve(query, values, steps, fraction, True, batch_size, progress)
 
 
 def _curve(
-    query: Query, values: Any, steps: int | None, fraction: float, keep: bool, chunk: int | None, progress: bool
+    query: Query, values: Any, steps: int | None, fraction: float, keep: bool, batch_size: int | None, progress: bool
 ) -> Curve:
     ranks = ranks_of(map_of(values, query))
     pixels = math.prod(ranks.shape[1:])
@@ -102,7 +103,7 @@ def _curve(
     counts = np.linspace(0, most, steps + 1).astype(np.int32)
     masks = FirstPixels(ranks=ranks, counts=jnp.asarray(counts), keep=keep)
     label = "insertion" if keep else "deletion"
-    scores = masked_scores(query, masks, steps + 1, chunk=chunk, progress=progress, label=label)
+    scores = masked_scores(query, masks, steps + 1, batch_size=batch_size, progress=progress, label=label)
     widths = jnp.asarray(np.diff(counts) / most, scores.dtype)
     return Curve(area=_area(scores, widths), scores=scores, fractions=jnp.asarray(counts / pixels, scores.dtype))
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_array, as_key, check_finite, check_int, check_number
+from jaxlens._checks import as_array, as_key, check_finite, check_int, check_number
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import accumulate, check_samples
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.gradient._noise import check_sigma
@@ -53,20 +54,20 @@ def mu_fidelity(
     subset: float = 0.2,
     samples: int = 200,
     score: str = "probability",
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Float[Array, " b"]:
     """Spearman's correlation between a random set's attributions and what the score loses without the set (Bhatt et al. 2020,
     arXiv:2005.00631), in [-1, 1].
 
     Args:
-        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, baseline, batch_size: see `jaxlens.attribution`.
         values, score: as in `deletion`; a set's attributions are the sum over its pixels.
         grid: the image is cut into this many rows and columns of cells (xplique: 9).
         subset: the share of cells that a set has.
         samples: sets, the same for all images.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B]`; 0 where attributions or scores are all alike: they order nothing.
@@ -75,10 +76,10 @@ def mu_fidelity(
     query = metric_query(model, images, target, score, baseline)
     maps, cells = map_of(values, query), cells_of(query.size, grid)
     taken = check_subset(subset, grid**2)
-    sets = random_sets(as_key(key), jnp.arange(samples), grid**2, taken)
+    sets = random_sets(as_key(seed), jnp.arange(samples), grid**2, taken)
     masks = FeatureMasks(keep=1 - sets, features=jnp.asarray(cells)[..., None])
-    left = masked_scores(query, masks, samples, chunk=chunk, progress=progress, label="mu fidelity")
-    drops = scores_of(query, query.values, chunk)[:, None] - left
+    left = masked_scores(query, masks, samples, batch_size=batch_size, progress=progress, label="mu fidelity")
+    drops = scores_of(query, query.values, batch_size)[:, None] - left
     return rank_correlation(_sums(maps, jnp.asarray(cells), sets), drops)
 
 
@@ -154,15 +155,15 @@ def infidelity(
     subset: float = 0.2,
     sigma: float = 0.1,
     score: str = "logit",
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Float[Array, " b"]:
     """`E over I of (I . phi - (f(x) - f(x - I)))**2`: how wrong the drops in score are that attributions foretell (Yeh et al.
     2019, arXiv:1901.09392).
 
     Args:
-        model, images, target, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, baseline, batch_size: see `jaxlens.attribution`.
         values: an `Attribution` or its array phi.
         perturbation: what I is. "cells": `m (x - x')` for the mask m of a random set of cells, which the baseline replaces.
             "noise": normal noise. Or the changes themselves, `[S, H, W, C]` or `[B, S, H, W, C]`.
@@ -176,7 +177,7 @@ def infidelity(
         sigma: of "noise", its standard deviation.
         score: what was attributed: of a class its "logit", as by every method here unless told otherwise, or its
             "probability"; any other target is itself.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B]`, in squares of the score's unit; 0 is best.
@@ -185,9 +186,9 @@ def infidelity(
     samples = check_samples(samples)
     if isinstance(perturbation, str) and perturbation == "cells":
         cells = jnp.asarray(cells_of(query.size, grid))
-        changes: Any = RandomCells(key=as_key(key), cells=cells, count=grid**2, taken=check_subset(subset, grid**2))
+        changes: Any = RandomCells(key=as_key(seed), cells=cells, count=grid**2, taken=check_subset(subset, grid**2))
     elif isinstance(perturbation, str) and perturbation == "noise":
-        changes = Noise(key=as_key(key), sigma=check_sigma(sigma, query))
+        changes = Noise(key=as_key(seed), sigma=check_sigma(sigma, query))
     else:
         changes = _given(perturbation, query)
         samples = changes.each.shape[-4]
@@ -204,12 +205,12 @@ def infidelity(
         query=query,
         changes=changes,
         values=values,
-        scores=scores_of(query, query.values, chunk),
+        scores=scores_of(query, query.values, batch_size),
         samples=jnp.asarray(samples),
         multiplied=multiplied,
     )
     state = jnp.zeros((2, query.count * samples), jnp.float32)
-    found = accumulate(_foretold_and_lost, context, state, query.count * samples, chunk, progress, "infidelity")
+    found = accumulate(_foretold_and_lost, context, state, query.count * samples, batch_size, progress, "infidelity")
     return _mean_square(found.reshape(2, query.count, samples), normalize)
 
 

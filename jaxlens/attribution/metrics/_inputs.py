@@ -10,8 +10,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, check_images, check_size, shortened
+from jaxlens._checks import check_choice, check_images, check_size, shortened
 from jaxlens._pytree import pytree
+from jaxlens._types import Images
 from jaxlens.attribution._maps import check_channels_last, check_maps, resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution

@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from jaxlens import _params
-from jaxlens._checks import Images, as_key, check_choice, check_function
+from jaxlens._checks import as_key, check_choice, check_function
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import PATIENCE
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import PATIENCE
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._query import ask
@@ -54,7 +55,7 @@ def model_randomization(
     order: str = "cascading",
     layers: Sequence[str] | None = None,
     similarity: str = "spearman",
-    key: Any = 0,
+    seed: Seed = 0,
     progress: bool = True,
     **options: Any,
 ) -> Randomization:
@@ -79,13 +80,13 @@ def model_randomization(
         similarity: "spearman": the rank correlation of absolute values, summed over channels where the attribution is a map
             (NaN, which is warned of, where a map is constant: it has no order that could have changed); "ssim": structural
             similarity of the same maps scaled to [0, 1] (they need 11 x 11 positions).
-        key: a seed or `jax.random.key`; each tensor has its own draw, the same in every order.
+        seed: an int or a JAX key; each tensor has its own draw, the same in every order.
         progress: show a bar when it takes longer than two seconds.
         **options: the method's own.
     """
     check_choice(order, "order", ("cascading", "independent"))
     check_function(method, "method", "attribution.saliency")
-    compare, key = _comparison(similarity), as_key(key)
+    compare, key = _comparison(similarity), as_key(seed)
     query = ask(model, images, target, layer=options.get("layer"))
     clean = attributed(method, model, query.images, query.target, options)
     groups, tensors = parameter_groups(model, layers), drawable(model.params)
@@ -107,7 +108,7 @@ def random_logit(
     target: Any = None,
     *,
     similarity: str = "spearman",
-    key: Any = 0,
+    seed: Seed = 0,
     **options: Any,
 ) -> Float[Array, " b"]:
     """How alike the maps of the target and of another class, drawn at random, are; low is good (Sixt et al. 2020,
@@ -115,7 +116,7 @@ def random_logit(
 
     Args:
         target: None (the top class), class numbers or labels.
-        key: a seed or `jax.random.key`. All images go the same random number of classes on.
+        seed: an int or a JAX key. All images go the same random number of classes on.
         method, model, images, similarity, options: as `model_randomization`.
     """
     check_function(method, "method", "attribution.saliency")
@@ -127,7 +128,7 @@ def random_logit(
         raise ValueError(f"target={target!r} is no class, which random_logit exchanges for another.")
     if classes < 2:
         raise ValueError(f"{model.name} has one output, and so no other class.")
-    other = (index + jax.random.randint(as_key(key), (), 1, classes)) % classes
+    other = (index + jax.random.randint(as_key(seed), (), 1, classes)) % classes
     targets = query.target, dataclasses.replace(query.target, index=other)
     maps = [attributed(method, model, query.images, each, options) for each in targets]
     return compare(*maps)

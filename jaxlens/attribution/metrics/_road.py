@@ -10,9 +10,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, as_array, as_key, check_choice, check_images, check_scalar
+from jaxlens._checks import as_array, as_key, check_choice, check_images, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import accumulate
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.gradient._noise import MOST_NOISE, check_sigma
@@ -24,7 +25,7 @@ TOLERANCE = 1e-6  # of the residual, relative to the right-hand side
 
 
 @entry
-def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, key: Any = 0) -> Float[Array, "b h w c"]:
+def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, seed: Seed = 0) -> Float[Array, "b h w c"]:
     """Each pixel that is not kept becomes the weighted mean of its eight neighbours, plus noise (Rong et al. 2022,
     arXiv:2202.00449).
 
@@ -37,7 +38,7 @@ def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, k
         keep: `[H, W]` or `[B, H, W]`, true or 1 where a pixel is kept; at least one in each image.
         noise: standard deviation of the normal noise that removed pixels get, in units of the images. pytorch-grad-cam adds
             0.01 to normalised images.
-        key: a seed or `jax.random.key`; the noise is the same for all images.
+        seed: an int or a JAX key; the noise is the same for all images.
 
     Returns: the images, not clipped.
     """
@@ -49,7 +50,7 @@ def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, k
     if not isinstance(given, Tracer) and not bool(given.any((1, 2)).all()):
         raise ValueError("keep is false everywhere in some image: there is nothing to fill it from.")
     noise = check_scalar(noise, "noise", low=0, high=MOST_NOISE)
-    draw = noise * jax.random.normal(as_key(key), images.shape[1:], images.dtype)
+    draw = noise * jax.random.normal(as_key(seed), images.shape[1:], images.dtype)
     return impute(images, varying(given.astype(images.dtype), images), jnp.broadcast_to(draw, images.shape))
 
 
@@ -120,8 +121,8 @@ def road(
     fractions: tuple[float, ...] = FRACTIONS,
     noise: float = 0.01,
     score: str = "probability",
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Curve:
     """The score after removing pixels by `noisy_linear_imputation`, in the order of an attribution (Rong et al. 2022,
@@ -130,14 +131,14 @@ def road(
     Filled with a colour, the shape of what was removed tells the network something; this fill tells it less.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`.
+        model, images, target, batch_size: see `jaxlens.attribution`.
         values, score: as in `deletion`.
         order: "morf", most relevant first: low scores are good; "lerf", least relevant first: high ones are;
             "combined", `(lerf - morf) / 2`, in which high is good and 0 is what a random order has.
         fractions: shares of pixels removed, each in (0, 1). pytorch-grad-cam's percentile 80 of the most relevant removes the
             share 0.2.
         noise: as in `noisy_linear_imputation`.
-        key: a seed or `jax.random.key`. The noise is the same for all images.
+        seed: an int or a JAX key. The noise is the same for all images.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: a `Curve` with scores `[B, len(fractions)]`; its area is their mean. pytorch-grad-cam subtracts the score of the
@@ -159,11 +160,11 @@ def road(
         ranks=ranks,
         counts=jnp.asarray(signed),
         noise=check_sigma(noise, query, "noise"),
-        key=as_key(key),
+        key=as_key(seed),
         score_count=len(signed),
     )
     evaluations = query.count * len(signed)
-    found = accumulate(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, chunk, progress, "road")
+    found = accumulate(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, batch_size, progress, "road")
     scores = found.reshape(query.count, -1)
     if order == "combined":
         scores = (scores[:, len(counts) :] - scores[:, : len(counts)]) / 2

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_function, check_number
-from jaxlens.attribution._chunks import accumulate, check_samples
+from jaxlens._checks import as_key, check_function, check_number
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -28,8 +29,8 @@ def sensitivity_max(
     *,
     radius: float = 0.02,
     samples: int = 10,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Float[Array, " b"]:
@@ -41,15 +42,15 @@ def sensitivity_max(
         target: as the method takes it; None is the top class of the image itself, also for its neighbours.
         radius: each value of d is uniform in [-radius, radius], in units of images in [0, 1]. captum: 0.02.
         samples: neighbours per image, the same d for all. captum: 10.
-        key: a seed or `jax.random.key` for d. A method that draws keeps its default key, and so its draws.
-        chunk: neighbours at a time, and the method's chunk.
+        seed: an int or a JAX key for d. A method that draws keeps its default key, and so its draws.
+        batch_size: neighbours at a time, and the method's batch_size.
         progress: show a bar when it takes longer than two seconds.
         **options: the method's own, `layer` and `baseline` among them.
 
     Returns: `[B]`; 0 is best. Where phi(x) is 0, the difference itself, as in captum. Unlike captum's, neighbours are images:
         clipped to [0, 1].
     """
-    return _changes(method, model, images, target, radius, samples, key, chunk, progress, options)[1]
+    return _changes(method, model, images, target, radius, samples, seed, batch_size, progress, options)[1]
 
 
 @entry
@@ -61,8 +62,8 @@ def stability(
     *,
     radius: float = 0.1,
     samples: int = 20,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Float[Array, " b"]:
@@ -70,7 +71,7 @@ def stability(
 
     Args and returns: as `sensitivity_max`; radius 0.1 and 20 samples as in xplique's AverageStability.
     """
-    return _changes(method, model, images, target, radius, samples, key, chunk, progress, options)[0] / samples
+    return _changes(method, model, images, target, radius, samples, seed, batch_size, progress, options)[0] / samples
 
 
 def _changes(
@@ -80,18 +81,18 @@ def _changes(
     target: Any,
     radius: float,
     samples: int,
-    key: Any,
-    chunk: int | None,
+    seed: Seed,
+    batch_size: int | None,
     progress: bool,
     options: dict[str, Any],
 ) -> jax.Array:
     """`[2, B]`: the sum of the distances of attributions, and the largest as a share of the clean one's norm."""
     check_function(method, "method", "attribution.saliency")
     radius = check_number(radius, "radius", above=0, high=1)
-    samples, key = check_samples(samples), as_key(key)
+    samples, key = check_samples(samples), as_key(seed)
     query = ask(model, images, target, layer=options.get("layer"))
-    if chunk is not None:
-        options = options | {"chunk": chunk}
+    if batch_size is not None:
+        options = options | {"batch_size": batch_size}
     clean = attributed(method, model, query.images, query.target, options)
     state = jnp.zeros((2, query.count), clean.dtype)
 
@@ -100,7 +101,7 @@ def _changes(
         found = attributed(method, model, near, some.target, _for_images(options, query, image))
         return _farther(state, clean, found, image, alive)
 
-    return accumulate(step, query, state, query.count * samples, chunk, progress, "neighbours")
+    return accumulate(step, query, state, query.count * samples, batch_size, progress, "neighbours")
 
 
 @jax.jit

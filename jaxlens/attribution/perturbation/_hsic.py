@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_int
+from jaxlens._checks import as_key, check_int
+from jaxlens._types import Images, Seed
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -30,8 +31,8 @@ def hsic(
     cells: int | tuple[int, int] = 8,
     samples: int = 500,
     unbiased: bool = True,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The Hilbert-Schmidt independence criterion of each cell of a grid and the score (Novello et al. 2022, arXiv:2206.06219).
@@ -41,13 +42,13 @@ def hsic(
     equal; xplique's, the median score, may be near 0). 0 means independent; unsigned, and a scale of the score cancels.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
         cells: of the grid, one number or (rows, columns).
         samples: masks per image, each one evaluation. The same for every image.
         unbiased: the estimate whose mean is 0 for a cell without effect (Song et al. 2012, JMLR 13:1393), so that some are
             slightly negative; False is the paper's `tr(K H L H) / (samples - 1)**2`, which is about 1 / samples too large for
             every cell.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
@@ -56,11 +57,11 @@ def hsic(
     query = ask(model, images, target, layer=layer, baseline=baseline)
     size = map_size(query, "hsic")
     rows, columns = cells_of(cells, size)
-    keep = half_masks(as_key(key), samples, rows * columns)
+    keep = half_masks(as_key(seed), samples, rows * columns)
     masks = FeatureMasks(keep=keep, features=grid_features(size, (rows, columns))[..., None])
-    found = masked_scores(query, masks, samples, chunk=chunk, progress=progress, label="hsic")
+    found = masked_scores(query, masks, samples, batch_size=batch_size, progress=progress, label="hsic")
     values = dependence(keep, found, unbiased).reshape(query.count, rows, columns, 1)
-    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="hsic", layer=query.layer)
+    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="hsic", layer=query.layer)
 
 
 @functools.partial(jax.jit, static_argnums=2)

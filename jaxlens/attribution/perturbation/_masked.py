@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._chunks import accumulate, in_chunks
+from jaxlens.attribution._batches import accumulate, in_batches
 from jaxlens.attribution._query import Query
 
 
-def scores_of(query: Query, values: Any, chunk: int | None) -> Float[Array, " b"]:
-    """The scores where the layer has `values`, `chunk` images at a time."""
-    return in_chunks(_scores, query, chunk, values)
+def scores_of(query: Query, values: Any, batch_size: int | None) -> Float[Array, " b"]:
+    """The scores where the layer has `values`, `batch_size` images at a time."""
+    return in_batches(_scores, query, batch_size, values)
 
 
 @jax.jit
@@ -62,12 +62,12 @@ class _Context:
 
 
 def masked_scores(
-    query: Query, masks: Any, samples: int, *, chunk: int | None, progress: bool, label: str
+    query: Query, masks: Any, samples: int, *, batch_size: int | None, progress: bool, label: str
 ) -> Float[Array, "b s"]:
     """`score(m x + (1 - m) x')` for `samples` masks m of each image."""
     context = _Context(query=query, masks=masks, samples=jnp.asarray(samples))
     state = jnp.zeros(query.count * samples, jnp.float32)
-    return accumulate(_fill, context, state, query.count * samples, chunk, progress, label).reshape(query.count, samples)
+    return accumulate(_fill, context, state, query.count * samples, batch_size, progress, label).reshape(query.count, samples)
 
 
 @jax.jit

@@ -10,9 +10,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from jaxlens._checks import Images, as_key, check_choice, check_int
+from jaxlens._checks import as_key, check_choice, check_int
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import PATIENCE, accumulate, chunk_size
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import PATIENCE, accumulate, size_of_batches
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
@@ -22,7 +23,7 @@ from jaxlens.attribution.perturbation._incremental import WindowGrid, incrementa
 from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
 from jaxlens.model import Model
 
-LOCAL_CHUNK = 32  # windows at a time on a CPU: each chunk runs the unchanged image once too
+LOCAL_BATCH = 32  # windows at a time on a CPU: each batch runs the unchanged image once too
 WINDOWS = 8  # along an axis that the default window is cut from
 
 Overlap = Literal["mean", "sum"]
@@ -70,7 +71,7 @@ def occlusion(
     window: Extent | None = None,
     stride: Extent | None = None,
     overlap: Overlap = "mean",
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """How much the score falls when a window is hidden: `score(x) - score(x with the window at the baseline)`.
@@ -80,7 +81,7 @@ def occlusion(
     convolutional networks only the part of each map that a window reaches is computed anew; scores are the same.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         window: (height, width) in the layer's rows and columns, or one number for both: all channels are hidden together and
             `values` are `[B, H, W, 1]`. With a third number, windows slide over channels too, and `values` are `[B, H, W, C]`.
             The one axis of vectors and of tokens is slid over likewise. By default an eighth of each axis.
@@ -92,17 +93,17 @@ def occlusion(
     check_choice(overlap, "overlap", ("mean", "sum"))
     query = ask(model, images, target, layer=layer, baseline=baseline)
     windows = as_windows(window, stride, query)
-    scores = scores_of(query, query.values, chunk)
-    drops = scores[:, None] - window_scores(query, windows, chunk=chunk, progress=progress)
+    scores = scores_of(query, query.values, batch_size)
+    drops = scores[:, None] - window_scores(query, windows, batch_size=batch_size, progress=progress)
     return Attribution(values=overlapped(query, windows, drops, overlap), scores=scores, method="occlusion", layer=query.layer)
 
 
-def window_scores(query: Query, windows: Windows, *, chunk: int | None, progress: bool) -> Float[Array, "b s"]:
+def window_scores(query: Query, windows: Windows, *, batch_size: int | None, progress: bool) -> Float[Array, "b s"]:
     """The score with each window at the baseline."""
     grid = _grid(query, windows)
     if grid is not None and supports(query):
-        return _by_image(query, grid, chunk, progress)
-    return masked_scores(query, windows, windows.total, chunk=chunk, progress=progress, label="occlusion")
+        return _by_image(query, grid, batch_size, progress)
+    return masked_scores(query, windows, windows.total, batch_size=batch_size, progress=progress, label="occlusion")
 
 
 def _grid(query: Query, windows: Windows) -> WindowGrid | None:
@@ -113,10 +114,10 @@ def _grid(query: Query, windows: Windows) -> WindowGrid | None:
     return WindowGrid(*zip(*(tuple(map(int, axis)) for axis in axes), strict=True))
 
 
-def _by_image(query: Query, grid: WindowGrid, chunk: int | None, progress: bool) -> jax.Array:
+def _by_image(query: Query, grid: WindowGrid, batch_size: int | None, progress: bool) -> jax.Array:
     """The scores of each image's windows, where only what a window reaches is computed anew."""
     total = grid.counts[0] * grid.counts[1]
-    size = chunk_size(LOCAL_CHUNK if chunk is None and jax.default_backend() == "cpu" else chunk, total)
+    size = size_of_batches(LOCAL_BATCH if batch_size is None and jax.default_backend() == "cpu" else batch_size, total)
     starts = [(image, start) for image in range(query.count) for start in range(0, total, size)]
     found = []
     for image, start in tqdm(starts, desc="occlusion", delay=PATIENCE, disable=not progress, dynamic_ncols=True, leave=False):
@@ -181,13 +182,13 @@ def feature_ablation(
     layer: str | None = None,
     baseline: Any = None,
     features: Any = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """How much the score falls when a feature is taken away: `score(x) - score(x with the feature at the baseline)`.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: which values go together (captum's feature_mask): integers 0, 1, ... of shape `[H, W]`, `[H, W, C]` (or the
             layer's), or `[B, ...]` for each image; -1 is never taken away and gets 0. `grid_features` makes them; superpixels
             do. By default every value is a feature, if there are not more than 1024.
@@ -197,8 +198,8 @@ def feature_ablation(
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups = as_features(features, query)
-    masks, scores = LeaveOut(features=groups), scores_of(query, query.values, chunk)
-    without = masked_scores(query, masks, groups.count, chunk=chunk, progress=progress, label="feature ablation")
+    masks, scores = LeaveOut(features=groups), scores_of(query, query.values, batch_size)
+    without = masked_scores(query, masks, groups.count, batch_size=batch_size, progress=progress, label="feature ablation")
     values = groups.spread(scores[:, None] - without, query)
     return Attribution(values=values, scores=scores, method="feature_ablation", layer=query.layer)
 
@@ -211,8 +212,8 @@ def feature_permutation(
     *,
     layer: str | None = None,
     features: Any = None,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """How much the score falls when a feature comes from another image of the batch: `score(x) - score(x with theirs)`.
@@ -222,17 +223,17 @@ def feature_permutation(
     captum's random permutation leaves some images their own. Unlike all other methods this one depends on the batch.
 
     Args:
-        model, images, target, layer, features, chunk: see `feature_ablation`; there must be 2 images or more.
-        key: a seed or `jax.random.key`.
+        model, images, target, layer, features, batch_size: see `feature_ablation`; there must be 2 images or more.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
     """
     query = ask(model, images, target, layer=layer)
     if query.count < 2:
         raise ValueError("images holds one image, but feature_permutation takes features from the others: give 2 or more.")
-    groups, key = as_features(features, query), as_key(key)
-    scores = scores_of(query, query.values, chunk)
+    groups, key = as_features(features, query), as_key(seed)
+    scores = scores_of(query, query.values, batch_size)
     donors = rings(key, groups.count, query.count)
-    without = permuted_scores(query, groups, donors, chunk=chunk, progress=progress)
+    without = permuted_scores(query, groups, donors, batch_size=batch_size, progress=progress)
     values = groups.spread(scores[:, None] - without, query)
     return Attribution(values=values, scores=scores, method="feature_permutation", layer=query.layer)
 
@@ -255,12 +256,16 @@ class _Context:
     donors: Any
 
 
-def permuted_scores(query: Query, features: Features, donors: Any, *, chunk: int | None, progress: bool) -> Float[Array, "b f"]:
+def permuted_scores(
+    query: Query, features: Features, donors: Any, *, batch_size: int | None, progress: bool
+) -> Float[Array, "b f"]:
     """The score of each image with each feature from image `donors[feature, image]`."""
     context = _Context(query=query, features=features, donors=donors)
     state = jnp.zeros(query.count * features.count, jnp.float32)
     count = query.count * features.count
-    return accumulate(_fill, context, state, count, chunk, progress, "feature permutation").reshape(query.count, features.count)
+    return accumulate(_fill, context, state, count, batch_size, progress, "feature permutation").reshape(
+        query.count, features.count
+    )
 
 
 @jax.jit

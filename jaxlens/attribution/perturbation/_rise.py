@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_scalar
+from jaxlens._checks import as_key, check_scalar
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import accumulate, check_samples
+from jaxlens._types import Images, Seed
+from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -56,8 +57,8 @@ def rise(
     samples: int = 4000,
     cells: int | tuple[int, int] = CELLS,
     p: float = 0.5,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The mean score while a pixel is visible: `sum_s score_s m_s / sum_s m_s` over random masks m_s.
@@ -70,11 +71,11 @@ def rise(
     large scores. It also takes probabilities, where `target` is a logit unless you pass another objective.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
         samples: masks per image, each one evaluation. The masks are the same for every image.
         cells: of the grid, one number or (rows, columns). The paper's 7.
         p: the probability that a cell is visible.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B, H, W, 1]`.
@@ -85,9 +86,9 @@ def rise(
     query = ask(model, images, target, layer=layer, baseline=baseline)
     height, width = map_size(query, "rise")
     grid = cells_of(cells, (max(height, CELLS), max(width, CELLS)))
-    masks = SmoothMasks(key=as_key(key), p=jnp.asarray(p, jnp.float32), cells=grid)
-    values = visible_means(query, masks, (height, width, 1), samples, chunk=chunk, progress=progress)
-    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="rise", layer=query.layer)
+    masks = SmoothMasks(key=as_key(seed), p=jnp.asarray(p, jnp.float32), cells=grid)
+    values = visible_means(query, masks, (height, width, 1), samples, batch_size=batch_size, progress=progress)
+    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="rise", layer=query.layer)
 
 
 @pytree
@@ -98,11 +99,11 @@ class _Context:
 
 
 def visible_means(
-    query: Query, masks: Any, shape: tuple[int, ...], samples: int, *, chunk: int | None, progress: bool
+    query: Query, masks: Any, shape: tuple[int, ...], samples: int, *, batch_size: int | None, progress: bool
 ) -> Float[Array, "b *axes"]:
     """The mean score weighted with each value of masks of that shape; 0 where no mask shows anything."""
     context, zero = _Context(query=query, masks=masks, samples=jnp.asarray(samples)), jnp.zeros((query.count, *shape))
-    seen, weight = accumulate(_add, context, (zero, zero), query.count * samples, chunk, progress, "rise")
+    seen, weight = accumulate(_add, context, (zero, zero), query.count * samples, batch_size, progress, "rise")
     return jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1), 0)
 
 

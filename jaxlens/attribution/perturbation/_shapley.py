@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import Images, as_key, check_int
+from jaxlens._checks import as_key, check_int
 from jaxlens._pytree import pytree
+from jaxlens._types import Images, Seed
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -31,7 +32,7 @@ def shapley_values(
     layer: str | None = None,
     baseline: Any = None,
     features: Any = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The exact Shapley values: what a feature adds to the score, averaged over all orders of adding them.
@@ -40,7 +41,7 @@ def shapley_values(
     the other features at the baseline (Shapley 1953, doi:10.1515/9781400881970-018). They add up to `score(x) - score(x')`.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`; at most 12.
         progress: show a bar when it takes longer than two seconds.
 
@@ -56,7 +57,7 @@ def shapley_values(
         )
     design = all_masks(groups.count)
     masks = FeatureMasks(keep=design, features=groups.numbers)
-    found = masked_scores(query, masks, design.shape[0], chunk=chunk, progress=progress, label="shapley values")
+    found = masked_scores(query, masks, design.shape[0], batch_size=batch_size, progress=progress, label="shapley values")
     return _shares("shapley_values", exact_shares(found), found[:, 0], found[:, -1], groups, query)
 
 
@@ -100,8 +101,8 @@ def shapley_sampling(
     features: Any = None,
     permutations: int = 25,
     antithetic: bool = True,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """Shapley values from random orders: what a feature adds to the score when added, averaged over orders.
@@ -110,12 +111,12 @@ def shapley_sampling(
     values do for any number of orders.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`.
         permutations: orders, each of `features - 1` evaluations. captum: 25. The orders are the same for every image.
         antithetic: whether every second order is the one before backwards, which lessens the variance (Mitchell et al. 2022,
             arXiv:2104.12199); captum's are all independent.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
@@ -123,10 +124,10 @@ def shapley_sampling(
     """
     permutations = check_int(permutations, "permutations", low=1, high=10**5)
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    groups, key = as_features(features, query), as_key(key)
+    groups, key = as_features(features, query), as_key(seed)
     ranks = orders(key, permutations, groups.count, antithetic)
     masks, count = Walks(ranks=ranks, features=groups), 2 + permutations * (groups.count - 1)
-    found = masked_scores(query, masks, count, chunk=chunk, progress=progress, label="shapley sampling")
+    found = masked_scores(query, masks, count, batch_size=batch_size, progress=progress, label="shapley sampling")
     return _shares("shapley_sampling", walked_shares(found, ranks), found[:, 0], found[:, 1], groups, query)
 
 

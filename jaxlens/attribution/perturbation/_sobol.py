@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_int
+from jaxlens._checks import as_key, check_int
 from jaxlens._pytree import pytree
+from jaxlens._types import Images, Seed
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -46,8 +47,8 @@ def sobol(
     baseline: Any = None,
     cells: int | tuple[int, int] = 8,
     designs: int = 32,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The total-order Sobol index of each cell of a grid whose opacities vary at random (Fel et al. 2021, arXiv:2111.04138).
@@ -58,10 +59,10 @@ def sobol(
     Interactions count for each cell in them, so that the indices add up to 1 or more.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`. The layer must have maps.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
         cells: of the grid, one number or (rows, columns).
         designs: pairs of grids, a power of 2; each costs `rows * columns + 2` evaluations per image. The same for every image.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
@@ -73,12 +74,12 @@ def sobol(
     size = map_size(query, "sobol")
     rows, columns = cells_of(cells, size)
     many = rows * columns
-    a, b = opacities(as_key(key), designs, many)
+    a, b = opacities(as_key(seed), designs, many)
     masks = Designs(a=a, b=b, features=grid_features(size, (rows, columns))[..., None])
-    found = masked_scores(query, masks, designs * (many + 2), chunk=chunk, progress=progress, label="sobol")
+    found = masked_scores(query, masks, designs * (many + 2), batch_size=batch_size, progress=progress, label="sobol")
     found = jnp.moveaxis(found.reshape(query.count, designs, many + 2), 1, 2)
     values = total_indices(found[:, 0], found[:, 1], found[:, 2:]).reshape(query.count, rows, columns, 1)
-    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="sobol", layer=query.layer)
+    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="sobol", layer=query.layer)
 
 
 @jax.jit

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, as_key, check_choice, check_int, check_scalar, shortened
+from jaxlens._checks import as_key, check_choice, check_int, check_scalar, shortened
+from jaxlens._types import Images, Seed
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -40,8 +41,8 @@ def lime(
     width: float | None = None,
     penalty: Penalty = "ridge",
     alpha: float = 1e-3,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """The weights of a linear model of the score near the image, fitted to masks z that show half the features at random.
@@ -53,7 +54,7 @@ def lime(
     width = s * sqrt(2). Where all masks are no more than `samples`, each is taken once and nothing is random.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`.
         samples: masks per image. lime: 1000; captum: 25; xplique: 150. The masks are the same for every image.
         distance: "cosine", `1 - sqrt(share of features shown)`, or "l2", `sqrt(features hidden)`.
@@ -61,7 +62,7 @@ def lime(
         penalty: "ridge", `|w| = sum w**2 / 2`, or "lasso", `sum |w|`.
         alpha: of the penalty, whatever the number of samples. scikit-learn's Lasso (captum: 0.01) has the same; its Ridge
             (lime: 1, xplique: 2) adds up where we average, so that alpha = theirs / sum of weights.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: at each value its feature's weight; C = 1 if the features have no axis of channels.
@@ -71,14 +72,14 @@ def lime(
     samples = check_int(samples, "samples", low=2, high=MOST_MASKS)
     alpha = _positive(alpha, "alpha")
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    groups, key = as_features(features, query), as_key(key)
+    groups, key = as_features(features, query), as_key(seed)
     whole = 2**groups.count <= samples
     design = all_masks(groups.count) if whole else half_masks(key, samples, groups.count)
     weights = proximity(design, distance, width)
     masks = FeatureMasks(keep=design, features=groups.numbers)
-    found = masked_scores(query, masks, design.shape[0], chunk=chunk, progress=progress, label="lime")
+    found = masked_scores(query, masks, design.shape[0], batch_size=batch_size, progress=progress, label="lime")
     values = groups.spread(linear_fit(design, found, weights, penalty, alpha), query)
-    return Attribution(values=values, scores=scores_of(query, query.values, chunk), method="lime", layer=query.layer)
+    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="lime", layer=query.layer)
 
 
 def all_masks(features: int) -> Float[Array, "s f"]:
@@ -166,8 +167,8 @@ def kernel_shap(
     baseline: Any = None,
     features: Any = None,
     samples: int = 1000,
-    key: Any = 0,
-    chunk: int | None = None,
+    seed: Seed = 0,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
     """Shapley values by a linear fit to random coalitions of features (Lundberg and Lee 2017, arXiv:1705.07874).
@@ -178,11 +179,11 @@ def kernel_shap(
     large weight or not at all. Where all coalitions are no more than `samples`, each is taken once and the values are exact.
 
     Args:
-        model, images, target, layer, baseline, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`.
         samples: coalitions per image, besides none and all; at least two per feature. captum: 25; xplique: 800. The coalitions
             are the same for every image.
-        key: a seed or `jax.random.key`.
+        seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
@@ -190,10 +191,10 @@ def kernel_shap(
     """
     samples = check_int(samples, "samples", low=1, high=MOST_MASKS)
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    groups, key = as_features(features, query), as_key(key)
+    groups, key = as_features(features, query), as_key(seed)
     design, weights = coalitions(key, samples, groups.count)
     masks = FeatureMasks(keep=design, features=groups.numbers)
-    found = masked_scores(query, masks, design.shape[0], chunk=chunk, progress=progress, label="kernel shap")
+    found = masked_scores(query, masks, design.shape[0], batch_size=batch_size, progress=progress, label="kernel shap")
     shares = constrained_fit(design, found, weights)
     start, scores = found[:, 0], found[:, 1]
     return Attribution(

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlens._checks import Images
 from jaxlens._program import (
     BILINEAR,
     LINEAR,
@@ -19,7 +18,8 @@ from jaxlens._program import (
     tests_nan,
     trace,
 )
-from jaxlens.attribution._chunks import in_chunks
+from jaxlens._types import Images
+from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
@@ -40,7 +40,7 @@ def deep_lift(
     *,
     layer: str | None = None,
     baseline: Any = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """DeepLift, Rescale rule: `m (x - x')`, where m is chained from slopes `(f(u) - f(u')) / (u - u')` of every nonlinearity.
 
@@ -61,7 +61,7 @@ def deep_lift(
             `where` of conditions on other values).
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    values, scores, start = _all_rescaled(query, chunk)
+    values, scores, start = _all_rescaled(query, batch_size)
     return Attribution(
         values=values,
         scores=scores,
@@ -80,14 +80,14 @@ def deep_lift_shap(
     *,
     baselines: Any,
     layer: str | None = None,
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """The mean of `deep_lift` over several baselines, near Shapley values (Lundberg and Lee 2017, arXiv:1705.07874).
 
     Adds up to `score(x)` minus the mean score of the baselines.
 
     Args:
-        model, images, target, layer, chunk: see `jaxlens.attribution`.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`.
         baselines: `[K, H, W, C]` images in [0, 1], or `[K, ...]` of the layer's shape.
     """
     query = ask(model, images, target, layer=layer)
@@ -95,16 +95,16 @@ def deep_lift_shap(
     many, k = query.count, given.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     pairs = pairs.replace(baseline=jnp.tile(given, (many,) + (1,) * (given.ndim - 1)))
-    values, scores, start = (x.reshape(many, k, *x.shape[1:]).mean(1) for x in _all_rescaled(pairs, chunk))
+    values, scores, start = (x.reshape(many, k, *x.shape[1:]).mean(1) for x in _all_rescaled(pairs, batch_size))
     delta = total(values) - (scores - start)
     return Attribution(
         values=values, scores=scores, delta=delta, baseline_scores=start, method="deep_lift_shap", layer=query.layer
     )
 
 
-def _all_rescaled(query: Query, chunk: int | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _all_rescaled(query: Query, batch_size: int | None) -> tuple[jax.Array, jax.Array, jax.Array]:
     query = query.replace(model=query.model.with_gradient_rule(None))
-    return in_chunks(_rescaled, query, chunk)
+    return in_batches(_rescaled, query, batch_size)
 
 
 @jax.jit

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxlens._checks import Images
 from jaxlens._program import Program, Step, Value, evaluate, trace
-from jaxlens.attribution._chunks import in_chunks
+from jaxlens._types import Images
+from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._entry import varying
 from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
@@ -22,7 +22,7 @@ from jaxlens.model import Model
 
 @method(values="sizes")
 def full_grad(
-    model: Model, images: Images, target: Any = None, *, absolute: bool = True, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, absolute: bool = True, batch_size: int | None = None
 ) -> Attribution:
     """`|x d score / d x| + sum over biases b of |b d score / d b|`, each at the place in the picture where it is added.
 
@@ -32,7 +32,7 @@ def full_grad(
     added to something that does: those of convolutions and batch norms, and of the normalisation of the image.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`.
+        model, images, target, batch_size: see `jaxlens.attribution`.
         absolute: absolute values, channel by channel, as in the paper; False keeps signs, and then the map adds up to the
             score.
 
@@ -44,7 +44,7 @@ def full_grad(
     """
     query = ask(model, images, target)
     query = query.replace(model=model.with_gradient_rule(None))
-    values, sums, scores = in_chunks(functools.partial(_full, absolute=absolute), query, chunk)
+    values, sums, scores = in_batches(functools.partial(_full, absolute=absolute), query, batch_size)
     return Attribution(values=values, scores=scores, delta=sums - scores, method="full_grad")
 
 

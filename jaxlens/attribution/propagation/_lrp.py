@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, check_scalar, shortened, suggest
+from jaxlens._checks import check_choice, check_scalar, shortened, suggest
 from jaxlens._program import LINEAR, LINEAR_IN, LOOKUPS, POOLING, Program, Step, Value, evaluate, tests_nan, trace
 from jaxlens._pytree import field, pytree
-from jaxlens.attribution._chunks import in_chunks
+from jaxlens._types import Images
+from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
@@ -53,7 +54,7 @@ def lrp(
     epsilon: float = 1e-9,
     gamma: float = 0.25,
     alpha: float = 1.0,
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """Layer-wise relevance propagation: the score, handed back from layer to layer in shares (Bach et al. 2015).
 
@@ -70,7 +71,7 @@ def lrp(
     several steps (ELU, SiLU), hand on what they got (captum's IdentityRule), sums and means by share.
 
     Args:
-        model, images, target, layer, chunk: see `jaxlens.attribution`. A sum over positions is a weighted sum too.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`. A sum over positions is a weighted sum too.
         rule: of all weighted sums (convolutions and linear layers).
         rules: of those inside some layers, `{"features.0": "epsilon", "layer1": "gamma"}`; the innermost name counts.
         epsilon, gamma, alpha: the numbers in the rules; captum's defaults.
@@ -100,7 +101,7 @@ def lrp(
     )
     query = ask(model, images, target, layer=layer)
     query = query.replace(model=model.with_gradient_rule(None))
-    values, scores = in_chunks(_propagated, query, chunk, settings)
+    values, scores = in_batches(_propagated, query, batch_size, settings)
     return Attribution(values=values, scores=scores, delta=total(values) - scores, method="lrp", layer=query.layer)
 
 

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import Images, check_choice, check_images, check_number, suggest
+from jaxlens._checks import check_choice, check_images, check_number, suggest
+from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._flow import dependency_masks
 from jaxlens.attribution._grid import ATTENTION, Grid, token_grid
@@ -68,7 +69,7 @@ def attention_rollout(
     fusion: Fusion = "mean",
     discard: float = 0.0,
     residual: bool = True,
-    chunk: int | None = None,
+    batch_size: int | None = None,
 ) -> Attribution:
     """Attention rollout, `R = A_L ... A_1`: how attention carries each patch to the output (Abnar and Zuidema 2020).
 
@@ -76,7 +77,7 @@ def attention_rollout(
     which is asked for its score only, nor of what values the tokens hold.
 
     Args:
-        model, images, target, chunk: see `jaxlens.attribution`.
+        model, images, target, batch_size: see `jaxlens.attribution`.
         fusion: what becomes of heads: their "mean" (the paper), "max" or "min" (vit-explain).
         discard: the share of each image's smallest entries that is dropped from each layer, 0 to less than 1. vit-explain's
             `discard_ratio`, 0.9 by default, which drops them from the first image of a batch only, and never drops the entry
@@ -85,7 +86,7 @@ def attention_rollout(
     """
     check_choice(fusion, "fusion", FUSIONS)
     query, plan = _plan(model, images, target, discard)
-    seen = values_and_gradients(query, plan.names, chunk, gradient=False)
+    seen = values_and_gradients(query, plan.names, batch_size, gradient=False)
     fused = tuple(_fused(seen.values[name], fusion) for name in plan.names)
     rolled = _rolled(fused, plan.dropped, "average" if residual else "none")
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="attention_rollout", layer=INPUT)
@@ -93,7 +94,7 @@ def attention_rollout(
 
 @method(values="sizes")
 def gradient_rollout(
-    model: Model, images: Images, target: Any = None, *, discard: float = 0.0, chunk: int | None = None
+    model: Model, images: Images, target: Any = None, *, discard: float = 0.0, batch_size: int | None = None
 ) -> Attribution:
     """Attention rollout of what speaks for the target: `A_l` is `mean_h relu(a * da) + I`, its rows made to sum to 1.
 
@@ -104,14 +105,14 @@ def gradient_rollout(
     Args: see `attention_rollout`.
     """
     query, plan = _plan(model, images, target, discard)
-    seen = values_and_gradients(query, plan.names, chunk)
+    seen = values_and_gradients(query, plan.names, batch_size)
     fused = tuple(_relevant(seen.values[name], seen.gradients[name]) for name in plan.names)
     rolled = _rolled(fused, plan.dropped, "sum")
     return Attribution(values=plan.maps(rolled), scores=seen.scores, method="gradient_rollout", layer=INPUT)
 
 
 @method(values="sizes")
-def transformer_attribution(model: Model, images: Images, target: Any = None, *, chunk: int | None = None) -> Attribution:
+def transformer_attribution(model: Model, images: Images, target: Any = None, *, batch_size: int | None = None) -> Attribution:
     """Relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I` (Chefer et al. 2021, arXiv:2103.15679).
 
     `a` are a layer's attention weights and `da` the gradient of the score there, for all layers from the first to the last, in
@@ -121,7 +122,7 @@ def transformer_attribution(model: Model, images: Images, target: Any = None, *,
     Args: see `jaxlens.attribution`.
     """
     query, plan = _plan(model, images, target, 0.0)
-    seen = values_and_gradients(query, plan.names, chunk)
+    seen = values_and_gradients(query, plan.names, batch_size)
     steps = [_relevant(seen.values[name], seen.gradients[name]) for name in plan.names]
     found = _identity(steps[0])
     for step in steps:

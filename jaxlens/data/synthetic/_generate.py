@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, brief, check_int, suggest
 from jaxlens._pytree import pytree
+from jaxlens._types import Seed
 from jaxlens.data.synthetic import _scene
 from jaxlens.data.synthetic._classes import CLASSES, KINDS
 from jaxlens.data.synthetic._families import FAMILIES, LATTICE, LENGTHS, SIDE
@@ -37,15 +38,15 @@ class Pictures:
     params: Mapping[str, Any]
 
 
-def generate(key: Any, labels: Any, size: Any = SIDE) -> Pictures:
+def generate(seed: Seed, labels: Any, size: Any = SIDE) -> Pictures:
     """Random pictures of given classes.
 
     Everything else about a picture is random: place, size, orientation within the class, colours, an uneven ground,
     light from one side, a blot in front of one in three, noise. Edges are anti-aliased.
-    Picture i depends on the key, i and its label only.
+    Picture i depends on the seed, i and its label only.
 
     Args:
-        key: a seed or a `jax.random.key`.
+        seed: an int or a JAX key.
         labels: for each picture its class: a name in `CLASSES`, or its place there.
         size: side of the pictures in pixels, or (height, width). Figures grow with the shorter side.
 
@@ -60,7 +61,7 @@ def generate(key: Any, labels: Any, size: Any = SIDE) -> Pictures:
         raise TypeError(f"labels={brief(repr(labels), 60)} must be a list of classes, one for each picture.")
     if not len(labels):
         raise ValueError("labels is empty: give the class of one picture at least.")
-    places, key = np.array([_place(label) for label in labels], np.int32), as_key(key)
+    places, key = np.array([_place(label) for label in labels], np.int32), as_key(seed)
     height, width = _size(size)
     unit = min(height, width) / SIDE
     images = np.empty((len(places), height, width, 3), np.float32)
@@ -89,7 +90,7 @@ def stimuli(
     foreground: Any = (1.0, 1.0, 1.0),
     second: Any = (0.0, 0.0, 0.0),
     background: Any = (0.5, 0.5, 0.5),
-    key: Any = 0,
+    seed: Seed = 0,
     **params: Any,
 ) -> tuple[Float[Array, "n h w 3"], dict[str, Float[Array, " n"]]]:
     """Bare figures with chosen parameters: what circuit analysis sweeps.
@@ -99,7 +100,7 @@ def stimuli(
         size: side in pixels, or (height, width).
         foreground, second, background: RGB in [0, 1]; the second colour is the gaps in an object's texture. Families
             with hues of their own ("contrast", "spot", gradients) do not use them.
-        key: of the noise in "fur"; other families have none.
+        seed: of the noise in "fur"; other families have none.
         **params: numbers or arrays `[N]`, each within its meaning (lengths above 0 in pixels, angles in degrees
             counter-clockwise from the x axis; all within a million). Parameters that are not given lie in the middle of their
             range, `x` and `y` at 0.
@@ -133,7 +134,7 @@ def stimuli(
         _colour(rgb, name)
         for name, rgb in zip(("foreground", "second", "background"), (foreground, second, background), strict=True)
     )
-    lattice = jax.random.uniform(as_key(key), (count, LATTICE, LATTICE))
+    lattice = jax.random.uniform(as_key(seed), (count, LATTICE, LATTICE))
     maps = _scene.figures(family, (height, width), full, lattice, jnp.broadcast_to(jnp.stack(colours), (count, 3, 3)))
     return _scene.plain(*maps), full
 

@@ -82,7 +82,9 @@ def _shared(layer: str, share: Array, found: Activations) -> Array:
     return (found[layer] * share).sum()
 
 
-def attribution_compare(layers: Any, toward: Any, batch: Any = 1, comp_batch: Any = 0, *, rule: Any = None) -> Objective:
+def attribution_compare(
+    layers: Any, toward: Any, batch: Any = 1, comp_batch: Any = 0, *, gradient_rule: Any = None
+) -> Objective:
     """What a layer sees in an image, as far as it matters to an objective: an activation caricature through attribution.
 
     `sum A[comp_batch] attr`, where `attr = A d toward / dA / max |A d toward / dA|` at the first of the layers, for image
@@ -93,7 +95,7 @@ def attribution_compare(layers: Any, toward: Any, batch: Any = 1, comp_batch: An
         layers: one name or several, in any order; the drawn image is caricatured at the first to be computed.
         toward: an objective, or a string such as "logits:3", on what comes after the layers.
         batch, comp_batch: the image whose attribution is taken, and the one drawn; both see the same transforms.
-        rule: a gradient rule for the attribution, such as `rules.standard(pools="l2")`; by default the true gradient.
+        gradient_rule: a rule for the attribution, such as `rules.standard(pools="l2")`; by default the true gradient.
 
     Lucid's notebook on attribution caricatures, where the gradient of max-pools is relaxed for both. Differs from it in the
     division by the largest absolute value (Lucid: the largest, which may be 0 or negative).
@@ -105,6 +107,8 @@ def attribution_compare(layers: Any, toward: Any, batch: Any = 1, comp_batch: An
         raise ValueError("toward is a list: attribute to one objective at a time.")
     if remembers(objective):
         raise ValueError(f"toward={objective.describe()} remembers earlier steps, which an attribution cannot.")
-    if jax.tree.leaves(rule):
-        raise ValueError(f"rule={rule!r} holds arrays: attributions take rules.standard, guided, deconvnet or linearized.")
-    return AttributionCompare(toward=objective, rule=rule, through=names, batch=batch, comp_batch=comp_batch)
+    if jax.tree.leaves(gradient_rule):
+        raise ValueError(
+            f"gradient_rule={gradient_rule!r} holds arrays: attributions take rules.standard, guided, deconvnet or linearized."
+        )
+    return AttributionCompare(toward=objective, rule=gradient_rule, through=names, batch=batch, comp_batch=comp_batch)

@@ -1,6 +1,6 @@
 """Rendering: images that maximise objectives."""
 
-from jaxlens.optvis.render._batch import default_batch as default_batch
+from jaxlens.optvis.render._batch import default_batch_size as default_batch_size
 from jaxlens.optvis.render._loop import Progress as Progress
 from jaxlens.optvis.render._render import evaluate as evaluate
 from jaxlens.optvis.render._render import render as render

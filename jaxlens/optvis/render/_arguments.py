@@ -35,7 +35,7 @@ def task_keys(seed: Any, count: int) -> Array:
             raise ValueError(f"seed has shape {seed.shape}, but one key, or one per task ({count},), is needed.")
         return jnp.broadcast_to(seed, (count,))
     if not isinstance(seed, list | tuple | range | np.ndarray | jax.Array) or np.ndim(seed) == 0:
-        return jnp.broadcast_to(as_key(seed, "seed"), (count,))
+        return jnp.broadcast_to(as_key(seed), (count,))
     seeds = _one_per_task(seed, "seed", count, "an integer or a key, or ")
     return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
 

@@ -20,7 +20,7 @@ _TRUE = 1.25
 _PER_ACCELERATOR = 64
 
 
-def default_batch(devices: Any) -> int:
+def default_batch_size(devices: Any) -> int:
     """Tasks per batch that are quick: 64 for each accelerator, and on a CPU one for every two cores.
 
     A CPU's caches hold one or two tasks, and one task keeps two cores busy (`python -m benchmarks.scaling`).

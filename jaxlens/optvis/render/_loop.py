@@ -127,6 +127,6 @@ def _run(
         snapshots={t: np.asarray(s)[:count] for t, s in snapshots.items()},
         seconds=time.perf_counter() - began,
         theta=jax.tree.map(lambda leaf: np.asarray(leaf)[:count], state.theta),
-        transparency=None if state.transparency is None else np.asarray(state.transparency)[:count],
+        importance=None if state.importance is None else np.asarray(state.importance)[:count],
     )
     return result, interrupted

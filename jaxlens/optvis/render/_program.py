@@ -30,7 +30,7 @@ class Program:
     resize_to: tuple[int, int] | None
     mesh: Mesh | None
     draws: int = 1
-    transparency: bool = False
+    importance: bool = False
 
     def over_tasks(self, fn: Callable[..., Any], per_task: tuple[bool, ...]) -> Callable[..., Any]:
         """`fn` with the arguments that have a task axis split over the devices.
@@ -52,7 +52,7 @@ class State:
     alive: Array
     failed_at: Array
     memory: Any = dataclasses.field(default_factory=dict)
-    transparency: Any = None
+    importance: Any = None
 
 
 def score(
@@ -134,7 +134,7 @@ def start(program: Program, param: Any, keys: Array) -> State:
             optimizer=program.optimizer.init(theta),
             alive=jnp.array(True),
             failed_at=jnp.array(-1, jnp.int32),
-            transparency=jnp.zeros(param.shape[:3], jnp.float32) if program.transparency else None,
+            importance=jnp.zeros(param.shape[:3], jnp.float32) if program.importance else None,
         )
 
     axis = _axis(param)
@@ -184,8 +184,8 @@ def step(
             (value, memory), slope = jax.value_and_grad(value_of, has_aux=True)(images)
             (gradient,) = pull(slope)
             after = dataclasses.replace(state, memory=memory)
-            if program.transparency:
-                after = dataclasses.replace(after, transparency=state.transparency + jnp.abs(slope).mean(-1))
+            if program.importance:
+                after = dataclasses.replace(after, importance=state.importance + jnp.abs(slope).mean(-1))
             after = _update(program.optimizer, lambda t: value_of(param.to_image(t))[0], after, value, gradient)
             alive = after.alive
             failed_at = jnp.where(state.alive & ~alive, number.astype(jnp.int32), state.failed_at)

@@ -34,7 +34,7 @@ from jaxlens.optvis.render._arguments import (
     refuse_traced,
     task_keys,
 )
-from jaxlens.optvis.render._batch import default_batch
+from jaxlens.optvis.render._batch import default_batch_size
 from jaxlens.optvis.render._loop import Job
 from jaxlens.optvis.render._result import RenderResult, concatenate
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
@@ -54,14 +54,14 @@ def render(
     optimizer: Any = None,
     seed: Any = 0,
     ids: Any = None,
-    batch: Any = None,
+    batch_size: Any = None,
     memory_limit: Any = None,
     compute_dtype: Any = None,
     thresholds: Any = (),
     fixed_image_size: Any = None,
     redirect_steps: Any = None,
     draws: Any = 1,
-    transparency: Any = False,
+    importance: Any = False,
     devices: Any = None,
     callback: Any = None,
     progress: Any = True,
@@ -85,12 +85,13 @@ def render(
         optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
             new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
-        ids: what tells tasks apart for their random draws besides the seed, one int per task, instead of the numbers of their
-            objectives: where these are measured, and so differ in their last digits from batch to batch.
-        batch: the most tasks to render together; by default 64 per accelerator, and one for every two cores on a CPU, whose
-            caches larger batches overflow. Fewer where the compiled step does not fit into the memory, or memory runs out.
-        memory_limit: bytes that each accelerator, or on a CPU this process, may use; what the device has by default. The step
-            takes so much that with what is taken already it stays under 80 % of that.
+        ids: one int per task, mixed with `seed` to give its random draws. None: a hash of the objective's numbers. Pass ids
+            when those numbers were measured (activations of a photo): rounding would change the draws.
+        batch_size: the most tasks to render together; by default 64 per accelerator, and one for every two cores on a CPU,
+            whose caches larger batches overflow. Fewer where the compiled step does not fit into the memory, or memory runs
+            out. It does not change the pictures.
+        memory_limit: bytes that each accelerator, or on a CPU this process, may use; None is what the device has. Batches
+            shrink until the step and what is already allocated fit into 78 % of it.
         compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators with half the memory and up
             to twice the speed, on CPUs slower. The image, its Fourier transform, the transforms, the objective and the
             optimizer stay in float32. None leaves the model as it is.
@@ -102,7 +103,7 @@ def render(
             the one that Lucid's redirected ReLU passes (`rules.redirected`), so that dead neurons wake up; other
             tasks are not affected. None is 16 where the rule knows every nonlinearity up to the layer, else 0.
         draws: how many times the transforms are drawn in each step; the score is the mean.
-        transparency: sum up over all steps how much each pixel mattered, for `RenderResult.transparency`.
+        importance: sum up over all steps how much each pixel mattered, for `RenderResult.importance`.
         devices: to split the tasks over; all local devices by default.
         callback: called with a `Progress` after each step of a batch; returning True ends that batch.
         progress: show a progress bar; elsewhere than on a terminal and in a notebook, a line now and then.
@@ -125,7 +126,7 @@ def render(
     groups = _for_each(groups, param)
     steps, draws = check_count(steps, "steps", low=0, most=STEPS), check_count(draws, "draws", low=1, most=DRAWS)
     thresholds = check_thresholds(thresholds, steps)
-    transparency, progress = check_flag(transparency, "transparency"), check_progress(progress)
+    importance, progress = check_flag(importance, "importance"), check_progress(progress)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
     resize_to = network_size(model, param.shape, fixed_image_size)
     redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
@@ -134,9 +135,9 @@ def render(
     total = sum(len(places) for _, places in groups)
     names = None if ids is None else check_ids(ids, total)
 
-    most = default_batch(devices) if batch is None else check_int(batch, "batch", low=1)
+    most = default_batch_size(devices) if batch_size is None else check_int(batch_size, "batch_size", low=1)
     # a CPU's own few tasks fit, and asking costs part of a second
-    check = memory_limit is not None or batch is not None or devices[0].platform != "cpu"
+    check = memory_limit is not None or batch_size is not None or devices[0].platform != "cpu"
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
     if compute_dtype is not None:
@@ -149,7 +150,7 @@ def render(
     order: list[int] = []
     interrupted = False
     with deferred_interrupt() as pressed, progress_bar(steps * total, "step", progress) as bar:
-        program = _program.Program(optimizer or _adam(), resize_to, None, draws, transparency)
+        program = _program.Program(optimizer or _adam(), resize_to, None, draws, importance)
         advance = functools.partial(_advance, bar)
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):

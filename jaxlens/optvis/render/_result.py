@@ -23,7 +23,7 @@ class RenderResult:
         seconds: wall-clock time, compilation included.
         theta: the parameters of the images, of which `param.to_image` makes them again, at another size too (`param.cppn`); a
             leading axis for the tasks.
-        transparency: float32 `[N, B, H, W]` if it was asked for: the sum over steps of the mean over colours of `|d score /
+        importance: float32 `[N, B, H, W]` if it was asked for: the sum over steps of the mean over colours of `|d score /
             d image|`, where the objective looked at the image; `plot.maco_display` shows it as opacity.
     """
 
@@ -35,7 +35,7 @@ class RenderResult:
     finished: bool
     seconds: float
     theta: Any = None
-    transparency: np.ndarray | None = None
+    importance: np.ndarray | None = None
 
     def final_scores(self, last: int = 8) -> np.ndarray:
         """Each task's mean score over its last finite steps, as the network saw the images, moved about: float32 `[N]`."""
@@ -45,8 +45,8 @@ class RenderResult:
 
     def first(self, images: int) -> "RenderResult":
         """The same with only the first so many images of each task: what was drawn, without what it was compared with."""
-        shown = None if self.transparency is None else self.transparency[:, :images]
-        return dataclasses.replace(self.map_images(lambda array: array[:, :images]), transparency=shown)
+        shown = None if self.importance is None else self.importance[:, :images]
+        return dataclasses.replace(self.map_images(lambda array: array[:, :images]), importance=shown)
 
     def map_images(self, function: Callable[[np.ndarray], np.ndarray]) -> "RenderResult":
         """The same with a function applied to the images, and to those of every snapshot."""
@@ -79,5 +79,5 @@ def concatenate(parts: list[RenderResult], order: list[int] | None = None, secon
         finished=all(part.finished for part in parts),
         seconds=sum(part.seconds for part in parts) if seconds is None else seconds,
         theta=jax.tree.map(lambda *leaves: join(list(leaves)), *[part.theta for part in parts]),
-        transparency=join(maps) if len(maps := [p.transparency for p in parts if p.transparency is not None]) else None,
+        importance=join(maps) if len(maps := [p.importance for p in parts if p.importance is not None]) else None,
     )

@@ -1,4 +1,4 @@
-"""Work in chunks: as many network evaluations at a time as memory should hold, whatever their number."""
+"""Work in batches: as many network evaluations at a time as memory should hold, whatever their number."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +12,18 @@ from jaxlens._checks import check_int
 from jaxlens.attribution._entry import varying
 
 # Evaluations at a time, by default. On a CPU more gain nothing; an accelerator needs many to be busy.
-CPU_CHUNK, ACCELERATOR_CHUNK = 8, 128
+CPU_BATCH, ACCELERATOR_BATCH = 8, 128
 MOST_SAMPLES = 10**7  # per image
 PATIENCE = 2.0  # seconds before a progress bar shows
 
 Step = Callable[[Any, Any, jax.Array, jax.Array], Any]
 
 
-def chunk_size(chunk: int | None, count: int) -> int:
+def size_of_batches(batch_size: int | None, count: int) -> int:
     """How many of `count` evaluations to make at a time."""
-    if chunk is None:
-        chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
-    return min(check_int(chunk, "chunk", low=1), count)
+    if batch_size is None:
+        batch_size = CPU_BATCH if jax.default_backend() == "cpu" else ACCELERATOR_BATCH
+    return min(check_int(batch_size, "batch_size", low=1), count)
 
 
 def check_samples(value: Any, name: str = "samples", *, low: int = 1) -> int:
@@ -31,25 +31,25 @@ def check_samples(value: Any, name: str = "samples", *, low: int = 1) -> int:
     return check_int(value, name, low=low, high=MOST_SAMPLES)
 
 
-def in_chunks(fn: Callable[..., Any], query: Any, chunk: int | None, *more: Any) -> Any:
-    """`fn(query, *more)`, `chunk` images of the query at a time (None: all); the arrays in `more` are cut with them."""
+def in_batches(fn: Callable[..., Any], query: Any, batch_size: int | None, *more: Any) -> Any:
+    """`fn(query, *more)`, `batch_size` images of the query at a time (None: all); the arrays in `more` are cut with them."""
     count = query.count
-    size = count if chunk is None else chunk_size(chunk, count)
+    size = count if batch_size is None else size_of_batches(batch_size, count)
     pieces = [slice(start, start + size) for start in range(0, count, size)]
     parts = [fn(query.at(piece), *(x[piece] if isinstance(x, jax.Array) else x for x in more)) for piece in pieces]
     return jax.tree.map(lambda *each: jnp.concatenate(each), *parts)
 
 
-def accumulate(step: Step, context: Any, state: Any, count: int, chunk: int | None, progress: bool, label: str) -> Any:
+def accumulate(step: Step, context: Any, state: Any, count: int, batch_size: int | None, progress: bool, label: str) -> Any:
     """`state = step(context, state, index, alive)` until each of `0..count - 1` was in `index` once.
 
-    `index` are `chunk` numbers; those beyond the end repeat the last one and are not `alive`. Memory depends on `chunk`, not on
-    `count`, and another `count` compiles nothing anew. Driven from Python, with a progress bar, where values are known; inside
-    `jit` or `vmap` it is one loop in the program.
+    `index` holds `batch_size` numbers; those beyond the end repeat the last one and are not `alive`. Memory depends on
+    `batch_size` and not on `count`, and another `count` compiles nothing anew. Where values are known, Python drives the loop
+    and shows a progress bar; inside `jit` or `vmap` it is one loop in the program.
     """
     if count >= 2**31:
         raise ValueError(f"{label} would take {count} evaluations, but 2**31 - 1 are the most: give fewer images at a time.")
-    size = chunk_size(chunk, count)
+    size = size_of_batches(batch_size, count)
 
     def numbers(start: Any) -> tuple[jax.Array, jax.Array]:
         index = start + jnp.arange(size)
