@@ -48,3 +48,26 @@ class NonFiniteError(FloatingPointError):
 class NonFiniteWarning(RuntimeWarning):
     """Some tasks of a render, or the attributions of some images, became NaN or infinite; the others went on. Or weights
     that were loaded are, or what a PyTorch network that was imported returned for the inputs it was tried with."""
+
+
+class IncompleteWarning(RuntimeWarning):
+    """The attributions of some images do not add up to the difference in score that they are to explain."""
+
+
+class GradientRuleError(ValueError):
+    """A function that a gradient rule cannot honour: it has no ReLU, or something the rule does not know.
+
+    `unknown` names the primitives it does not know; it is empty where no ReLU was found.
+    """
+
+    def __init__(self, message: str, unknown: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class UnsupportedError(ValueError):
+    """A network with a function in it that a method has no rule for."""
+
+
+class UnsupportedOperatorError(NotImplementedError):
+    """A use of an operator that has no equivalent here: an option, a shape, a data-dependent size."""

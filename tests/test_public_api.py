@@ -50,9 +50,9 @@ NAMES = {
     metrics: "Curve Randomization average_drop average_gain blurred complexity deletion energy_pointing_game "
     "increase_in_confidence infidelity insertion model_randomization mu_fidelity noisy_linear_imputation pointing_game "
     "random_logit road sensitivity_max sparseness spearman ssim stability",
-    errors: "AssumedWarning ConversionError DatasetError DownloadError ImageFileError ImageTooSmallError NonFiniteError "
-    "NonFiniteWarning "
-    "UnknownLabelError UnknownLayerError WeightsError",
+    errors: "AssumedWarning ConversionError DatasetError DownloadError GradientRuleError ImageFileError ImageTooSmallError "
+    "IncompleteWarning NonFiniteError NonFiniteWarning UnknownLabelError UnknownLayerError UnsupportedError "
+    "UnsupportedOperatorError WeightsError",
 }
 
 

@@ -38,7 +38,6 @@ from jaxlens.attribution._maps import resize as resize
 from jaxlens.attribution._maps import sum_channels as sum_channels
 from jaxlens.attribution._registry import METHODS as METHODS
 from jaxlens.attribution._result import Attribution as Attribution
-from jaxlens.attribution._result import IncompleteWarning as IncompleteWarning
 from jaxlens.attribution.cam._cam import eigen_cam as eigen_cam
 from jaxlens.attribution.cam._cam import eigen_grad_cam as eigen_grad_cam
 from jaxlens.attribution.cam._cam import grad_cam as grad_cam
@@ -80,7 +79,6 @@ from jaxlens.attribution.perturbation._shapley import shapley_values as shapley_
 from jaxlens.attribution.perturbation._sobol import sobol as sobol
 from jaxlens.attribution.perturbation._surrogate import kernel_shap as kernel_shap
 from jaxlens.attribution.perturbation._surrogate import lime as lime
-from jaxlens.attribution.propagation._deep_lift import UnsupportedError as UnsupportedError
 from jaxlens.attribution.propagation._deep_lift import deep_lift as deep_lift
 from jaxlens.attribution.propagation._deep_lift import deep_lift_shap as deep_lift_shap
 from jaxlens.attribution.propagation._full_grad import full_grad as full_grad
@@ -89,3 +87,5 @@ from jaxlens.attribution.transformer._attention import attention_maps as attenti
 from jaxlens.attribution.transformer._attention import attention_rollout as attention_rollout
 from jaxlens.attribution.transformer._attention import gradient_rollout as gradient_rollout
 from jaxlens.attribution.transformer._attention import transformer_attribution as transformer_attribution
+from jaxlens.errors import IncompleteWarning as IncompleteWarning
+from jaxlens.errors import UnsupportedError as UnsupportedError

@@ -40,7 +40,3 @@ class Attribution:
 
     def __repr__(self) -> str:
         return f"Attribution({self.method!r}, values {tuple(getattr(self.values, 'shape', ()))}, layer={self.layer!r})"
-
-
-class IncompleteWarning(RuntimeWarning):
-    """The attributions of some images do not add up to the difference in score that they are to explain."""

@@ -13,18 +13,8 @@ from jaxtyping import Array, Bool, Float
 from jaxlens._checks import as_names, check_choice, check_flag
 from jaxlens._program import Problem, Program, Window, trace
 from jaxlens._pytree import field, pytree
+from jaxlens.errors import GradientRuleError
 from jaxlens.model._pool_gradients import POOLS, pool_with
-
-
-class GradientRuleError(ValueError):
-    """A function that a gradient rule cannot honour: it has no ReLU, or something the rule does not know.
-
-    `unknown` names the primitives it does not know; it is empty where no ReLU was found.
-    """
-
-    def __init__(self, message: str, unknown: tuple[str, ...] = ()):
-        super().__init__(message)
-        self.unknown = unknown
 
 
 @pytree

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxlens._program import trace
+from jaxlens.errors import GradientRuleError
 from jaxlens.model import _architecture
 from jaxlens.model._architecture import Architecture, Avals, Size
 from jaxlens.model._interceptors import Replace
-from jaxlens.model._rules import GradientRule, GradientRuleError, apply_rule
+from jaxlens.model._rules import GradientRule, apply_rule
 from jaxlens.model._sites import NestedSite, Site
 
 

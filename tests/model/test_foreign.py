@@ -8,8 +8,8 @@ from flax import linen, nnx
 from jax import lax
 
 import jaxlens
+from jaxlens.errors import GradientRuleError
 from jaxlens.model import Preprocess, rules
-from jaxlens.model._rules import GradientRuleError
 from jaxlens.optvis import render
 from tests.helpers import images, relative_error
 

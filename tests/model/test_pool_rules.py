@@ -11,7 +11,8 @@ from jax import lax
 from converters import from_torch
 from jaxlens import _kernels, modelzoo
 from jaxlens._program import plain_gradient
-from jaxlens.model._rules import GradientRuleError, apply_rule
+from jaxlens.errors import GradientRuleError
+from jaxlens.model._rules import apply_rule
 from jaxlens.model._run import run
 from jaxlens.model.rules import deconvnet, guided, linearized, standard
 from jaxlens.optvis import render

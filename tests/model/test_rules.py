@@ -9,9 +9,9 @@ import pytest
 from jax import lax
 
 from jaxlens._program import plain_gradient
+from jaxlens.errors import GradientRuleError
 from jaxlens.model._rules import (
     GradientRule,
-    GradientRuleError,
     apply_rule,
     count_relus,
     deconvnet,

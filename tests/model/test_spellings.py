@@ -12,7 +12,8 @@ from jax import lax
 import jaxlens
 from jaxlens import attribution
 from jaxlens.attribution import UnsupportedError
-from jaxlens.model._rules import GradientRuleError, apply_rule, guided, standard
+from jaxlens.errors import GradientRuleError
+from jaxlens.model._rules import apply_rule, guided, standard
 
 H, W, C = 2, 3, 2
 SPACE = H * W

@@ -16,11 +16,12 @@ from jaxlens.attribution._batches import check_samples
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
-from jaxlens.attribution._result import Attribution, IncompleteWarning
+from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, QUADRATURES, Quadrature, nodes
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.gradient._sums import Sample, gradient_sums, over
 from jaxlens.attribution.perturbation._masked import scores_of
+from jaxlens.errors import IncompleteWarning
 from jaxlens.model import Model, check_model
 
 MOST_NOISE, MOST_SIGMA = 10.0, 1e6  # of images, which are in [0, 1], and of a layer's values

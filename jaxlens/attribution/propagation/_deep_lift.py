@@ -28,7 +28,6 @@ from jaxlens.attribution.gradient._path import check_baselines
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.propagation import _slopes
 from jaxlens.attribution.propagation._steps import Read, Way, plain, pointwise, ways
-from jaxlens.attribution.propagation._steps import UnsupportedError as UnsupportedError
 from jaxlens.model import Model
 
 

@@ -7,13 +7,10 @@ from typing import Any
 import jax
 
 from jaxlens._program import Program, Step, Value, elementwise, evaluate, pointwise_of, way_back
+from jaxlens.errors import UnsupportedError
 from jaxlens.model._rules import relu_with, standard
 
 Read = Callable[[Value], Any]
-
-
-class UnsupportedError(ValueError):
-    """A network with a function in it that a method has no rule for."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,5 @@ from jaxlens.graph.ops import _reduce as _reduce
 from jaxlens.graph.ops import _resize as _resize
 from jaxlens.graph.ops import _shape as _shape
 from jaxlens.graph.ops._table import OPS as OPS
-from jaxlens.graph.ops._table import UnsupportedError as UnsupportedError
 from jaxlens.graph.ops._table import op as op
 from jaxlens.graph.ops._table import shows_attention as shows_attention

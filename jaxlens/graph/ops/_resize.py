@@ -11,8 +11,9 @@ import numpy as np
 from jax import lax
 
 from jaxlens import _kernels
+from jaxlens.errors import UnsupportedOperatorError
 from jaxlens.graph._tensor import Tensor, maps
-from jaxlens.graph.ops._table import UnsupportedError, op, pair, refuse
+from jaxlens.graph.ops._table import op, pair, refuse
 
 
 @op("interpolate", "upsample", "__interpolate")
@@ -68,7 +69,7 @@ def _resized(
             return jnp.repeat(x, m // n, axis) if m != n else x
         return jnp.take(x, places, axis)
     if mode not in ("linear", "bilinear", "trilinear", "bicubic"):
-        raise UnsupportedError(f"interpolate in mode {mode!r}")
+        raise UnsupportedOperatorError(f"interpolate in mode {mode!r}")
     if n == m and (factor in (None, 1) or mode != "bicubic" or antialias):  # PyTorch then looks at no factor
         return x
     weights = jnp.asarray(_weights(n, m, factor, mode == "bicubic", align, antialias), x.dtype)

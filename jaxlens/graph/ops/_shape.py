@@ -7,8 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from jaxlens.errors import UnsupportedOperatorError
 from jaxlens.graph._tensor import Tensor, maps, tensor
-from jaxlens.graph.ops._table import UnsupportedError, elementwise, numbers, op, refuse
+from jaxlens.graph.ops._table import elementwise, numbers, op, refuse
 
 
 @op("size", "sym_size")
@@ -50,7 +51,7 @@ def _getattr(input: Any, name: str, default: Any = None) -> Any:
             return input.with_data(lax.stop_gradient(input.data))
     elif name in getattr(input, "_fields", ()):  # .values and .indices of max
         return getattr(input, name)
-    raise UnsupportedError(f"the attribute .{name} of {type(input).__name__}")
+    raise UnsupportedOperatorError(f"the attribute .{name} of {type(input).__name__}")
 
 
 @op("view", "reshape", "_unsafe_view", "unsafe_view", "_reshape_alias")

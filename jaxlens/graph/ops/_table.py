@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
+from jaxlens.errors import UnsupportedOperatorError
 from jaxlens.graph._tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -14,15 +15,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 OPS: dict[str, Callable[..., Any]] = {}
 
 
-class UnsupportedError(NotImplementedError):
-    """A use of an operator that has no equivalent here: an option, a shape, a data-dependent size."""
-
-
 def op(*names: str, attention: bool = False) -> Callable[[F], F]:
     """Enters a function into the table.
 
     It takes what PyTorch's takes, under the same names and with the same defaults, with `Tensor` for tensors, and returns
-    Tensors. An option that it does not honour must raise `UnsupportedError`, never be ignored.
+    Tensors. An option that it does not honour must raise `UnsupportedOperatorError`, never be ignored.
 
     Args:
         names: the operator's names, one function for `torch.nn.functional`, `torch`, methods and ATen.
@@ -59,7 +56,7 @@ def elementwise(function: Callable[..., jax.Array], *operands: Any) -> Any:
 def refuse(condition: Any, message: str) -> None:
     """An error if an option is used that is not supported."""
     if condition:
-        raise UnsupportedError(message)
+        raise UnsupportedOperatorError(message)
 
 
 def pair(value: Any, axes: int = 2) -> tuple[int, ...]:
