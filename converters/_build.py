@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from converters._layouts import LAYOUTS
 from jaxlens.graph._ir import DType, FrozenDict, Graph, Module, Node, Op, Param, Ref, Slice, references
+
+from ._layouts import LAYOUTS
 
 # Arguments about devices and memory, which have no meaning here.
 _PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "requires_grad")

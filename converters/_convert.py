@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import nnx
 
-from converters._layouts import tensors_of
 from jaxlens import _params
 from jaxlens.errors import ConversionError
 from jaxlens.model import IMAGENET, Model
 from jaxlens.model._nnx import NNXForward
+
+from ._layouts import tensors_of
 
 # A counter that only matters to training with momentum=None.
 IGNORED = ("num_batches_tracked",)

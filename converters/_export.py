@@ -13,10 +13,11 @@ from torch import nn
 from torch.export.graph_signature import OutputKind
 from torch.utils._pytree import tree_unflatten
 
-from converters._build import Builder
-from converters._fx import Untraceable, refuse_scripted
-from converters._names import operator_name
 from jaxlens.graph._ir import FrozenDict
+
+from ._build import Builder
+from ._fx import Untraceable, refuse_scripted
+from ._names import operator_name
 
 
 def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, widen: bool = False) -> Any:

@@ -69,7 +69,7 @@ def from_torch(
         AssumedWarning: of sizes, preprocessing and outputs that were not given and are not known.
         NonFiniteWarning: of weights that are NaN or infinite, and of a network that returned NaN for all it was tried with.
     """
-    from converters import _inputs, _module
+    from . import _inputs, _module
 
     module = _module.unwrapped(module)
     name = name or type(module).__name__
@@ -129,7 +129,7 @@ class _Import:
 
     def try_inputs(self, example: Any, input_size: Any) -> bool:
         """Runs the module once; whether the size of its images is known."""
-        from converters import _gradients, _inputs
+        from . import _gradients, _inputs
 
         size, known = _inputs.sizes(input_size, self.module)
         tries = [_inputs.examples(example)] if example is not None else [*_inputs.random_images(self.module, size)]
@@ -158,13 +158,13 @@ class _Import:
 
     def float32(self) -> Any:
         """A context in which the module computes in float32, if it would not by itself."""
-        from converters._module import Float32
+        from ._module import Float32
 
         return Float32() if self.widen else contextlib.nullcontext()
 
     def traced(self) -> tuple[Graph, dict[str, np.ndarray], GraphForward]:
         """By torch.fx, or else by torch.export; the first that gives the module's own values."""
-        from converters import _export, _fx
+        from . import _export, _fx
 
         name, reasons = self.name, []
         ways = (
@@ -191,7 +191,7 @@ class _Import:
 
     def forward(self, graph: Graph, arrays: dict[str, np.ndarray]) -> GraphForward:
         """The forward function of a graph, once it has run on shapes."""
-        from converters._inputs import ours
+        from ._inputs import ours
 
         _require_operators(graph, self.name)
         forward = GraphForward(graph, self.output)
@@ -225,8 +225,8 @@ class _Import:
 
     def compare(self, forward: GraphForward, arrays: dict[str, np.ndarray]) -> None:
         """Every layer and the gradient at the inputs in a batch, and every layer again for the first example alone."""
-        from converters import _compare, _gradients
-        from converters._inputs import ours
+        from . import _compare, _gradients
+        from ._inputs import ours
 
         params = {key: jnp.asarray(array) for key, array in arrays.items()}
         inputs = [ours(x) for x in self.inputs]
@@ -240,7 +240,7 @@ class _Import:
             raise _GradientError(_gradients.cut_off(self.name, self.scan.findings))
 
     def require_layers(self, rows: list[Any], count: str) -> None:
-        from converters._compare import TOLERANCE
+        from ._compare import TOLERANCE
 
         wrong = [row for row in rows if not row.error <= TOLERANCE]
         if wrong:

@@ -14,10 +14,11 @@ import torch.fx
 import torch.nn.functional as F
 from torch import nn
 
-from converters._build import Builder
-from converters._gradients import stopped_by
-from converters._names import ALIASES, IN_PLACE_OPERATORS, NUMBERS, VIEWS, operator_name, writes_in_place
 from jaxlens.graph._ir import Slice
+
+from ._build import Builder
+from ._gradients import stopped_by
+from ._names import ALIASES, IN_PLACE_OPERATORS, NUMBERS, VIEWS, operator_name, writes_in_place
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)

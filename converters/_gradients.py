@@ -11,7 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointFunction
 
-from converters._compare import tensors
+from ._compare import tensors
 
 # What stops a gradient, which imports follow; the rest of what is found is code of its own, which they cannot.
 _STOPS = ("torch.no_grad", "torch.inference_mode", "detach", ".data")

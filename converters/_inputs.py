@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from converters._build import as_numpy
 from jaxlens._checks import check_int
 from jaxlens.errors import AssumedWarning
 from jaxlens.graph import Graph
 from jaxlens.graph._ir import Op, Ref
 from jaxlens.model import Preprocess
 from jaxlens.model._preprocess import imagenet
+
+from ._build import as_numpy
 
 # ImageNet's statistics, averaged over the channels, as timm has them for networks of one channel.
 # The module takes bytes as floats, and scales them itself.

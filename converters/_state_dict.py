@@ -10,11 +10,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from converters import _pickles
 from jaxlens import _params
 from jaxlens._package import optional
 from jaxlens._params import brief
 from jaxlens.errors import WeightsError
+
+from . import _pickles
 
 # Where training scripts put the state dict inside a checkpoint; the first that is there is taken, averages of weights last.
 _WRAPPERS = (

@@ -12,13 +12,14 @@ import click
 import jax
 import numpy as np
 
-from converters import convert, read_state_dict
-from converters._compare import TOLERANCE, Row, compare
 from jaxlens import modelzoo
 from jaxlens._files import atomic
 from jaxlens.model import Model
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
+
+from . import convert, read_state_dict
+from ._compare import TOLERANCE, Row, compare
 
 
 def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> Any:

@@ -1,4 +1,17 @@
-"""jaxlens looks inside image networks, in JAX."""
+"""jaxlens looks inside image networks, in JAX. Five ideas, and everything else is a function written with them:
+
+1. `Model`: parameters and a pure forward function in which every layer is a named site (`jaxlens.model`, `jaxlens.modelzoo`).
+2. Objective: a pytree that maps activations to a score to be maximised (`jaxlens.optvis.objectives`).
+3. Parameterization: from parameters to images in [0, 1] (`jaxlens.optvis.param`).
+4. Transform: random movements of the images that a render shows to the network (`jaxlens.optvis.transform`).
+5. `jaxlens.optvis.render`: one compiled step of ascent over a batch of tasks.
+
+On them stand `jaxlens.recipes`, `jaxlens.attribution`, `jaxlens.microscope`, `jaxlens.plot` and `jaxlens.training`; images come
+through `jaxlens.data`, PyTorch's networks through `jaxlens.converters`. Sub-packages load when they are touched.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from jaxlens import _startup
 
@@ -10,3 +23,29 @@ from jaxlens.model import Layer as Layer
 from jaxlens.model import Model as Model
 from jaxlens.model import activations as activations
 from jaxlens.model import site as site
+
+if TYPE_CHECKING:
+    from jaxlens import attribution as attribution
+    from jaxlens import converters as converters
+    from jaxlens import data as data
+    from jaxlens import errors as errors
+    from jaxlens import graph as graph
+    from jaxlens import microscope as microscope
+    from jaxlens import model as model
+    from jaxlens import modelzoo as modelzoo
+    from jaxlens import optvis as optvis
+    from jaxlens import plot as plot
+    from jaxlens import recipes as recipes
+    from jaxlens import training as training
+
+_LAZY = ("attribution", "converters", "data", "graph", "microscope", "modelzoo", "optvis", "plot", "recipes", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"jaxlens.{name}")
+    raise AttributeError(f"module 'jaxlens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY} - {"importlib", "TYPE_CHECKING", "Any"})

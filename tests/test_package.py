@@ -1,15 +1,16 @@
 """The distribution: its name, its extras, its version and what its archives hold."""
 
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import tomllib
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import jaxlens
 from jaxlens import modelzoo
@@ -56,15 +57,43 @@ def test_a_missing_extra_is_named_with_its_command():
     assert install_hint("train") == "pip install 'jaxlens-vision[train]'"
 
 
-def test_a_package_called_converters_of_somebody_else_is_said_so(tmp_path, monkeypatch):
-    np.savez(tmp_path / "weights.npz", a=np.zeros(3, np.float32))
-    other = types.ModuleType("converters")
-    other.__file__ = "/site-packages/converters/__init__.py"
-    monkeypatch.setitem(sys.modules, "converters", other)
-    with pytest.raises(
-        ImportError, match=r"/site-packages/converters/__init__\.py .*another distribution.*pip uninstall converters"
-    ):
-        modelzoo.load("lensnet", weights=tmp_path / "weights.npz")
+DECOY = """
+import sys
+{first}
+import numpy as np
+from jaxlens import converters, modelzoo
+assert converters.convert is not None and "decoy" not in converters.__file__
+import converters as theirs
+assert ("decoy" in theirs.__file__) == {decoyed}, theirs.__file__
+assert (theirs is converters) == (not {decoyed})
+model = modelzoo.load("lensnet", weights=sys.argv[1])
+print(model.name)
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import converters"])
+@pytest.mark.parametrize("decoyed", [True, False])
+def test_a_users_own_folder_called_converters_is_never_taken_for_ours(tmp_path, first, decoyed):
+    (tmp_path / "decoy" / "converters").mkdir(parents=True)
+    (tmp_path / "decoy" / "converters" / "__init__.py").write_text("")
+    weights = tmp_path / "lensnet.safetensors"
+    modelzoo.save(modelzoo.load("lensnet"), weights)
+    np.savez(tmp_path / "lensnet.npz", **_as_torch(safetensors.numpy.load_file(weights)))
+    path = os.pathsep.join([str(tmp_path / "decoy")] * decoyed + [str(ROOT)])
+    script = DECOY.format(first=first, decoyed=decoyed)
+    command = [sys.executable, "-c", script, str(tmp_path / "lensnet.npz")]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.stdout.strip() == "lensnet", done.stderr
+
+
+def _as_torch(arrays):
+    """Tensors under PyTorch's names and in its layout, of layers that are convolutions or linear."""
+    found = {}
+    for name, array in arrays.items():
+        path, _, leaf = name.rpartition(".")
+        axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim, (0,))
+        found[f"{path}.{'weight' if leaf == 'kernel' else leaf}"] = np.ascontiguousarray(array.transpose(axes))
+    return found
 
 
 def test_the_source_archive_holds_tracked_files_only(tmp_path):

@@ -1,5 +1,7 @@
 """The public names, frozen: change them on purpose."""
 
+import subprocess
+import sys
 import types
 
 import pytest
@@ -59,7 +61,7 @@ NAMES = {
 @pytest.mark.parametrize("module", NAMES, ids=lambda module: module.__name__)
 def test_public_names(module):
     public = {n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)}
-    assert sorted(public - {"jaxtyping"}) == sorted(NAMES[module].split())
+    assert sorted(public - {"jaxtyping", "Any", "TYPE_CHECKING"}) == sorted(NAMES[module].split())
 
 
 @pytest.mark.parametrize("module", NAMES, ids=lambda module: module.__name__)
@@ -67,3 +69,15 @@ def test_everything_public_is_documented(module):
     for name in NAMES[module].split():
         value = getattr(module, name)
         assert name.isupper() or isinstance(value, list) or value.__doc__, name
+
+
+def test_sub_packages_load_when_they_are_touched():
+    script = (
+        "import sys, jaxlens; assert not {'jaxlens.optvis', 'jaxlens.attribution', 'torch'} & {*sys.modules}; "
+        "jaxlens.modelzoo.names, jaxlens.optvis.render.render, jaxlens.attribution.saliency; assert 'recipes' in dir(jaxlens); "
+        "print(jaxlens.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == jaxlens.__version__, done.stderr
+    with pytest.raises(AttributeError, match="has no attribute 'modelzo'"):
+        _ = jaxlens.modelzo

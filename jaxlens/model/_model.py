@@ -229,7 +229,7 @@ class Model:
     @staticmethod
     def from_torch(module: Any, input_size: tuple[int, int] | None = None, **options: Any) -> "Model":
         """A Model of a PyTorch module, traced once and then free of torch; see `converters.from_torch`. Needs torch."""
-        from converters import from_torch
+        from jaxlens.converters import from_torch
 
         return from_torch(module, input_size, **options)
 

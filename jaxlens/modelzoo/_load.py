@@ -18,7 +18,7 @@ from flax import nnx
 from jaxlens import _download, _params
 from jaxlens._checks import brief, check_int, check_path
 from jaxlens._files import cache_dir
-from jaxlens._package import DISTRIBUTION, install_hint
+from jaxlens._package import install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET, Model, check_model
 from jaxlens.modelzoo import _imported
@@ -290,13 +290,8 @@ def _from_file(template: Model, path: Path) -> Model:
             return template.replace(params=params, **_described(metadata, path))
     elif path.is_file() and path.suffix not in _WITHOUT_TORCH:
         _require_torch(f"{path} is a PyTorch file")
-    import converters  # the only place: what is converted once needs neither converters nor torch
+    from jaxlens import converters  # what is converted once needs neither converters nor torch
 
-    if not hasattr(converters, "read_state_dict"):
-        raise ImportError(
-            f"{converters.__file__} is the package `converters` of another distribution, not the one of {DISTRIBUTION}. "
-            f"Run: pip uninstall converters; pip install --force-reinstall --no-deps {DISTRIBUTION}."
-        )
     return template.replace(params=converters.convert(converters.read_state_dict(path), template, source=str(path)))
 
 
@@ -312,7 +307,7 @@ def _require_torch(reason: str) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ImportError(
             f"{reason}, and reading it needs torch: {install_hint('torch')}. Where torch cannot be, convert it elsewhere "
-            "(python -m converters NAME --weights FILE --out FILE.safetensors) and pass weights='FILE.safetensors'."
+            "(python -m jaxlens.converters NAME --weights FILE --out FILE.safetensors) and pass weights='FILE.safetensors'."
         )
 
 

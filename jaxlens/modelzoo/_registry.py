@@ -134,7 +134,7 @@ class Network:
 
 
 def _torchvision() -> dict[str, Network]:
-    """torchvision's networks, with what `python -m converters.published` found it to publish for them."""
+    """torchvision's networks, with what `python -m tools.torchvision_table` found it to publish for them."""
     table = json.loads((Path(__file__).parent / "torchvision.json").read_text(encoding="utf-8"))
     source = "torchvision (BSD-3-Clause); weights trained on ImageNet, whose terms apply to them"
     networks = {}

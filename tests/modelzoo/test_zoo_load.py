@@ -58,7 +58,7 @@ def test_the_registry_is_torchvisions():
 
 def test_the_table_is_what_the_command_writes():
     pytest.importorskip("torchvision")
-    from converters.published import TABLE, published
+    from tools.torchvision_table import TABLE, published
 
     assert json.loads(TABLE.read_text()) == published()
 

@@ -1,4 +1,4 @@
-"""What torchvision publishes, as the table `jaxlens/modelzoo/torchvision.json`: `python -m converters.published`."""
+"""What torchvision publishes, as the table `jaxlens/modelzoo/torchvision.json`: `python -m tools.torchvision_table`."""
 
 import json
 from pathlib import Path
