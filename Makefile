@@ -52,10 +52,12 @@ test-floor:  ## the test suite on Python 3.11 with the lowest releases that the 
 	uv pip install --quiet --python .venv-floor/bin/python -c .venv-floor/floors.txt -e '.[torch,test,bench]'
 	.venv-floor/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
 
-lint: $(VENV)/dev  ## ruff and the type checker
+lint: $(VENV)/dev  ## ruff, the type checker, the contract of imports, the length of files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+	PYTHONPATH=. $(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m tools.file_lengths
 
 format: $(VENV)/dev  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .

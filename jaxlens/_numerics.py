@@ -17,3 +17,8 @@ def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def _absolute_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     (x,), (dx,) = primals, tangents
     return absolute(x), jnp.sign(x) * dx
+
+
+def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
+    """One number per image, with axes to broadcast over the image's values."""
+    return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))

@@ -15,8 +15,7 @@ from jaxlens.optvis import objectives, param, render, transform
 
 NAMES = {
     jaxlens: "Layer Model activations site",
-    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations blocks check_model find_layers from_equinox "
-    "from_function from_haiku from_linen from_models from_nnx site",
+    model: "IMAGENET INCEPTION Interceptor Layer Model Preprocess Site activations blocks check_model find_layers site",
     modelzoo: "Info architecture cache_dir info load names save simple_cnn weights",
     graph: "Graph GraphForward Tensor",
     converters: "convert from_torch read_state_dict",

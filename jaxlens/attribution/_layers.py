@@ -1,4 +1,4 @@
-"""One pass through the network for the values, the score and the score's gradients at several layers."""
+"""Scores of values at a layer; and values, score and gradients at several layers by one pass through the network."""
 
 import functools
 from collections.abc import Callable
@@ -14,6 +14,16 @@ from jaxlens.attribution._entry import varying
 from jaxlens.attribution._query import Query, score_one
 from jaxlens.model._run import run
 from jaxlens.model._sites import Site
+
+
+def scores_of(query: Query, values: Any, batch_size: int | None) -> Float[Array, " b"]:
+    """The scores where the layer has `values`, `batch_size` images at a time."""
+    return in_batches(_scores, query, batch_size, values)
+
+
+@jax.jit
+def _scores(query: Query, values: Any) -> jax.Array:
+    return query.scores(values)
 
 
 @pytree

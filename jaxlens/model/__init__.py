@@ -7,16 +7,10 @@ from jaxlens.model._activations import check_model as check_model
 from jaxlens.model._architecture import Layer as Layer
 from jaxlens.model._blocks import blocks as blocks
 from jaxlens.model._blocks import find_layers as find_layers
-from jaxlens.model._equinox import from_equinox as from_equinox
-from jaxlens.model._function import from_function as from_function
-from jaxlens.model._haiku import from_haiku as from_haiku
-from jaxlens.model._linen import from_linen as from_linen
 from jaxlens.model._model import Model as Model
-from jaxlens.model._nnx import from_nnx as from_nnx
 from jaxlens.model._preprocess import IMAGENET as IMAGENET
 from jaxlens.model._preprocess import INCEPTION as INCEPTION
 from jaxlens.model._preprocess import Preprocess as Preprocess
 from jaxlens.model._sites import Interceptor as Interceptor
 from jaxlens.model._sites import Site as Site
 from jaxlens.model._sites import site as site
-from jaxlens.model._together import from_models as from_models

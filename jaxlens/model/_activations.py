@@ -1,15 +1,13 @@
 """What layers output for images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Array
 
-from jaxlens._checks import check_images, check_some
 from jaxlens._types import Images
-from jaxlens.model._interceptors import bind
 from jaxlens.model._model import Model
-from jaxlens.model._run import run_jit
+from jaxlens.model._run import read
 
 
 def check_model(model: Any, name: str = "model") -> Model:
@@ -49,12 +47,4 @@ def activations(model: Any, images: Images, layers: Any, interceptors: Sequence[
         UnknownLayerError: for a name the model does not have, with the nearest ones.
         ValueError, TypeError: for images of another layout, dtype or range.
     """
-    if isinstance(layers, str):
-        raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
-    if not isinstance(layers, Iterable):
-        raise TypeError(f"layers={layers!r} must be a list of names, such as ['logits'].")
-    images = check_some(check_images(images, channels=check_model(model).channels))
-    names = {layer: model.resolve(layer) for layer in layers}
-    model.shapes(images.shape[1:3], list(layers))
-    values = run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))
-    return {layer: values[name] for layer, name in names.items()}
+    return read(check_model(model), images, layers, interceptors)

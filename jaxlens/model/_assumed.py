@@ -1,6 +1,7 @@
 """What an adapter has to know of a network and cannot see: the images it takes, and how they are prepared."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,7 +9,6 @@ import numpy as np
 
 from jaxlens._checks import check_int
 from jaxlens.errors import AssumedWarning
-from jaxlens.model._model import Model
 from jaxlens.model._names import check_labels
 from jaxlens.model._preprocess import Preprocess, imagenet
 from jaxlens.model._weights import own
@@ -16,7 +16,7 @@ from jaxlens.model._weights import own
 SIZE = (224, 224)  # most networks'
 
 
-def settled(model: Model, example: Any, given: dict[str, Any]) -> Model:
+def settled(model: Any, example: Any, given: Mapping[str, Any]) -> Any:
     """The Model with its options, where what was not said is taken from the example, or else assumed and told.
 
     Args:

@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens.model._assumed import settled
 from jaxlens.model._calls import calls_are_sites
 from jaxlens.model._forward import Forward
-from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
@@ -80,31 +78,8 @@ def _parts(module: Any, path: str, found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def from_equinox(
-    module: Any,
-    *,
-    example: Any = None,
-    output: Callable[[Any], Any] | None = None,
-    call: dict[str, Any] | None = None,
-    **options: Any,
-) -> Model:
-    """A Model of an Equinox module, which takes one image `[C, H, W]` and is mapped over images inside.
-
-    The module is put in inference mode and left untouched; `model.update(module)` takes its new weights. Each of its submodules
-    is a layer under its attribute path (`layers.0`), with maps as `[B, H, W, C]` like everywhere in jaxlens; inside a
-    `jax.vmap` of the module's own or `eqx.filter_jit` it is none. What has no path of its own, such as functions between the
-    layers, `jaxlens.site` names.
-
-    Args:
-        module: called as `module(image)` with one preprocessed image `[C, H, W]`, returns logits `[N]`.
-        example: images `[B, H, W, C]` (channels last), from whose shape `input_size` and `channels` are taken.
-        output: picks the logits `[B, N]` from what the mapped module returns, if that is not one array.
-        call: keyword arguments for the call, static.
-        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
-
-    Warns:
-        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
-    """
+def taken_apart(module: Any, output: Any, call: Any) -> tuple[Any, EquinoxForward]:
+    """The arrays and the forward function of a module; see `Model.from_equinox`."""
     try:
         import equinox
     except ImportError as error:
@@ -112,8 +87,7 @@ def from_equinox(
     if not isinstance(module, equinox.Module) or not callable(module):
         raise TypeError(f"module={type(module).__name__} must be an equinox.Module that can be called with an image.")
     params, static = _split(module)
-    model = Model(params=params, forward=EquinoxForward(static, output, call), name=type(module).__name__)
-    return settled(model, example, options)
+    return params, EquinoxForward(static, output, call)
 
 
 def _split(module: Any) -> tuple[Any, Any]:

@@ -5,9 +5,7 @@ from typing import Any
 
 import jax
 
-from jaxlens.model._assumed import settled
 from jaxlens.model._forward import Forward
-from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
@@ -44,32 +42,8 @@ def _without_rng(apply: Any) -> bool:
     return apply.__qualname__.startswith("without_apply_rng")
 
 
-def from_haiku(
-    transformed: Any,
-    params: Any,
-    state: Any = None,
-    *,
-    example: Any = None,
-    output: Callable[[Any], Any] | None = None,
-    call: dict[str, Any] | None = None,
-    **options: Any,
-) -> Model:
-    """A Model of a Haiku function: what `hk.transform` or `hk.transform_with_state` returned.
-
-    Every module that is called is a layer under its name, with dots: `net/~/conv2_d` is `net.conv2_d`.
-
-    Args:
-        transformed: applied to preprocessed images `[B, H, W, C]` without random numbers, returns logits.
-        params: its parameters.
-        state: of `hk.transform_with_state`, such as batch statistics; what a call would change in it is not kept.
-        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
-        output: picks the logits from what the function returns, if that is not one array.
-        call: keyword arguments for the call, static, such as `{"is_training": False}`.
-        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
-
-    Warns:
-        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
-    """
+def taken_apart(transformed: Any, params: Any, state: Any, output: Any, call: Any) -> tuple[Any, HaikuForward]:
+    """The parameters and the forward function of a transformed function; see `Model.from_haiku`."""
     try:
         import haiku
     except ImportError as error:
@@ -80,6 +54,4 @@ def from_haiku(
     if stateful != (state is not None):
         which = "needs state=" if stateful else "has no state; leave state= out, or use hk.transform_with_state"
         raise ValueError(f"state={'None' if state is None else type(state).__name__}: the function {which}.")
-    forward = HaikuForward(transformed, output, call)
-    arrays = {"params": params, "state": state} if stateful else params
-    return settled(Model(params=arrays, forward=forward, name="haiku"), example, options)
+    return {"params": params, "state": state} if stateful else params, HaikuForward(transformed, output, call)

@@ -6,9 +6,7 @@ from typing import Any
 import jax
 from flax import errors, linen
 
-from jaxlens.model._assumed import settled
 from jaxlens.model._forward import Forward
-from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
@@ -37,44 +35,14 @@ class LinenForward(Forward):
         return self, _checked(source)
 
 
-def from_linen(
-    module: Any,
-    variables: Any = None,
-    *,
-    example: Any = None,
-    output: Callable[[Any], Any] | None = None,
-    call: dict[str, Any] | None = None,
-    method: str | None = None,
-    **options: Any,
-) -> Model:
-    """A Model of a Flax Linen module and its variables.
-
-    Each of its submodules is a layer under its path, also inside `linen.jit` and `linen.remat`; inside `linen.scan` and
-    `linen.vmap` it is none.
-
-    Args:
-        module: called as `module.apply(variables, images, **call)`, returns logits; or a bound module, without `variables`.
-        variables: what `module.init` or training gave, all collections: `{"params": ..., "batch_stats": ...}`.
-        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
-        output: picks the logits from what the module returns, if that is not one array.
-        call: keyword arguments for the call, static, such as `{"train": False}`.
-        method: the name of the method to call instead of the module itself.
-        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
-
-    Warns:
-        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
-    """
+def taken_apart(module: Any, variables: Any, output: Any, call: Any, method: str | None) -> tuple[Any, LinenForward]:
+    """The variables and the forward function of a module; see `Model.from_linen`."""
     if not isinstance(module, linen.Module):
         raise TypeError(f"module={type(module).__name__} must be a flax.linen.Module. For nnx modules there is Model.from_nnx.")
     if module.scope is not None:
         module, bound = module.unbind()
         variables = bound if variables is None else variables
-    model = Model(
-        params=_checked(variables),
-        forward=LinenForward(module, output, call, method),
-        name=type(module).__name__,
-    )
-    return settled(model, example, options)
+    return _checked(variables), LinenForward(module, output, call, method)
 
 
 def _checked(variables: Any) -> Any:

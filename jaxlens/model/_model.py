@@ -17,14 +17,15 @@ from jaxlens._pytree import field, pytree
 from jaxlens._types import Images
 from jaxlens.model import _names, _pickled, _weights
 from jaxlens.model._architecture import Architecture, Layer, Size, avals
+from jaxlens.model._constructors import Constructors
 from jaxlens.model._forward import Forward
 from jaxlens.model._preprocess import IMAGENET, Rounded
 from jaxlens.model._rules import GradientRule
-from jaxlens.model._run import accepts, fits, leads_to, shapes_of
+from jaxlens.model._run import accepts, fits, leads_to, read, shapes_of
 
 
 @pytree
-class Model:
+class Model(Constructors):
     """A network one can look into: `params` and a pure `forward(params, x) -> logits`.
 
     A Model is a pytree whose leaves are the weights, so it passes through `jax.jit`, `jax.grad` and
@@ -64,9 +65,7 @@ class Model:
 
     def __call__(self, images: Images) -> Float[Array, "b *n"]:
         """Logits of images `[B, H, W, C]`, floats in [0, 1]; a network of one number per image gives `[B, 1]`."""
-        from jaxlens.model._activations import activations
-
-        return activations(self, images, ["logits"])["logits"]
+        return read(self, images, ["logits"], ())["logits"]
 
     @functools.cached_property
     def layers(self) -> Mapping[str, Layer]:
@@ -197,52 +196,3 @@ class Model:
     def architecture(self) -> Architecture:
         """What decides the layers and their shapes: everything but the weights' values and the gradient rule."""
         return Architecture(self.forward, self.preprocess, *avals(self.params), self.channels, self.input_size)
-
-    @staticmethod
-    def from_nnx(module: Any, **options: Any) -> "Model":
-        """A Model of a Flax NNX module `module(images) -> logits`; see `jaxlens.model.from_nnx`."""
-        from jaxlens.model._nnx import from_nnx
-
-        return from_nnx(module, **options)
-
-    @staticmethod
-    def from_linen(module: Any, variables: Any = None, **options: Any) -> "Model":
-        """A Model of a Flax Linen module and its variables; see `jaxlens.model.from_linen`."""
-        from jaxlens.model._linen import from_linen
-
-        return from_linen(module, variables, **options)
-
-    @staticmethod
-    def from_equinox(module: Any, **options: Any) -> "Model":
-        """A Model of an Equinox module `module(image) -> logits`; see `jaxlens.model.from_equinox`."""
-        from jaxlens.model._equinox import from_equinox
-
-        return from_equinox(module, **options)
-
-    @staticmethod
-    def from_haiku(transformed: Any, params: Any, state: Any = None, **options: Any) -> "Model":
-        """A Model of a transformed Haiku function; see `jaxlens.model.from_haiku`."""
-        from jaxlens.model._haiku import from_haiku
-
-        return from_haiku(transformed, params, state, **options)
-
-    @staticmethod
-    def from_torch(module: Any, input_size: tuple[int, int] | None = None, **options: Any) -> "Model":
-        """A Model of a PyTorch module, traced once and then free of torch; see `converters.from_torch`. Needs torch."""
-        from jaxlens.converters import from_torch
-
-        return from_torch(module, input_size, **options)
-
-    @staticmethod
-    def from_models(models: Mapping[str, "Model"]) -> "Model":
-        """Several models as one, for joint objectives; see `jaxlens.model.from_models`."""
-        from jaxlens.model._together import from_models
-
-        return from_models(models)
-
-    @staticmethod
-    def from_function(fn: Callable[[Any, jax.Array], Any], params: Any, **options: Any) -> "Model":
-        """A Model of a plain function `fn(params, images) -> logits`; see `jaxlens.model.from_function`."""
-        from jaxlens.model._function import from_function
-
-        return from_function(fn, params, **options)

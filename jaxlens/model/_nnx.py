@@ -6,10 +6,8 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxlens.model._assumed import settled
 from jaxlens.model._calls import calls_are_sites
 from jaxlens.model._forward import Forward
-from jaxlens.model._model import Model
 from jaxlens.model._sites import site
 
 
@@ -35,38 +33,13 @@ class NNXForward(Forward):
         return self.of(graphdef), params
 
 
-def from_nnx(
-    module: Any,
-    *,
-    example: Any = None,
-    output: Callable[[Any], Any] | None = None,
-    call: dict[str, Any] | None = None,
-    method: str | None = None,
-    **options: Any,
-) -> Model:
-    """A Model of a Flax NNX module.
-
-    The module is copied with its variables, put in evaluation mode and left untouched: training it afterwards does not change
-    the Model, and `model.update(module)` takes its new weights. Each of its submodules is a layer under its attribute path
-    (`blocks.0.conv1`), also inside `nnx.jit` and `nnx.remat`; inside `nnx.scan` and `nnx.vmap` it is none.
-
-    Args:
-        module: called as `module(images)` with preprocessed images `[B, H, W, C]`, returns logits.
-        example: images `[B, H, W, C]`, from whose shape `input_size` and `channels` are taken.
-        output: picks the logits from what the module returns, if that is not one array.
-        call: keyword arguments for the call, static.
-        method: the name of the method to call instead of the module itself.
-        **options: attributes of `Model`: `preprocess` (ImageNet's by default), `input_size`, `labels`, `name`, `channels`.
-
-    Warns:
-        AssumedWarning: says what was assumed of `preprocess` and `input_size` where they were not given.
-    """
+def taken_apart(module: Any, output: Any, call: Any, method: str | None) -> tuple[Any, NNXForward]:
+    """The parameters and the forward function of a module; see `Model.from_nnx`."""
     _check(module)
     if method is not None and not callable(getattr(module, str(method), None)):
         raise ValueError(f"method={method!r} is no method of {type(module).__name__}.")
     graphdef, params = nnx.split(_evaluating(module))
-    model = Model(params=params, forward=NNXForward(graphdef, output, call, method), name=type(module).__name__)
-    return settled(model, example, options)
+    return params, NNXForward(graphdef, output, call, method)
 
 
 def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
@@ -105,7 +78,7 @@ def _check(module: Any) -> None:
         hint = "It is a torch module: jaxlens.Model.from_torch(module, input_size=(224, 224))."
     elif any(cls.__module__.startswith("flax.linen") for cls in type(module).__mro__):
         hint = "It is a Linen module: jaxlens.Model.from_linen(module, variables)."
-    elif isinstance(module, Model):
+    elif "jaxlens" in origin:
         hint = "It is a Model already."
     elif isinstance(module, type):
         hint = f"It is a class: make a module of it, {module.__name__}(..., rngs=nnx.Rngs(0))."

@@ -2,18 +2,19 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxlens._checks import check_images, check_some
 from jaxlens._program import trace
 from jaxlens.errors import GradientRuleError
 from jaxlens.model import _architecture
 from jaxlens.model._architecture import Architecture, Avals, Size
-from jaxlens.model._interceptors import Replace
+from jaxlens.model._interceptors import Replace, bind
 from jaxlens.model._rules import GradientRule, apply_rule
 from jaxlens.model._sites import NestedSite, Site
 
@@ -56,6 +57,19 @@ def run_network(
         return {name: value[0] for name, value in values.items()}
 
     return jax.vmap(for_image, in_axes=(0, axes))(images, moving)
+
+
+def read(model: Any, images: Any, layers: Any, interceptors: Sequence[Any]) -> dict[str, Array]:
+    """See `jaxlens.activations`."""
+    if isinstance(layers, str):
+        raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers={layers!r} must be a list of names, such as ['logits'].")
+    images = check_some(check_images(images, channels=model.channels))
+    names = {layer: model.resolve(layer) for layer in layers}
+    model.shapes(images.shape[1:3], list(layers))
+    values = run_jit(model, images, tuple(dict.fromkeys(names.values())), bind(model, interceptors))
+    return {layer: values[name] for layer, name in names.items()}
 
 
 class _Done(BaseException):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxlens.model import _architecture
-from jaxlens.model._model import Model
 from jaxlens.model._sites import prefixed
 
 
@@ -23,7 +22,7 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True)
-class TogetherForward:
+class JointForward:
     """The forward passes of several models on the same images."""
 
     members: tuple[Member, ...]
@@ -46,43 +45,29 @@ class TogetherForward:
         return jax.image.resize(images, (images.shape[0], *size, images.shape[3]), "linear")
 
 
-def from_models(models: Any) -> Model:
-    """Several models as one Model, which shows all of them the same images: for joint objectives.
-
-    Layers are called by the model's name and its own: with `from_models({"a": squeezenet, "b": inception})`,
-    `channel("a.features.9", 3) + channel("b.mixed4a", 7)` is drawn for both. Everything that takes a Model takes this one.
-
-    Args:
-        models: by name. They may differ in preprocessing and input size; each sees the images at its own scale, resized
-            bilinearly. They must take the same channels.
-
-    Returns: a Model of the largest input size, whose logits are those of all, one after the other. It has no labels (the
-        members' may be the same words for other numbers), so classes go by number: `class_logit("b.logits", 3)`. Gradient
-        rules are for the whole: `with_gradient_rule`.
-
-    torch-dreams' `ModelBunch`, for any objective.
-    """
+def joined(models: Any, model_class: type) -> dict[str, Any]:
+    """The attributes of the Model of several; see `Model.from_models`."""
     if not isinstance(models, Mapping) or not models:
         raise ValueError("models must be a dict of Models by name, not empty, such as {'a': model}.")
     for name, model in models.items():
-        if not isinstance(model, Model):
+        if not isinstance(model, model_class):
             raise TypeError(f"models[{name!r}]={model!r} must be a Model.")
         if not name or "." in name or "@" in name or name in ("input", "logits", "labels"):
             raise ValueError(f"models has the name {name!r}: use a word without '.' and '@', such as 'a'.")
         if model.rule is not None:
             raise ValueError(
-                f"models[{name!r}] has a gradient rule; give it to the whole: `from_models(...).with_gradient_rule`."
+                f"models[{name!r}] has a gradient rule; give it to the whole: `Model.from_models(...).with_gradient_rule`."
             )
     counts = {name: model.channels for name, model in models.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"models take different numbers of channels, {counts}; they must be one.")
     size = tuple(max(sides) for sides in zip(*(model.input_size for model in models.values()), strict=True))
     members = tuple(Member(name, model.forward, model.preprocess, model.input_size) for name, model in models.items())
-    return Model(
-        params={name: model.params for name, model in models.items()},
-        forward=TogetherForward(members, size),
-        preprocess=jnp.asarray,
-        input_size=size,
-        name="+".join(models),
-        channels=next(iter(counts.values())),
-    )
+    return {
+        "params": {name: model.params for name, model in models.items()},
+        "forward": JointForward(members, size),
+        "preprocess": jnp.asarray,
+        "input_size": size,
+        "name": "+".join(models),
+        "channels": next(iter(counts.values())),
+    }

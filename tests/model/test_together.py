@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import jaxlens
-from jaxlens.model import INCEPTION, from_models
+from jaxlens import Model
+from jaxlens.model import INCEPTION
 from jaxlens.model.rules import guided
 from jaxlens.optvis import objectives, param, render
 from tests.helpers import images, small_model
@@ -20,7 +21,7 @@ def pair():
 
 
 def test_every_layer_is_that_of_its_model(pair):
-    both, x = from_models(pair), images(2)
+    both, x = Model.from_models(pair), images(2)
     assert [name for name in both.layers if name.startswith("a.")] == [f"a.{name}" for name in pair["a"].layers]
     wanted = ["a.stem", "b.stem", f"b.{LAYER}", "a.blocks.0.relu@0", "b.logits"]
     found = jaxlens.activations(both, x, wanted)
@@ -35,7 +36,7 @@ def test_every_layer_is_that_of_its_model(pair):
 
 def test_each_model_sees_its_own_scale():
     small, x = small_model(input_size=(20, 24)), jnp.asarray(photo(40, 48)[None])
-    both = from_models({"large": small_model(), "small": small})
+    both = Model.from_models({"large": small_model(), "small": small})
     half = jnp.asarray(np.asarray(x).reshape(1, 20, 2, 24, 2, 3).mean((2, 4)))
     seen = jaxlens.activations(both, x, ["small.input", "large.input"])
     assert seen["small.input"].shape == (1, 20, 24, 3)
@@ -46,7 +47,7 @@ def test_each_model_sees_its_own_scale():
 
 
 def test_a_joint_objective_is_drawn_for_both(pair):
-    both = from_models(pair)
+    both = Model.from_models(pair)
     joint = objectives.channel(f"a.{LAYER}", 1) + objectives.channel(f"b.{LAYER}", 2)
     options = {"param": param.image(48, 40), "steps": 12, "transforms": [], "progress": False, "redirect_steps": 0}
     drawn = render.render(both, joint, **options)
@@ -61,19 +62,23 @@ def test_a_joint_objective_is_drawn_for_both(pair):
 
 
 def test_rules_and_equality(pair):
-    both = from_models(pair)
-    assert hash(both.forward) == hash(from_models(pair).forward) and both.forward == from_models(pair).forward
+    both = Model.from_models(pair)
+    assert hash(both.forward) == hash(Model.from_models(pair).forward) and both.forward == Model.from_models(pair).forward
     assert both.with_gradient_rule(guided()).rule is not None
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: from_models({}), ValueError, "models must be a dict of Models"),
-        (lambda: from_models({"a": 3}), TypeError, "must be a Model"),
-        (lambda: from_models({"a.b": small_model()}), ValueError, "use a word without"),
-        (lambda: from_models({"a": small_model().with_gradient_rule(guided())}), ValueError, "give it to the whole"),
-        (lambda: from_models({"a": small_model(), "b": small_model(channels=1)}), ValueError, "different numbers of channels"),
+        (lambda: Model.from_models({}), ValueError, "models must be a dict of Models"),
+        (lambda: Model.from_models({"a": 3}), TypeError, "must be a Model"),
+        (lambda: Model.from_models({"a.b": small_model()}), ValueError, "use a word without"),
+        (lambda: Model.from_models({"a": small_model().with_gradient_rule(guided())}), ValueError, "give it to the whole"),
+        (
+            lambda: Model.from_models({"a": small_model(), "b": small_model(channels=1)}),
+            ValueError,
+            "different numbers of channels",
+        ),
     ],
 )
 def test_bad_input(make, error, message):

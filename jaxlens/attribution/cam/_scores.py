@@ -9,14 +9,14 @@ from jaxtyping import Array, Float, Int
 from jaxlens._checks import check_choice, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images
-from jaxlens.attribution._layers import values_and_gradients
+from jaxlens.attribution._layers import scores_of, values_and_gradients
 from jaxlens.attribution._maps import normalize, resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.cam._default_layer import cam_layer
 from jaxlens.attribution.cam._several import Layers, several
-from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
 

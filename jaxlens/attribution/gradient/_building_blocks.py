@@ -12,13 +12,13 @@ from jaxlens._pytree import field, pytree
 from jaxlens._types import Images
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.gradient._path import StraightLine
 from jaxlens.attribution.gradient._quadrature import nodes
 from jaxlens.attribution.gradient._saliency import gradients, total
 from jaxlens.attribution.gradient._sums import gradient_sums
-from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model
 from jaxlens.optvis.objectives import Objective
 

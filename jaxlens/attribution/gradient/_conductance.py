@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import check_choice, check_int
+from jaxlens._numerics import over
 from jaxlens._pytree import pytree
 from jaxlens._types import Images
 from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.gradient._path import start_image
 from jaxlens.attribution.gradient._saliency import total
-from jaxlens.attribution.gradient._sums import over
-from jaxlens.attribution.perturbation._masked import scores_of
 from jaxlens.model import Model, check_model
 from jaxlens.model._run import run
 

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, check_choice, check_function, check_scalar
+from jaxlens._numerics import over
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import check_samples, size_of_batches
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.gradient._sums import OF, Sample, gradient_sums, over
-from jaxlens.attribution.perturbation._masked import scores_of
+from jaxlens.attribution.gradient._sums import OF, Sample, gradient_sums
 from jaxlens.model import Model
 
 Of = Literal["gradient", "saliency", "input_x_gradient"]

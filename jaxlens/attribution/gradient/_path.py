@@ -10,17 +10,18 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
+from jaxlens._numerics import over
 from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import check_samples
 from jaxlens.attribution._entry import entry, varying
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, QUADRATURES, Quadrature, nodes
 from jaxlens.attribution.gradient._saliency import total
-from jaxlens.attribution.gradient._sums import Sample, gradient_sums, over
-from jaxlens.attribution.perturbation._masked import scores_of
+from jaxlens.attribution.gradient._sums import Sample, gradient_sums
 from jaxlens.errors import IncompleteWarning
 from jaxlens.model import Model, check_model
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import over
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
@@ -86,8 +87,3 @@ def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -
         return total if total is None else total.at[image].add(terms)
 
     return Totals(first=added(state.first, weights * gradient), second=added(state.second, weights * jnp.square(gradient)))
-
-
-def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
-    """One number per image, with axes to broadcast over the image's values."""
-    return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))

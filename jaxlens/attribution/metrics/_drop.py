@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution.metrics._inputs import map_of, metric_query, ratio
-from jaxlens.attribution.perturbation._masked import blend, scores_of
+from jaxlens.attribution.perturbation._masked import blend
 from jaxlens.model import Model
 
 

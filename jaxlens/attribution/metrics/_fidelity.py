@@ -13,11 +13,12 @@ from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate, check_samples
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.gradient._noise import check_sigma
 from jaxlens.attribution.metrics._inputs import check_values, map_of, metric_query, ratio
 from jaxlens.attribution.metrics._similarity import rank_correlation
-from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.model import Model
 
 

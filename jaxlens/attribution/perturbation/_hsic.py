@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, check_int
 from jaxlens._types import Images, Seed
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
-from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.attribution.perturbation._surrogate import half_masks
 from jaxlens.model import Model
 

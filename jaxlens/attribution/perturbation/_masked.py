@@ -7,18 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._pytree import pytree
-from jaxlens.attribution._batches import accumulate, in_batches
+from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
-
-
-def scores_of(query: Query, values: Any, batch_size: int | None) -> Float[Array, " b"]:
-    """The scores where the layer has `values`, `batch_size` images at a time."""
-    return in_batches(_scores, query, batch_size, values)
-
-
-@jax.jit
-def _scores(query: Query, values: Any) -> jax.Array:
-    return query.scores(values)
 
 
 class Masks(Protocol):

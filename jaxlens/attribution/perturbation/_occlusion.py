@@ -15,12 +15,13 @@ from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import PATIENCE, accumulate, size_of_batches
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.perturbation._features import Features, as_features
 from jaxlens.attribution.perturbation._incremental import WindowGrid, incremental_scores, supports
-from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
 LOCAL_BATCH = 32  # windows at a time on a CPU: each batch runs the unchanged image once too

@@ -8,15 +8,16 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, check_scalar
+from jaxlens._numerics import over
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate, check_samples
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.gradient._sums import over
 from jaxlens.attribution.perturbation._features import cells_of, map_size
-from jaxlens.attribution.perturbation._masked import blend, scores_of
+from jaxlens.attribution.perturbation._masked import blend
 from jaxlens.model import Model
 
 CELLS = 7  # the paper's, for maps of any size

@@ -12,11 +12,12 @@ from jaxtyping import Array, Float
 from jaxlens._checks import as_key, check_int
 from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
-from jaxlens.attribution.perturbation._masked import masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
 BITS = 24  # of a point, as many as a float32 holds

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, check_choice, check_int, check_scalar, shortened
 from jaxlens._types import Images, Seed
+from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution.perturbation._features import as_features
-from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores, scores_of
+from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.model import Model
 
 MOST_MASKS = 10**6  # all are in memory, to be fitted

@@ -17,6 +17,7 @@ from jaxlens.optvis.objectives._difference import input_diff as input_diff
 from jaxlens.optvis.objectives._difference import mean_L1 as mean_L1
 from jaxlens.optvis.objectives._difference import mean_L2 as mean_L2
 from jaxlens.optvis.objectives._difference import style as style
+from jaxlens.optvis.objectives._function import wrap_objective as wrap_objective
 from jaxlens.optvis.objectives._image import L1 as L1
 from jaxlens.optvis.objectives._image import L2 as L2
 from jaxlens.optvis.objectives._image import L_inf as L_inf
@@ -34,7 +35,6 @@ from jaxlens.optvis.objectives._layer import diversity as diversity
 from jaxlens.optvis.objectives._layer import neuron as neuron
 from jaxlens.optvis.objectives._lucent import lucent as lucent
 from jaxlens.optvis.objectives._parse import as_objective as as_objective
-from jaxlens.optvis.objectives._parse import wrap_objective as wrap_objective
 from jaxlens.optvis.objectives._schedule import decay as decay
 from jaxlens.optvis.objectives._schedule import only_after as only_after
 from jaxlens.optvis.objectives._sets import alignment as alignment

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlens._checks import brief, check_function
 from jaxlens.optvis.objectives._base import Objective
-from jaxlens.optvis.objectives._parse import Constantly, Function
+from jaxlens.optvis.objectives._function import Constantly, Function
 
 
 class Loss:
