@@ -15,5 +15,9 @@ if TYPE_CHECKING:
     Images = ArrayLike | Sequence[ArrayLike]
     Seed = int | np.integer[Any] | jax.Array
     Size = int | tuple[int, int] | list[int]
+    Whole = int
+    Number = float
+    Flag = bool
+    Text = str
 else:
-    Images = Seed = Size = Any
+    Images = Seed = Size = Whole = Number = Flag = Text = Any

@@ -32,8 +32,8 @@ NAMES = {
     "noise normalize_gradient pad per_image preset random_boxes random_crop random_rotate random_scale resize roll "
     "standard_transforms uniform",
     recipes: "accentuate adversarial attribution_caricature both_signs caricature class_visualization compare_methods "
-    "deepdream diversity evolution interactions interpolate invert maco style_transfer tileable transparent zoom",
-    render: "Progress RenderResult default_batch_size evaluate render render_vis",
+    "deepdream diversity interactions interpolate invert maco style_transfer tileable transparent zoom",
+    render: "Progress RenderOptions RenderResult default_batch_size evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",
     microscope: "RenderJob Tile blocks find_layers folder_name read_tile render_layers",

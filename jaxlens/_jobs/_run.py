@@ -5,7 +5,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -18,6 +18,7 @@ from jaxlens._progress import progress_bar
 _PAUSE = 1.0  # seconds between looks at chunks that other processes are making
 
 
+@runtime_checkable
 class Maker(Protocol):
     """What a job makes; all methods know an item by its group and its number.
 

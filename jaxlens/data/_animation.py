@@ -49,8 +49,8 @@ def save_animation(path: str | Path, frames: Any, fps: Any = 20, loop: bool = Tr
         OSError: if the file cannot be written.
 
     Example:
-        >>> pictures, _ = recipes.evolution(render(model, "mixed4a:3", thresholds=range(1, 129)))
-        >>> save_animation("evolution.gif", pictures, fps=25)
+        >>> found = render(model, "mixed4a:3", thresholds=range(1, 129)).snapshots
+        >>> save_animation("evolution.gif", [found[step][0, 0] for step in sorted(found)], fps=25)
     """
     path = check_path(path, "path")
     suffix = animation_format(path, fps)

@@ -1,13 +1,18 @@
 """`Model.from_...`: Models of networks of other libraries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import jax
 
 from jaxlens._checks import check_function
 from jaxlens.model import _equinox, _haiku, _linen, _nnx, _together
 from jaxlens.model._assumed import settled
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the run-time type checker of the tests does not know it in a class that it has not seen whole
 
 
 class ModelOptions(TypedDict, total=False):

@@ -7,7 +7,6 @@ from jaxlens.recipes._caricature import caricature as caricature
 from jaxlens.recipes._class_visualization import class_visualization as class_visualization
 from jaxlens.recipes._deepdream import deepdream as deepdream
 from jaxlens.recipes._diversity import diversity as diversity
-from jaxlens.recipes._evolution import evolution as evolution
 from jaxlens.recipes._interactions import both_signs as both_signs
 from jaxlens.recipes._interactions import interactions as interactions
 from jaxlens.recipes._interpolation import interpolate as interpolate

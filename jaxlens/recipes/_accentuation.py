@@ -1,12 +1,14 @@
 """Feature accentuation: a given picture with more of what an objective asks for."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from jaxlens._checks import check_flag, check_number
+from jaxlens._types import Flag, Images, Number, Text, Whole
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
 from jaxlens.recipes._inputs import (
     BeyondRounding,
     OnlyFirst,
@@ -19,15 +21,15 @@ from jaxlens.recipes._inputs import (
 
 
 def accentuate(
-    model: Any,
-    images: Any,
-    objective: Any,
+    model: ModelLike,
+    images: Images,
+    objective: ObjectiveLike,
     *,
-    layer: Any = None,
-    strength: Any = 1.0,
-    keep_magnitude: Any = False,
-    steps: Any = 100,
-    **options: Any,
+    layer: Text | None = None,
+    strength: Number = 1.0,
+    keep_magnitude: Flag = False,
+    steps: Whole = 100,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """The given pictures with more of what an objective asks for, close to what they were: feature accentuation.
 
@@ -63,5 +65,5 @@ def accentuate(
     params = param.each([param.beside(start, each) for start, each in zip(starts, batch, strict=True)])
     pulls = [gradient_sizes(model, each, params, fixed) for each in (drawn, kept)]
     weight = strength * pulls[0] / np.maximum(pulls[1], 1e-20)
-    options = {"ids": picture_ids(batch)} | options
-    return render(model, drawn - weight * kept, param=params, steps=steps, **options).first(1)
+    given: dict[str, Any] = {"ids": picture_ids(batch), **options}
+    return render(model, drawn - weight * kept, param=params, steps=steps, **given).first(1)

@@ -1,9 +1,11 @@
 """Adversarial examples: a small change that raises a class."""
 
-from typing import Any
+from typing import Any, Unpack
 
+from jaxlens._types import Images, Number, Text, Whole
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.recipes._inputs import (
     picture_ids,
     pictures,
@@ -12,15 +14,15 @@ from jaxlens.recipes._inputs import (
 
 
 def adversarial(
-    model: Any,
-    images: Any,
+    model: ModelLike,
+    images: Images,
     label: Any,
     *,
-    layer: Any = "logits",
-    radius: Any = 8 / 255,
+    layer: Text = "logits",
+    radius: Number = 8 / 255,
     norm: Any = "Linf",
-    steps: Any = 50,
-    **options: Any,
+    steps: Whole = 50,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures within a small distance of the given ones that raise a class: adversarial examples.
 
@@ -36,6 +38,6 @@ def adversarial(
     """
     refuse_param(options, "the pictures and the radius make it; see `param.ball`")
     batch = pictures(model, images)
-    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
+    given: dict[str, Any] = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch), **options}
     balls = param.each([param.ball(each, radius, norm) for each in batch])
-    return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **options)
+    return render(model, objectives.class_logit(layer, label), param=balls, steps=steps, **given)

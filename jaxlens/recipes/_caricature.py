@@ -1,26 +1,28 @@
 """Caricatures: what a layer, or an objective, sees in a picture, exaggerated."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from jaxlens._checks import check_choice
+from jaxlens._types import Images, Number, Whole
 from jaxlens.model import rules
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.param._each import Each
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
 from jaxlens.recipes._inputs import canvas, one_task, picture_ids, pictures
 
 POOLS = ("max", "average", "l2")
 
 
 def caricature(
-    model: Any,
-    images: Any,
+    model: ModelLike,
+    images: Images,
     layers: Any,
     *,
-    cossim_pow: Any = 1.0,
-    steps: Any = 512,
-    **options: Any,
+    cossim_pow: Number = 1.0,
+    steps: Whole = 512,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures that exaggerate what a layer sees in the given ones: activations along theirs, and as large as can be.
 
@@ -40,26 +42,26 @@ def caricature(
     return _beside(model, objective, images, steps, options)
 
 
-def _beside(model: Any, objective: Any, images: Any, steps: Any, options: dict[str, Any]) -> RenderResult:
+def _beside(model: Any, objective: Any, images: Any, steps: Any, options: RenderOptions) -> RenderResult:
     """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
     batch = pictures(model, images)
-    inner = canvas(model, options, batch.shape[1:3])
+    inner = canvas(model, options.pop("param", None), batch.shape[1:3])
     if isinstance(inner, Each) or inner.shape[0] != 1:
         raise ValueError("param must make one image, which is drawn for each picture: param.image(w, h).")
     params = param.each([param.beside(inner, each) for each in batch])
-    options = {"ids": picture_ids(batch)} | options
-    return render(model, objective, param=params, steps=steps, **options).first(1)
+    given: dict[str, Any] = {"ids": picture_ids(batch), **options}
+    return render(model, objective, param=params, steps=steps, **given).first(1)
 
 
 def attribution_caricature(
-    model: Any,
-    images: Any,
-    objective: Any,
+    model: ModelLike,
+    images: Images,
+    objective: ObjectiveLike,
     layers: Any,
     *,
     pools: Any = "l2",
-    steps: Any = 512,
-    **options: Any,
+    steps: Whole = 512,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures that exaggerate what in the given ones speaks for an objective, and leave out the rest.
 

@@ -1,26 +1,29 @@
 """What a class looks like to a network."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 
 from jaxlens._checks import check_number
 from jaxlens._numerics import absolute
+from jaxlens._types import Number, Size, Text, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import canvas
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
+from jaxlens.recipes._inputs import canvas, merged
 
 
 def class_visualization(
-    model: Any,
+    model: ModelLike,
     label: Any,
     *,
-    layer: Any = "logits",
-    size: Any = None,
-    smooth: Any = 0.0,
-    shrink: Any = 0.0,
-    **options: Any,
+    layer: Text = "logits",
+    size: Size | None = None,
+    steps: Whole = 512,
+    smooth: Number = 0.0,
+    shrink: Number = 0.0,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
 
@@ -32,15 +35,15 @@ def class_visualization(
         layer: the logits, not their softmax, which rises as other classes fall.
         size: of the pictures; by default what the network was trained on.
         smooth, shrink: weights of penalties; the parameterization and the transforms make them dispensable.
-        options: of `render`.
+        steps, options: of `render`.
     """
     objective = objectives.class_logit(layer, label)
     model = check_model(model)
     for weight, name, penalty in ((smooth, "smooth", roughness), (shrink, "shrink", contrast)):
         if weight := check_number(weight, name, low=0):
             objective = objective - weight * objectives.as_objective(penalty)
-    own = canvas(model, options, tuple(model.input_size) if size is None else size)
-    return render(model, objective, param=own, **options)
+    own = canvas(model, options.pop("param", None), tuple(model.input_size) if size is None else size)
+    return render(model, objective, steps=steps, **merged(options, param=own))
 
 
 def roughness(T: Any) -> Any:

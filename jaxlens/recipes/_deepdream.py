@@ -1,7 +1,7 @@
 """Deep dreams: a picture in which a network sees more and more of what it sees."""
 
 import functools
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,14 @@ import optax
 from jaxlens._checks import check_int, check_number
 from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, progress_bar
+from jaxlens._types import Images, Number, Whole
 from jaxlens.model import Model, activations
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._arguments import STEPS, check_count
-from jaxlens.recipes._inputs import one_task, picture_ids, pictures
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
+from jaxlens.recipes._inputs import one_task, picture_ids, pictures, refuse_param
 
 
 @functools.cache  # one optimizer, one program
@@ -36,19 +38,18 @@ def gradient_ascent(rate: float) -> optax.GradientTransformation:
 
 
 def deepdream(
-    model: Any,
-    image: Any,
+    model: ModelLike,
+    image: Images,
     layers: Any,
     *,
-    octaves: Any = 4,
-    octave_scale: Any = 1.4,
-    steps: Any = 10,
-    rate: Any = 0.01,
-    jitter: Any = 32,
-    guide: Any = None,
-    tile: Any = None,
-    seed: Any = 0,
-    progress: Any = True,
+    octaves: Whole = 4,
+    octave_scale: Number = 1.4,
+    steps: Whole = 10,
+    rate: Number = 0.01,
+    jitter: Whole = 32,
+    guide: Images | None = None,
+    tile: Whole | None = None,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """A picture with more of everything that layers see in it, from coarse structures to fine ones.
 
@@ -67,11 +68,13 @@ def deepdream(
         guide: a picture `[H, W, 3]` whose features the dream should take up (`objectives.guide`), instead of its own.
         tile: for large pictures: side of a random part that the network sees in each step, so that memory is bounded; as many
             more steps are made as parts of this size cover the picture.
-        seed, progress: of `render`.
+        options: of `render`, but no `param`. `transforms` take the place of the movements that `jitter` and `tile` ask for,
+            `optimizer` that of ascent at `rate`.
 
     Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for the network, unless that
         takes one size only.
     """
+    refuse_param(options, "the picture's own pixels are dreamt on")
     batch = pictures(model, image, "image")
     jitter = check_int(jitter, "jitter", low=0)
     rate = check_number(rate, "rate", above=0)
@@ -79,18 +82,20 @@ def deepdream(
     octave_scale = check_number(octave_scale, "octave_scale", above=1, high=10)
     tile = None if tile is None else check_int(tile, "tile", low=1)
     objective = _objective(model, layers, guide)
-    optimizer = gradient_ascent(rate)
-    ids, sizes = picture_ids(batch), []
+    given: dict[str, Any] = {"optimizer": gradient_ascent(rate), "redirect_steps": 0, "ids": picture_ids(batch), **options}
+    progress, sizes = given.pop("progress", True), []
     for octave in reversed(range(octaves)):
         h, w = (max(1, round(n / octave_scale**octave)) for n in batch.shape[1:3])
         side = (min(tile, h), min(tile, w)) if tile is not None and tile < max(h, w) else (h, w)
         sizes.append(((h, w), side, steps * -(-h // side[0]) * -(-w // side[1])))
     total = len(batch) * sum(count for _, _, count in sizes)
     with deferred_interrupt(), progress_bar(total, "step", progress) as bar:
-        return _octaves(model, batch, objective, sizes, bar, jitter, optimizer=optimizer, seed=seed, ids=ids)
+        return _octaves(model, batch, objective, sizes, bar, jitter, given)
 
 
-def _octaves(model: Model, batch: Any, objective: Any, sizes: Any, bar: Bar, jitter: int, **options: Any) -> RenderResult:
+def _octaves(
+    model: Model, batch: Any, objective: Any, sizes: Any, bar: Bar, jitter: int, given: dict[str, Any]
+) -> RenderResult:
     """Each size after the other, for `(size, what the network sees of it, steps)`; all that there is after Ctrl-C."""
     added, result = np.zeros_like(batch), None
     for (h, w), side, count in sizes:
@@ -102,12 +107,9 @@ def _octaves(model: Model, batch: Any, objective: Any, sizes: Any, bar: Bar, jit
             model,
             objective,
             param=param.each([_pixels(each) for each in np.clip(base + before, 0, 1)]),
-            transforms=moves,
             steps=count,
-            fixed_image_size=None if model.fixed_size else side,
             progress=bar,
-            redirect_steps=0,
-            **options,
+            **{"transforms": moves, "fixed_image_size": None if model.fixed_size else side} | given,
         )
         added = result.images[:, 0] - base
         if not result.finished:

@@ -1,15 +1,25 @@
 """Several pictures of one objective that are as different as they can be."""
 
-from typing import Any
+from typing import Unpack
 
 from jaxlens._checks import check_int, check_number
+from jaxlens._types import Number, Size, Text, Whole
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import canvas, tasks_of
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
+from jaxlens.recipes._inputs import canvas, merged, tasks_of
 
 
 def diversity(
-    model: Any, objective: Any, layer: Any, *, count: Any = 4, weight: Any = 1e2, size: Any = 128, **options: Any
+    model: ModelLike,
+    objective: ObjectiveLike,
+    layer: Text,
+    *,
+    count: Whole = 4,
+    weight: Number = 1e2,
+    size: Size = 128,
+    steps: Whole = 512,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Several pictures of the same objective that are as different as they can be: the facets of a neuron.
 
@@ -19,10 +29,10 @@ def diversity(
         layer: where they should differ, in Gram matrices (`objectives.diversity`); Lucid takes the neuron's own.
         count: how many pictures.
         weight: of the diversity.
-        size, options: of `render`.
+        size, steps, options: of `render`.
     """
     check_int(count, "count", low=2)
     weight = check_number(weight, "weight")
     terms = [task - weight * objectives.diversity(layer) for task in tasks_of(model, objective)]
-    own = canvas(model, options, size, count)
-    return render(model, terms, param=own, **options)
+    own = canvas(model, options.pop("param", None), size, count)
+    return render(model, terms, steps=steps, **merged(options, param=own))

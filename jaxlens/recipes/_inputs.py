@@ -52,9 +52,8 @@ def one_task(model: Any, objective: Any, name: str = "objective") -> Objective:
     return tasks[0]
 
 
-def canvas(model: Any, options: dict[str, Any], size: Any, batch: int = 1, **how: Any) -> Any:
-    """The parameterization among the options, taken out of them, or else an image of the model's channels."""
-    given = options.pop("param", None)
+def canvas(model: Any, given: Any, size: Any, batch: int = 1, **how: Any) -> Any:
+    """The parameterization given, or else an image of the model's channels."""
     check_model(model)
     if given is not None:
         return given
@@ -63,7 +62,12 @@ def canvas(model: Any, options: dict[str, Any], size: Any, batch: int = 1, **how
     return param.image(width, height, batch, channels=channels, **how)
 
 
-def refuse_param(options: Mapping[str, Any], why: str) -> None:
+def merged(options: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+    """The options of a render, with those that the recipe itself sets."""
+    return {**options, **own}
+
+
+def refuse_param(options: Mapping[str, object], why: str) -> None:
     """For recipes that make their own."""
     if "param" in options:
         raise TypeError(f"param is not an option here: {why}.")

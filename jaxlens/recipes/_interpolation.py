@@ -1,41 +1,58 @@
 """Pictures on the way from one channel to another."""
 
-from typing import Any
+from typing import Any, Unpack
+
+import numpy as np
 
 from jaxlens._checks import check_int, check_number, check_size
+from jaxlens._types import Number, Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
+from jaxlens.recipes._inputs import merged
 
 
 def interpolate(
-    model: Any,
+    model: ModelLike,
     first: Any,
     second: Any,
     *,
-    count: Any = 6,
-    weight: Any = 0.1,
-    size: Any = 128,
-    **options: Any,
+    count: Whole = 6,
+    weight: Number = 0.1,
+    size: Size = 128,
+    steps: Whole = 512,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures on the way from one channel to another, which share their coarse structure.
 
     Args:
         model: any Model.
-        first, second: layer and channel.
+        first, second: a channel each, "mixed4a:3" or ("mixed4a", 3).
         count: how many pictures, both ends included.
         weight: of the alignment of neighbours in the first one's layer (decay 5, as in Lucid's notebook).
-        size, options: of `render`.
+        size, steps, options: of `render`.
     """
     check_int(count, "count", low=2)
-    for name, end in (("first", first), ("second", second)):
-        if not isinstance(end, tuple | list) or len(end) != 2:
-            raise TypeError(f"{name}={end!r} must be (layer, channel), such as ('mixed4a', 3).")
-    objective = objectives.channel_interpolate(*first, *second)
+    start, end = _end(model, first, "first"), _end(model, second, "second")
+    objective = objectives.channel_interpolate(*start, *end)
     if weight := check_number(weight, "weight"):
-        objective = objective + weight * objectives.alignment(first[0], 5.0)
+        objective = objective + weight * objectives.alignment(start[0], 5.0)
     own = options.pop("param", None)
     if own is None:
         height, width = check_size(size, "size")
         own = param.aligned(width, height, count, channels=check_model(model).channels)
-    return render(model, objective, param=own, **options)
+    return render(model, objective, steps=steps, **merged(options, param=own))
+
+
+def _end(model: Any, end: Any, name: str) -> tuple[str, Any]:
+    """Layer and channel."""
+    if isinstance(end, str):
+        found = objectives.as_objective(end, check_model(model)).bind(model)
+        layer, index = getattr(found, "layer", None), getattr(found, "index", None)
+        if layer is None or index is None or np.ndim(index):
+            raise ValueError(f"{name}={end!r} must be one channel, such as 'mixed4a:3'.")
+        return layer, int(index)
+    if not isinstance(end, tuple | list) or len(end) != 2:
+        raise TypeError(f"{name}={end!r} must be a channel, such as 'mixed4a:3' or ('mixed4a', 3).")
+    return end[0], end[1]

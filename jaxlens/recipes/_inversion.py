@@ -1,26 +1,27 @@
 """Inversion: pictures that a layer cannot tell from the given ones."""
 
-from typing import Any
+from typing import Any, Unpack
 
 from jaxlens._checks import check_number
+from jaxlens._types import Images, Number, Text, Whole
 from jaxlens.optvis import objectives
 from jaxlens.optvis.objectives._difference import relative_L2
 from jaxlens.optvis.objectives._values import check_layer
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.recipes._inputs import canvas, picture_ids, pictures, seen, stacked
 
 SMOOTH = 1e-5  # weight of total variation beside a relative distance, which starts at about 1
 
 
 def invert(
-    model: Any,
-    images: Any,
-    layer: Any,
+    model: ModelLike,
+    images: Images,
+    layer: Text,
     *,
-    smooth: Any = SMOOTH,
-    steps: Any = 512,
-    optimizer: Any = None,
-    **options: Any,
+    smooth: Number = SMOOTH,
+    steps: Whole = 512,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures that a layer cannot tell from the given ones: what it keeps and what it forgets.
 
@@ -32,7 +33,7 @@ def invert(
         images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
         layer: whose activations are to be matched.
         smooth: weight of the total variation, which takes away what the layer does not see.
-        steps, optimizer, options: of `render`.
+        steps, options: of `render`.
 
     Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near 0.
     """
@@ -41,6 +42,6 @@ def invert(
     targets = seen(model, batch, [model.resolve(layer)], fixed)[model.resolve(layer)]
     objective = -objectives.activation_difference(layer, relative_L2, difference_to={layer: stacked(targets)})
     objective = objective - smooth * objectives.total_variation()
-    own = canvas(model, options, batch.shape[1:3])
-    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
-    return render(model, objective, param=own, steps=steps, optimizer=optimizer, **options)
+    own = canvas(model, options.pop("param", None), batch.shape[1:3])
+    given: dict[str, Any] = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch), **options}
+    return render(model, objective, param=own, steps=steps, **given)

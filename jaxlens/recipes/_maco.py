@@ -1,14 +1,16 @@
 """MACO: pictures with the Fourier magnitudes of natural images."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import optax
 
 from jaxlens._checks import check_int, check_number, check_size
+from jaxlens._types import Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._arguments import STEPS, check_count
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
 from jaxlens.recipes._inputs import (
     refuse_param,
 )
@@ -18,16 +20,16 @@ SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
 
 
 def maco(
-    model: Any,
-    objective: Any,
+    model: ModelLike,
+    objective: ObjectiveLike,
     *,
-    size: Any = 512,
-    steps: Any = 256,
-    crops: Any = 16,
+    size: Size = 512,
+    steps: Whole = 256,
+    crops: Whole = 16,
     box: Any = (0.5, 0.05),
     noise: Any = (0.08, 0.04),
     magnitude: Any = None,
-    **options: Any,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures with the Fourier magnitudes of natural images, of which only the phases are optimized.
 
@@ -51,8 +53,8 @@ def maco(
     shown = (model.input_size[0], model.input_size[1])
     steps = check_count(steps, "steps", low=0, most=STEPS)
     moves = [_boxes(shown, box, steps), transform.noise(*_pair(noise, "noise"))]
-    options = {"optimizer": NADAM, "transforms": moves, "fixed_image_size": shown, "draws": crops} | options
-    return render(model, objective, param=param.maco(width, height, magnitude=magnitude), steps=steps, **options)
+    given: dict[str, Any] = {"optimizer": NADAM, "transforms": moves, "fixed_image_size": shown, "draws": crops, **options}
+    return render(model, objective, param=param.maco(width, height, magnitude=magnitude), steps=steps, **given)
 
 
 def _boxes(size: tuple[int, int], box: Any, steps: int) -> transform.Transform:

@@ -1,18 +1,27 @@
 """The same objective drawn with none of the tricks of the field, and with each."""
 
 import zlib
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from jaxlens._checks import check_number
+from jaxlens._types import Number, Size, Whole
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, evaluate, render
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
 from jaxlens.recipes._inputs import canvas, refuse_param, tasks_of
 
 
 def compare_methods(
-    model: Any, objective: Any, *, size: Any = 128, smooth: Any = 0.5, blur: Any = 0.5, **options: Any
+    model: ModelLike,
+    objective: ObjectiveLike,
+    *,
+    size: Size = 128,
+    steps: Whole = 512,
+    smooth: Number = 0.5,
+    blur: Number = 0.5,
+    **options: Unpack[RenderOptions],
 ) -> dict[str, RenderResult]:
     """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
 
@@ -22,7 +31,7 @@ def compare_methods(
     Args:
         model: any Model.
         objective: as in `render`.
-        size: of the pictures.
+        size, steps: of the pictures.
         smooth, blur: weights of the penalties: what each would take from the score of the picture of pixels alone, as a
             fraction of it, so that they mean the same for every network.
         options: of `render`, for all of them; `transforms` where there are any.
@@ -32,12 +41,12 @@ def compare_methods(
     refuse_param(options, "the methods are the parameterizations")
     smooth, blur = check_number(smooth, "smooth", low=0), check_number(blur, "blur", low=0)
     tasks, moving, fixed = tasks_of(model, objective), options.pop("transforms", None), options.get("fixed_image_size")
-    pixels, fourier = canvas(model, {}, size, fft=False, decorrelate=False), canvas(model, {}, size)
+    pixels, fourier = canvas(model, None, size, fft=False, decorrelate=False), canvas(model, None, size)
     ids = [zlib.crc32(task.describe().encode()) for task in tasks]  # the same draws for every method
 
     def drawn(tasks: Any, how: Any, transforms: Any) -> RenderResult:
-        own: dict[str, Any] = {"ids": ids} | options | {"transforms": transforms}
-        return render(model, tasks, param=how, **own)
+        given: dict[str, Any] = {"ids": ids, **options, "transforms": transforms}
+        return render(model, tasks, steps=steps, param=how, **given)
 
     alone = drawn(tasks, pixels, [])
     penalties = (objectives.total_variation(), objectives.blur_input_each_step())

@@ -1,35 +1,36 @@
 """Style transfer: the content of one picture in the manner of another."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from jaxlens._checks import check_choice, check_flag, check_number
+from jaxlens._types import Flag, Images, Number, Whole
 from jaxlens.model import Model, check_model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.objectives._difference import relative_L2
 from jaxlens.optvis.objectives._values import layer_names
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.optvis.transform._pixel import LUMA
 from jaxlens.recipes._inputs import canvas, picture_ids, pictures, seen, stacked
 
 
 def style_transfer(
-    model: Any,
-    content: Any,
-    style: Any,
+    model: ModelLike,
+    content: Images,
+    style: Images,
     *,
     content_layers: Any,
     style_layers: Any,
-    content_weight: Any = 1.0,
-    style_weight: Any = 1e3,
-    smooth: Any = 0.0,
-    preserve_color: Any = False,
-    steps: Any = 512,
-    optimizer: Any = None,
+    content_weight: Number = 1.0,
+    style_weight: Number = 1e3,
+    smooth: Number = 0.0,
+    preserve_color: Flag = False,
+    steps: Whole = 512,
     start: Any = "content",
-    **options: Any,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures in the manner of others: activations of the first, Gram matrices of the second (Gatys et al. 2015).
 
@@ -46,8 +47,7 @@ def style_transfer(
         smooth: weight of the total variation.
         preserve_color: keep the content's colours: the style is taken from its luminance (Gatys et al. 2016,
             arXiv:1606.05897), and only the luminance of the result is used.
-        steps, options: of `render`.
-        optimizer: Adam with rate 0.05 by default; `optax.lbfgs()` is the classic.
+        steps, options: of `render`. For `optimizer=`, `optax.lbfgs()` is the classic.
         start: "content" starts at the content picture, "noise" at grey noise.
 
     Returns: a RenderResult with a task per picture.
@@ -70,10 +70,10 @@ def style_transfer(
     if smooth:
         objective = objective - smooth * objectives.total_variation()
     if start == "content" and "param" not in options:
-        options["param"] = param.each([canvas(model, {}, each.shape[:2], init=each) for each in batch])
-    own = canvas(model, options, batch.shape[1:3])
-    options = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch)} | options
-    result = render(model, objective, param=own, steps=steps, optimizer=optimizer, **options)
+        options["param"] = param.each([canvas(model, None, each.shape[:2], init=each) for each in batch])
+    own = canvas(model, options.pop("param", None), batch.shape[1:3])
+    given: dict[str, Any] = {"transforms": [], "redirect_steps": 0, "ids": picture_ids(batch), **options}
+    result = render(model, objective, param=own, steps=steps, **given)
     return result.map_images(lambda images: with_luminance(batch[:, None], images)) if preserve_color else result
 
 

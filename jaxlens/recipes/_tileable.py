@@ -1,23 +1,26 @@
 """Patterns that tile the plane without seams."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from jaxlens._checks import check_number
+from jaxlens._types import Number, Size, Whole
 from jaxlens.optvis import transform
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
 from jaxlens.recipes._inputs import canvas
 
 
 def tileable(
-    model: Any,
-    objective: Any,
+    model: ModelLike,
+    objective: ObjectiveLike,
     *,
-    size: Any = 128,
+    size: Size = 128,
+    steps: Whole = 512,
     scales: Any = (0.7, 1.2),
-    angles: Any = 10.0,
-    **options: Any,
+    angles: Number = 10.0,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures that tile the plane without seams: infinite patterns.
 
@@ -30,7 +33,7 @@ def tileable(
         size: of the tile.
         scales: the interval of random scales; below 1 the window shows more than one tile.
         angles: the largest rotation to either side, in degrees.
-        options: of `render`.
+        steps, options: of `render`.
 
     `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles. Lucid's notebook on infinite patterns has a CPPN on a torus, and
     octaves; here coarse and fine are left to the Fourier coefficients.
@@ -41,14 +44,14 @@ def tileable(
     if not 0.1 <= low <= high <= 10:
         raise ValueError(f"scales={scales} must be two numbers in ascending order, 0.1 to 10, such as (0.7, 1.2).")
     angles = check_number(angles, "angles", low=0, high=180)
-    own = canvas(model, options, size)
+    own = canvas(model, options.pop("param", None), size)
     height, width = own.shape[1:3]
     moves = [transform.roll(), transform.pad(_around(height, width, low, angles), "wrap")]
     moves.append(transform.random_scale(transform.uniform(low, high) if low < high else [low]))
     if angles:
         moves.append(transform.random_rotate(transform.uniform(-angles, angles)))
-    options = {"transforms": [*moves, transform.crop_or_pad_to(height, width)]} | options
-    return render(model, objective, param=own, **options)
+    given: dict[str, Any] = {"transforms": [*moves, transform.crop_or_pad_to(height, width)], **options}
+    return render(model, objective, steps=steps, param=own, **given)
 
 
 def _around(height: int, width: int, scale: float, angles: float) -> int:

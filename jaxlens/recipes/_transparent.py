@@ -1,16 +1,25 @@
 """Pictures with opacity, without a background."""
 
-from typing import Any
+from typing import Unpack
 
 from jaxlens._checks import check_number, check_size
+from jaxlens._types import Number, Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param, transform
 from jaxlens.optvis.render import RenderResult, render
-from jaxlens.recipes._inputs import tasks_of
+from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
+from jaxlens.recipes._inputs import merged, tasks_of
 
 
 def transparent(
-    model: Any, objective: Any, *, size: Any = 128, blur: Any = 0.1, weight: Any = 1.0, **options: Any
+    model: ModelLike,
+    objective: ObjectiveLike,
+    *,
+    size: Size = 128,
+    steps: Whole = 512,
+    blur: Number = 0.1,
+    weight: Number = 1.0,
+    **options: Unpack[RenderOptions],
 ) -> RenderResult:
     """Pictures with opacity, opaque only where the objective needs it.
 
@@ -20,7 +29,7 @@ def transparent(
     Args:
         model: any Model.
         objective: as in `render`.
-        size: of the pictures.
+        size, steps: of the pictures.
         blur: how smooth the opacity is.
         weight: how much opacity costs, at most 1.
         options: of `render`; `transforms` follow the one that puts the pictures in front of a background.
@@ -43,4 +52,4 @@ def transparent(
     terms = [task * (1 - weight * opacity) - blur * objectives.blur_alpha_each_step() for task in tasks]
     moves = options.pop("transforms", None)
     moves = [transform.collapse_alpha_random(), *(transform.standard_transforms if moves is None else moves)]
-    return render(model, terms, param=own, transforms=moves, **options)
+    return render(model, terms, steps=steps, **merged(options, param=own, transforms=moves))

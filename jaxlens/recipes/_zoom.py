@@ -1,6 +1,6 @@
 """Zooms into a dream that never stop."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,31 +9,37 @@ import numpy as np
 from jaxlens._checks import check_int, check_number
 from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import progress_bar
+from jaxlens._types import Images, Number, Whole
+from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.recipes._deepdream import deepdream
 from jaxlens.recipes._inputs import pictures
 
 
 def zoom(
-    model: Any,
-    image: Any,
+    model: ModelLike,
+    image: Images,
     layers: Any,
     *,
-    frames: Any = 60,
-    factor: Any = 1.03,
-    octaves: Any = 2,
-    steps: Any = 4,
-    progress: Any = True,
-    **options: Any,
+    frames: Whole = 60,
+    factor: Number = 1.03,
+    octaves: Whole = 2,
+    octave_scale: Number = 1.4,
+    steps: Whole = 4,
+    rate: Number = 0.01,
+    jitter: Whole = 32,
+    guide: Images | None = None,
+    tile: Whole | None = None,
+    **options: Unpack[RenderOptions],
 ) -> np.ndarray:
     """An endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
 
     Args:
         model: any Model.
         image: `[H, W, 3]` in [0, 1], the first frame.
-        layers, octaves, steps, options: of `deepdream`, for each frame. All frames go through the same programs.
+        layers, octaves, octave_scale, steps, rate, jitter, guide, tile, options: of `deepdream`, for each frame. All frames go
+            through the same programs.
         frames: how many follow.
         factor: by how much the middle is enlarged from one frame to the next.
-        progress: show a progress bar.
 
     Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
         the frames so far.
@@ -44,12 +50,14 @@ def zoom(
     frames, factor = check_int(frames, "frames", low=1, high=10**6), check_number(factor, "factor")
     if not 1 < factor < 2:
         raise ValueError(f"factor={factor:g} must be between 1 and 2; 1.03 is common.")
-    shown = [picture]
+    shown, progress = [picture], options.pop("progress", True)
+    dream: dict[str, Any] = {"octaves": octaves, "octave_scale": octave_scale, "steps": steps, "rate": rate}
+    dream |= {"jitter": jitter, "guide": guide, "tile": tile, **options, "progress": False}
     with deferred_interrupt() as pressed, progress_bar(frames, "frame", progress) as bar:
         try:
             while len(shown) <= frames and not pressed():
                 closer = _enlarged(shown[-1], factor)
-                result = deepdream(model, closer, layers, octaves=octaves, steps=steps, progress=False, **options)
+                result = deepdream(model, closer, layers, **dream)
                 if not result.finished:
                     break
                 shown.append(np.asarray(result.images[0, 0]))

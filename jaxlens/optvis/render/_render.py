@@ -15,6 +15,7 @@ from jaxtyping import Array
 from jaxlens._checks import brief, check_flag, check_function, check_int, check_size
 from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, check_progress, progress_bar
+from jaxlens._types import Flag, Images, Size, Whole
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning
 from jaxlens.model import Model, check_model
 from jaxlens.model.rules import redirected
@@ -36,6 +37,18 @@ from jaxlens.optvis.render._arguments import (
 )
 from jaxlens.optvis.render._batch import default_batch_size
 from jaxlens.optvis.render._loop import Job
+from jaxlens.optvis.render._options import (
+    Callback,
+    Devices,
+    ModelLike,
+    ObjectiveLike,
+    Optimizer,
+    Param,
+    Seeds,
+    Shown,
+    Transforms,
+    Wholes,
+)
 from jaxlens.optvis.render._result import RenderResult, concatenate
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
 
@@ -44,27 +57,27 @@ REDIRECT_STEPS = 16  # Lucid's
 
 
 def render(
-    model: Any,
-    objective: Any,
+    model: ModelLike,
+    objective: ObjectiveLike,
     *,
-    size: Any = 128,
-    steps: Any = 512,
-    param: Any = None,
-    transforms: Any = None,
-    optimizer: Any = None,
-    seed: Any = 0,
-    ids: Any = None,
-    batch_size: Any = None,
-    memory_limit: Any = None,
+    size: Size = 128,
+    steps: Whole = 512,
+    param: Param | None = None,
+    transforms: Transforms | None = None,
+    optimizer: Optimizer | None = None,
+    seed: Seeds = 0,
+    ids: Wholes | None = None,
+    batch_size: Whole | None = None,
+    memory_limit: Whole | None = None,
     compute_dtype: Any = None,
-    thresholds: Any = (),
-    fixed_image_size: Any = None,
-    redirect_steps: Any = None,
-    draws: Any = 1,
-    importance: Any = False,
-    devices: Any = None,
-    callback: Any = None,
-    progress: Any = True,
+    thresholds: Wholes = (),
+    fixed_image_size: Size | None = None,
+    redirect_steps: Whole | None = None,
+    draws: Whole = 1,
+    importance: Flag = False,
+    devices: Devices | None = None,
+    callback: Callback | None = None,
+    progress: Shown = True,
 ) -> RenderResult:
     """Images that maximise objectives: what neurons respond to.
 
@@ -122,14 +135,14 @@ def render(
     if callback is not None:
         check_function(callback, "callback", "lambda progress: print(progress.step)")
     groups = _groups(objective, model)
-    param = parameterization(param, size, model)
-    groups = _for_each(groups, param)
+    canvas: Any = parameterization(param, size, model)
+    groups = _for_each(groups, canvas)
     steps, draws = check_count(steps, "steps", low=0, most=STEPS), check_count(draws, "draws", low=1, most=DRAWS)
     thresholds = check_thresholds(thresholds, steps)
     importance, progress = check_flag(importance, "importance"), check_progress(progress)
     chain = transform.compose(transform.standard_transforms if transforms is None else transforms)
-    resize_to = network_size(model, param.shape, fixed_image_size)
-    redirects = [_check(model, group, param, chain, resize_to, redirect_steps) for group, _ in groups]
+    resize_to = network_size(model, canvas.shape, fixed_image_size)
+    redirects = [_check(model, group, canvas, chain, resize_to, redirect_steps) for group, _ in groups]
     devices = check_devices(devices, model)
     keys = task_keys(seed, sum(len(places) for _, places in groups))
     total = sum(len(places) for _, places in groups)
@@ -155,8 +168,8 @@ def render(
         try:
             for (group, places), redirect in zip(groups, redirects, strict=True):
                 bar.compiling()
-                job = Job(program, model, param, chain, steps, redirect, thresholds, callback, advance)
-                tasks = Tasks(group, places, keys_of(group, places, keys, names), param)
+                job = Job(program, model, canvas, chain, steps, redirect, thresholds, callback, advance)
+                tasks = Tasks(group, places, keys_of(group, places, keys, names), canvas)
                 for part, finished, interrupted in run_tasks(job, tasks, most, devices, memory_limit, check):
                     parts.append(part)
                     order += finished
@@ -170,7 +183,7 @@ def render(
     return _report(dataclasses.replace(result, finished=result.finished and not interrupted))
 
 
-def evaluate(model: Any, objective: Any, images: Any, *, fixed_image_size: Any = None) -> np.ndarray:
+def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixed_image_size: Size | None = None) -> np.ndarray:
     """Scores of images `[N, B, H, W, 3]` for the N tasks of an objective, without transforms.
 
     Images are resized for the network as `render` does. This is the number to compare between methods.

@@ -75,10 +75,11 @@ def render_vis(
         if info.step == 1 or info.step in thresholds:
             print(f"Score at step {info.step}: {float(np.mean(info.scores)):.3f}")
 
+    param: Any = None if param_f is None else param_f()
     result = render(
         model,
         objective,
-        param=None if param_f is None else param_f(),
+        param=param,
         optimizer=optimizer,
         transforms=transforms,
         steps=max(thresholds),

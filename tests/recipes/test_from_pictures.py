@@ -1,4 +1,4 @@
-"""Recipes do what they promise, on a small network and pictures made here; all pictures of a call in one program."""
+"""Recipes that start from pictures do what they promise, all pictures of a call in one program."""
 
 import jax
 import jax.numpy as jnp
@@ -11,46 +11,8 @@ from jaxlens import recipes
 from jaxlens.model import interceptors
 from jaxlens.model._run import run
 from jaxlens.optvis import objectives, param, render, transform
-from jaxlens.optvis.render import _program
-from tests.helpers import SIZE, small_model
-from tests.optvis.test_param import photo
-
-H, W = SIZE
-LAYER = "blocks.0.conv2"
-QUICK = {"progress": False, "steps": 60}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def photos():
-    return np.stack([photo(H, W), photo(H, W)[::-1, ::-1]])
-
-
-@pytest.fixture
-def programs(monkeypatch):
-    """How often a step is traced."""
-    traces = []
-    score = _program.score
-
-    def counted(*args):
-        traces.append(1)
-        return score(*args)
-
-    monkeypatch.setattr(_program, "score", counted)
-    _program.step.clear_cache()
-    return traces
-
-
-def activation(model, images, layer=LAYER):
-    return np.asarray(jaxlens.activations(model, jnp.asarray(images), [layer])[layer], np.float64)
-
-
-def cosine(a, b):
-    return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+from tests.helpers import small_model
+from tests.recipes.measures import LAYER, QUICK, H, W, activation, cosine, photo, rendered
 
 
 def test_each_task_has_its_own_parameterization(model, photos):
@@ -174,38 +136,6 @@ def test_a_dream_takes_up_its_guide(model, photos):
         recipes.deepdream(model, photos[0], objectives.channel(LAYER, 3), guide=guide)
 
 
-def test_diversity_makes_images_differ(model):
-    options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W), "seed": 3}
-    apart = recipes.diversity(model, f"{LAYER}:1", LAYER, count=3, weight=1.0, **options)
-    alone = render.render(model, f"{LAYER}:1", param=param.image(W, H, 3), **{k: v for k, v in options.items() if k != "size"})
-    similar = [render.evaluate(model, objectives.diversity(LAYER), r.images)[0] for r in (apart, alone)]
-    assert apart.images.shape == (1, 3, H, W, 3) and similar[0] < 0.8 * similar[1]
-    with pytest.raises(ValueError, match="count=1"):
-        recipes.diversity(model, f"{LAYER}:1", LAYER, count=1)
-
-
-def test_interpolation_goes_from_one_channel_to_the_other(model):
-    options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W)}
-    result = recipes.interpolate(model, (LAYER, 1), (LAYER, 4), count=4, **options)
-    means = activation(model, result.images[0]).mean((1, 2))
-    assert result.images.shape == (1, 4, H, W, 3)
-    assert means[0, 1] > means[3, 1] and means[3, 4] > means[0, 4]
-
-
-def test_grids_and_signs(model):
-    options = {"size": (H, W), "steps": 2, "progress": False}
-    grid = recipes.interactions(model, f"{LAYER}:0-1", f"{LAYER}:2-4", **options)
-    assert grid.names[4] == f"{LAYER}:1 + {LAYER}:3" and grid.images.shape == (6, 1, H, W, 3)
-    signs = recipes.both_signs(model, f"{LAYER}:2,5", **options)
-    assert signs.names == (f"{LAYER}:2", f"-{LAYER}:2", f"{LAYER}:5", f"-{LAYER}:5")
-
-
-def test_maco(model):
-    result = recipes.maco(model, f"{LAYER}:1", size=(50, 60), steps=20, crops=4, box=(0.9, 0.3), progress=False)
-    assert result.images.shape == (1, 1, 50, 60, 3)
-    assert result.scores[0, -5:].mean() > result.scores[0, :5].mean()
-
-
 @pytest.mark.parametrize("layer", [None, "stem"])
 def test_accentuation_stays_near(model, photos, layer):
     options = {"progress": False, "steps": 20, "transforms": [], "redirect_steps": 0}
@@ -226,14 +156,6 @@ def test_adversarial_examples_stay_in_the_ball(model, photos, norm):
     size = np.abs(change).max() if norm == "Linf" else np.sqrt((change**2).sum((1, 2, 3))).max()
     before, after = (np.asarray(model(jnp.asarray(x)))[:, 2] for x in (photos, result.images[:, 0]))
     assert size <= radius + 1e-4 and (after > before).all()
-
-
-def test_evolution(model):
-    result = render.render(model, f"{LAYER}:1", size=(H, W), steps=3, thresholds=(1, 3), progress=False)
-    images, names = recipes.evolution(result)
-    assert images.shape == (2, H, W, 3) and names == ["step 1", "step 3"]
-    with pytest.raises(ValueError, match="result has no snapshots"):
-        recipes.evolution(render.render(model, f"{LAYER}:1", size=(H, W), steps=1, progress=False))
 
 
 def test_pictures_are_checked(model):
@@ -272,90 +194,6 @@ def _head(model, value):
 def _flat(params, images):
     first = jaxlens.site("first", jax.nn.relu)(images)
     return first.mean((1, 2))
-
-
-def test_classes(model):
-    options = QUICK | {"transforms": [], "redirect_steps": 0}
-    grey = param.image(init=np.full((H, W, 3), 0.5, np.float32))
-    result = recipes.class_visualization(model, [0, 3], smooth=0.1, shrink=0.1, param=grey, **options)
-    assert result.images.shape == (2, 1, H, W, 3) and result.names[1].startswith("logits:3")
-    drawn = np.asarray(model(jnp.asarray(result.images[:, 0])))
-    start = np.asarray(model(jnp.full((1, H, W, 3), 0.5)))[0]
-    assert drawn[0, 0] > start[0] and drawn[1, 3] > start[3]
-
-
-def test_methods_side_by_side(model):
-    found = recipes.compare_methods(model, f"{LAYER}:1-2", size=(H, W), steps=8, progress=False)
-    assert list(found) == ["pixels", "pixels, penalties", "pixels, transforms", "Fourier", "Fourier, transforms"]
-    assert all(r.images.shape == (2, 1, H, W, 3) for r in found.values())
-    rough = {name: np.abs(np.diff(r.images, axis=2)).mean() for name, r in found.items()}
-    assert rough["pixels, penalties"] < rough["pixels"]
-
-
-def seam(image):
-    """The mean step from one border to the opposite one, over the mean step inside."""
-    across = np.abs(image[0] - image[-1]).mean() + np.abs(image[:, 0] - image[:, -1]).mean()
-    return across / (np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean())
-
-
-def test_tiles_have_no_seams(model):
-    options = {"steps": 60, "progress": False, "redirect_steps": 0, "optimizer": optax.adam(0.2)}
-    tile = recipes.tileable(model, f"{LAYER}:1", size=(H, W), **options).images[0, 0]
-    pixels = param.image(W, H, fft=False)
-    plain = render.render(model, f"{LAYER}:1", param=pixels, transforms=[], **options).images[0, 0]
-    assert tile.shape == (H, W, 3) and np.ptp(tile) > 0.3
-    assert seam(tile) < 1.5 < seam(plain) or seam(tile) < 0.8 * seam(plain)
-    with pytest.raises(ValueError, match="scales="):
-        recipes.tileable(model, f"{LAYER}:1", scales=(0, 1))
-    with pytest.raises(ValueError, match="angles="):
-        recipes.tileable(model, f"{LAYER}:1", angles=-1)
-
-
-class Stop(Exception):
-    """Carries what a recipe was about to render."""
-
-
-def rendered(monkeypatch, module, recipe):
-    """The arguments that a recipe gives to `render`, which does not run."""
-
-    def stop(*args, **options):
-        raise Stop(args, options)
-
-    with monkeypatch.context() as patch, pytest.raises(Stop) as stopped:
-        patch.setattr(f"jaxlens.recipes.{module}.render", stop)
-        recipe()
-    return stopped.value.args
-
-
-@pytest.mark.parametrize("size", [(32, 128), (16, 128), (64, 32)])
-@pytest.mark.parametrize(("scales", "angles"), [((0.5, 0.6), 10), ((0.7, 1.2), 90), ((1, 1), 0)])
-def test_a_window_of_the_tiling_shows_nothing_else(model, monkeypatch, size, scales, angles):
-    """Ones stay ones under the recipe's own transforms, whatever is drawn."""
-    _, options = rendered(
-        monkeypatch, "_endless", lambda: recipes.tileable(model, f"{LAYER}:1", size=size, scales=scales, angles=angles)
-    )
-    chain = jax.jit(transform.compose(options["transforms"]))
-    ones = jnp.ones((1, *size, 3))
-    for seed in range(10):
-        np.testing.assert_allclose(chain(jax.random.key(seed), ones), ones, atol=1e-4)
-
-
-def test_opacity_goes_where_the_objective_is(model):
-    """A network that looks at the left half only leaves the right half transparent."""
-
-    def half(params, images):
-        return jaxlens.site("half", lambda x: jax.nn.relu(x[:, :, : W // 2].mean((1, 2))))(images)
-
-    net = jaxlens.Model.from_function(half, {"w": jnp.zeros(1)}, input_size=SIZE, preprocess=jnp.asarray)
-    light = {"transforms": [], "redirect_steps": 0, "progress": False}
-    result = recipes.transparent(net, "half:0", size=(H, W), steps=150, blur=0.0, **light)
-    alpha = result.images[0, 0, ..., 3]
-    assert result.images.shape == (1, 1, H, W, 4)
-    assert alpha[:, : W // 2 - 4].mean() > alpha[:, W // 2 + 4 :].mean() + 0.3
-    with pytest.raises(ValueError, match="weight=2 must be in"):
-        recipes.transparent(net, "half:0", weight=2)
-    with pytest.raises(ValueError, match="collapse_alpha_random"):
-        render.render(net, "half:0", param=param.image(W, H, alpha=True), steps=1, progress=False)
 
 
 def test_zoom(model, photos, programs):
@@ -434,43 +272,6 @@ def test_the_balance_is_the_ratio_of_gradients(model, photos, monkeypatch):
     sizes = [float(jnp.abs(jax.grad(score)(theta, kept)).sum()) for kept in (False, True)]
     weights = [abs(float(np.ravel(leaf)[0])) for leaf in jax.tree.leaves(goal) if np.size(leaf) == 1]
     assert any(abs(weight / (2 * sizes[0] / sizes[1]) - 1) < 0.02 for weight in weights), (weights, sizes)
-
-
-def test_options_that_cannot_be(model, photos):
-    with pytest.raises(TypeError, match="param is not an option here"):
-        recipes.maco(model, f"{LAYER}:1", param=param.image(8))
-    with pytest.raises(ValueError, match="strength=-1"):
-        recipes.accentuate(model, photos, f"{LAYER}:1", strength=-1)
-    with pytest.raises(TypeError):
-        recipes.interpolate(model, "stem", ("stem", 2))
-    with pytest.raises(ValueError, match="ids="):
-        render.render(model, f"{LAYER}:1", ids=[1, 2])
-    with pytest.raises(ValueError, match="channel"):
-        render.evaluate(model, objectives.channel(LAYER, 999), photos[:1, None])
-
-
-def test_networks_of_one_channel():
-    """Every recipe that draws anew takes the network's own number of channels."""
-
-    def forward(params, x):
-        return jaxlens.site("maps", jax.nn.relu)(x * params["w"]).mean((1, 2))
-
-    net = jaxlens.Model.from_function(
-        forward, {"w": jnp.ones((1, 1, 1, 1))}, input_size=(16, 20), channels=1, preprocess=jnp.asarray
-    )
-    grey, quick = photo(16, 20, 1), {"steps": 1, "progress": False, "transforms": [], "redirect_steps": 0}
-    assert recipes.invert(net, grey, "maps", **quick).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.caricature(net, grey, "maps", **quick).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.accentuate(net, grey, "maps:0", **quick).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.deepdream(net, grey, "maps", octaves=1, steps=1, jitter=0, progress=False).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.tileable(net, "maps:0", size=(16, 20), steps=1, progress=False).images.shape == (1, 1, 16, 20, 1)
-    assert recipes.diversity(net, "maps:0", "maps", count=2, size=(16, 20), **quick).images.shape == (1, 2, 16, 20, 1)
-
-
-def test_class_names_are_tasks_of_their_own(model):
-    named = model.replace(labels=("cat", "dog", "emu", "fox", "gnu"))
-    both = recipes.both_signs(named, objectives.class_logit("logits", ["cat", "dog"]), size=(H, W), steps=1, progress=False)
-    assert [name[0] == "-" for name in both.names] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("count", [16])
