@@ -1,5 +1,6 @@
 """Options that commands share: their types, the network, and where pictures go."""
 
+import functools
 import math
 import os
 import tempfile
@@ -84,6 +85,30 @@ def weights_option(command: Any) -> Any:
 def out_option(command: Any) -> Any:
     """`--out`, a file."""
     return click.option("--out", required=True, type=Out(), help="The file to write.")(command)
+
+
+def render_options(command: Any) -> Any:
+    """`--batch-size`, `--memory-limit` and `--compute-dtype`, of all that renders; the command gets them as `render` does."""
+
+    @click.option(
+        "--batch-size",
+        type=COUNT,
+        help="Pictures rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]",
+    )
+    @click.option(
+        "--memory-limit",
+        type=Number(min=0, min_open=True, max=1e6),
+        metavar="GB",
+        help="Render fewer pictures together to stay under this.",
+    )
+    @click.option(
+        "--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']"
+    )
+    @functools.wraps(command)
+    def run(memory_limit: float | None, **options: Any) -> Any:
+        return command(memory_limit=None if memory_limit is None else max(1, round(memory_limit * 1e9)), **options)
+
+    return run
 
 
 def open_network(model: str, weights: str) -> Any:

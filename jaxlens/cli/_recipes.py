@@ -22,6 +22,7 @@ from jaxlens.cli._options import (
     out_option,
     own_size,
     refuse_inputs,
+    render_options,
     seed_option,
     warn_random,
     weights_option,
@@ -50,6 +51,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="A network of `jaxlens models`, or a .safetensors file that `modelzoo.save` wrote.",
     )
     @weights_option
+    @render_options
     @seed_option
     @out_option
     @functools.wraps(command)

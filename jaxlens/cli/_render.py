@@ -12,14 +12,13 @@ from jaxlens import microscope, modelzoo
 from jaxlens._checks import brief
 from jaxlens._jobs import _manifest as manifest
 from jaxlens.cli._options import (
-    COUNT,
     SIDE,
     STEPS,
-    Number,
     Out,
     check_writable,
     open_network,
     own_size,
+    render_options,
     seed_option,
     warn_random,
     weights_option,
@@ -56,18 +55,7 @@ _PER_CHANNEL = re.compile(
 @click.option("--all-channels", is_flag=True, help="Every channel of --layers, or without these of the whole network.")
 @click.option("--size", type=SIDE, help=f"Side of the images in pixels.  [default: {SIZE}, or an imported network's own size]")
 @click.option("--steps", type=STEPS, default=512, show_default=True, help="Optimization steps.")
-@click.option(
-    "--batch-size",
-    type=COUNT,
-    help="Neurons rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]",
-)
-@click.option(
-    "--memory-limit",
-    type=Number(min=0, min_open=True, max=1e6),
-    metavar="GB",
-    help="Render fewer neurons together to stay under this.",
-)
-@click.option("--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']")
+@render_options
 @click.option(
     "--distributed", is_flag=True, help="One of several processes, each with its slice: calls jax.distributed.initialize()."
 )
@@ -88,7 +76,7 @@ def render(
     size: int | None,
     steps: int,
     batch_size: int | None,
-    memory_limit: float | None,
+    memory_limit: int | None,
     compute_dtype: str | None,
     distributed: bool,
     seed: int,
@@ -130,7 +118,7 @@ def render(
     shown_size: Any = sides[0] if sides[0] == sides[1] else sides
     limits: dict[str, Any] = {
         "batch_size": batch_size,
-        "memory_limit": None if memory_limit is None else max(1, round(memory_limit * 1e9)),
+        "memory_limit": memory_limit,
         "compute_dtype": compute_dtype,
     }
     settings: dict[str, Any] = {"size": shown_size, "steps": steps, "seed": seed}
