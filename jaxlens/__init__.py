@@ -18,7 +18,7 @@ from jaxlens import _startup
 if _startup.is_command():  # before anything that takes its time
     _startup.leave_on_interrupt()
 
-from jaxlens._package import VERSION as __version__  # noqa: F401
+from jaxlens import _package
 from jaxlens.model import Layer as Layer
 from jaxlens.model import Model as Model
 from jaxlens.model import activations as activations
@@ -38,13 +38,17 @@ if TYPE_CHECKING:
     from jaxlens import recipes as recipes
     from jaxlens import training as training
 
+__version__ = _package.VERSION
+
 _LAZY = ("attribution", "converters", "data", "graph", "microscope", "modelzoo", "optvis", "plot", "recipes", "training")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return importlib.import_module(f"jaxlens.{name}")
-    raise AttributeError(f"module 'jaxlens' has no attribute {name!r}")
+if not TYPE_CHECKING:  # else every name would seem to be there
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return importlib.import_module(f"jaxlens.{name}")
+        raise AttributeError(f"module 'jaxlens' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
