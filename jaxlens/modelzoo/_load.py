@@ -22,7 +22,8 @@ from jaxlens._package import install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET, Model, check_model
 from jaxlens.modelzoo import _imported
-from jaxlens.modelzoo._registry import Network, Weights, find, names
+from jaxlens.modelzoo._network import Network, Weights
+from jaxlens.modelzoo._registry import find, names
 
 _CACHE_ADVICE = "Set JAXLENS_CACHE to another folder."
 _MOST = 1 << 20  # classes, or pixels of a side: larger networks do not fit into memory
@@ -73,7 +74,7 @@ def load(name: Any, weights: Any = "DEFAULT", *, seed: Any = 0, progress: bool =
     source = network.find(weights)
     # a file downloaded by hand keeps the value range of the weights it holds
     file = source.name if isinstance(source, Path) else None
-    about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.weights[0])
+    about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.usual)
     template = _template(network, about, options)
     if isinstance(source, Weights):
         return _published(network, source, template, progress)
@@ -137,7 +138,7 @@ def _zoo_metadata(model: Model) -> dict[str, str]:
     theirs: set[str] = set()
     switches = [name for name, default in network.options.items() if isinstance(default, bool)]
     for values in itertools.product((False, True), repeat=len(switches)):
-        template = _template(network, network.weights[0], dict(zip(switches, values, strict=True)))
+        template = _template(network, network.usual, dict(zip(switches, values, strict=True)))
         theirs = {name for name, _ in _params.named(template.params)}
         if ours == theirs:
             return {"about": json.dumps(_imported.described(model))}
@@ -169,7 +170,7 @@ def info(name: Any) -> Info:
     """Size, weights, source and licence of a network, and which of its weights are in the cache."""
     network = find(name)
     cached = tuple(w.name for w in network.weights if w.bundled or _entries(name, w))
-    weights, size = tuple(w.name for w in network.weights), network.weights[0].input_size
+    weights, size = tuple(w.name for w in network.weights), network.usual.input_size
     return Info(name, network.parameters, network.outputs, size, weights, cached, network.source, network.show)
 
 

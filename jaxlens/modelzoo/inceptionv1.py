@@ -19,8 +19,10 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxlens.model import INCEPTION
 from jaxlens.modelzoo._activations import ReLU, Softmax
 from jaxlens.modelzoo._layers import AdaptiveAvgPool, Concat, Conv, Linear, LocalResponseNorm, MaxPool, flatten
+from jaxlens.modelzoo._network import Network, Weights
 
 # `(channels in, channels out, size, stride=1, padding="SAME") -> layer`
 MakeConv = Callable[..., Any]
@@ -134,3 +136,24 @@ class InceptionV1(Inception):
 def _lrn(constants: tuple[int, float, float, float]) -> LocalResponseNorm:
     radius, bias, alpha, beta = constants
     return LocalResponseNorm(radius=radius, bias=bias, alpha=alpha, beta=beta)
+
+
+NETWORKS = (
+    Network(
+        "inceptionv1",
+        InceptionV1,
+        7_066_380,
+        (
+            Weights(
+                "INCEPTION5H",
+                # The address in lucent/modelzoo/inceptionv1; the blob id is git's for this file.
+                "https://github.com/ProGamerGov/pytorch-old-tensorflow-models/raw/master/inception5h.pth",
+                "gitblob:119f77db85c8352960933e025312b507d9a96ed7",
+                preprocess=INCEPTION,
+                labels="inceptionv1",
+            ),
+        ),
+        "Google's inception5h (Apache-2.0), as a PyTorch file by ProGamerGov; trained on ImageNet",
+        outputs=1008,
+    ),
+)

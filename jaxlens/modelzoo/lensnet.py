@@ -9,6 +9,7 @@ import jax
 
 from jaxlens.model import Preprocess
 from jaxlens.modelzoo._layers import Conv, MaxPool
+from jaxlens.modelzoo._network import Network, Weights
 from jaxlens.modelzoo.inceptionv1 import Inception, MakeConv
 
 CLASSES = 71  # of `jaxlens.data.synthetic`
@@ -42,3 +43,17 @@ class LensNet(Inception):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self._run("conv2d2", self._run("conv2d1", self._run("conv2d0", x)[1])[1])[1]
         return self._run_body(self.maxpool1(x))
+
+
+NETWORKS = (
+    Network(
+        "lensnet",
+        LensNet,
+        936_919,
+        (Weights("SYNTHETIC", "lensnet.safetensors", "", PREPROCESS, "lensnet", input_size=(64, 64)),),
+        "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
+        outputs=CLASSES,
+        # edges, colours; stripes, dots, a boundary; rings, cells, opponent colours; an arch, a corner, a spiral, the letter A
+        show=("conv2d2:2-5", "mixed3b:60,75,119,130", "mixed4b:5,65,100,137", "logits:10,24,32,65"),
+    ),
+)
