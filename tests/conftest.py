@@ -31,3 +31,10 @@ def shared_data():
 def _private_cache(tmp_path, monkeypatch):
     """No test reads or writes the user's weight cache."""
     monkeypatch.setenv("JAXLENS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _programs_of_one_file():
+    """Compiled programs of a test file are dropped after it: a worker that keeps those of all files grows by gigabytes."""
+    yield
+    jax.clear_caches()
