@@ -16,7 +16,7 @@ from jaxlens.cli import _attribute
 from jaxlens.data import load_image, save_image
 from tests.cli.test_cli import run
 from tests.helpers import small_model
-from tests.optvis.test_param import photo
+from tests.pictures import photo
 
 LABELS = ("bar", "letter-K", "rings", "grid", "dots")
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from jaxlens.data import load_image, save_image
 from tests.cli.test_cli import run
-from tests.optvis.test_param import photo
+from tests.pictures import photo
 
 QUICK = ("--size", 40, "--steps", 1)
 EARLY = ("--layer", "conv2d1")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxlens.data import load_image, save_image
-from tests.optvis.test_param import photo
+from tests.pictures import photo
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

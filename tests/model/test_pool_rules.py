@@ -16,7 +16,7 @@ from jaxlens.model._rules import apply_rule
 from jaxlens.model._run import run
 from jaxlens.model.rules import deconvnet, guided, linearized, standard
 from jaxlens.optvis import render
-from tests.optvis.test_param import photo
+from tests.pictures import photo
 
 H, W = 11, 14
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, H, W, 2)), jnp.float32)

@@ -10,7 +10,7 @@ from jaxlens.model import INCEPTION
 from jaxlens.model.rules import guided
 from jaxlens.optvis import objectives, param, render
 from tests.helpers import images, small_model
-from tests.optvis.test_param import photo
+from tests.pictures import photo
 
 LAYER = "blocks.0.conv2"
 

@@ -10,7 +10,8 @@ from scipy import ndimage
 from jaxlens.optvis import objectives, param, render
 from jaxlens.optvis.param import color
 from tests.helpers import small_model
-from tests.optvis.test_param import photo, quick_jit
+from tests.optvis.test_param import quick_jit
+from tests.pictures import photo
 
 H, W = 19, 27  # never square
 KEY = jax.random.key(2)

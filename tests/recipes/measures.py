@@ -6,7 +6,7 @@ import pytest
 
 import jaxlens
 from tests.helpers import SIZE
-from tests.optvis.test_param import photo as photo
+from tests.pictures import photo as photo
 
 H, W = SIZE
 LAYER = "blocks.0.conv2"
