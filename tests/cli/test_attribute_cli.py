@@ -75,12 +75,12 @@ def asked(monkeypatch):
     calls = []
 
     def anywhere(model, images, target, *, layer=None, seed=0, batch_size=None):
-        calls.append({"target": target, "layer": layer, "seed": seed, "chunk": chunk, "shape": images.shape})
+        calls.append({"target": target, "layer": layer, "seed": seed, "batch_size": batch_size, "shape": images.shape})
         values = jnp.ones((len(images), 4, 5, 2)) * jnp.arange(5.0)[None, None, :, None]
         return Attribution(values=values, scores=jnp.zeros(len(images)), method="anywhere", layer=layer or "input")
 
     def pixels_only(model, images, target, *, batch_size=None):
-        return anywhere(model, images, target, chunk=chunk).replace(values=jnp.zeros((len(images), 3, 2, 1)))
+        return anywhere(model, images, target, batch_size=batch_size).replace(values=jnp.zeros((len(images), 3, 2, 1)))
 
     def measured(*arguments, **options):
         raise AssertionError("measured, though not asked to")
@@ -99,10 +99,10 @@ def test_options_reach_the_methods(asked, pictures, tmp_path):
     options = ("--layer", "blocks.0", "--seed", 7, "--batch-size", 3, "--size", 48, "--view", "masked", "--target", "rings")
     result = run("attribute", "small", *pictures, *QUIET, *both, *options, "--out", out)
     assert result.exit_code == 0, result.output
-    assert [(call["layer"], call["seed"], call["chunk"]) for call in asked] == [
+    assert [(call["layer"], call["seed"], call["batch_size"]) for call in asked] == [
         ("blocks.0", 7, 3),
         ("blocks.0.relu@1", 7, 3),
-        (None, 0, 3),  # without layers and keys; and the same method twice is one
+        (None, 0, 3),  # without layers and seeds; and the same method twice is one
     ]
     assert all(call["shape"] == (2, 48, 48, 3) for call in asked)
     number = LABELS.index("rings")
@@ -163,8 +163,8 @@ def test_a_layer_for_a_method_that_takes_none(asked, pictures, tmp_path):
 
 def test_the_options_of_every_method_are_known():
     """Those with options of another method's have them all."""
-    assert {name for name in _attribute.METHODS if not _attribute._has(name, "chunk")} == set()
-    assert all(_attribute._has("var_grad", option) for option in ("layer", "seed", "chunk"))
+    assert {name for name in _attribute.METHODS if not _attribute._has(name, "batch_size")} == set()
+    assert all(_attribute._has("var_grad", option) for option in ("layer", "seed", "batch_size"))
     assert not _attribute._has("saliency", "seed") and not _attribute._has("attention_rollout", "layer")
 
 

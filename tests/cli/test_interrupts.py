@@ -139,9 +139,10 @@ def test_a_press_that_nobody_asks_about_is_raised_at_the_end(handled):
 
 def test_an_interrupted_job_returns(handled, tmp_path, monkeypatch):
     from jaxlens import microscope
+    from jaxlens.microscope import _render_layers
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(_job, "render", lambda *a, **k: render(*a, **k, callback=at(12, press)))
+    monkeypatch.setattr(_render_layers, "render", lambda *a, **k: render(*a, **k, callback=at(12, press)))
     job = microscope.render_layers(MODEL, ["logits"], tmp_path / "out", **QUICK | {"transforms": None})
     assert not job.finished and job.rendered == 0 and not (tmp_path / "out").exists()
 

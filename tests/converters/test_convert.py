@@ -87,7 +87,7 @@ def test_a_module_of_flax_and_a_layer_without_a_rule():
             super().__init__(rngs)
             self.norm = nnx.Embed(4, 2, rngs=rngs)
 
-    with pytest.raises(ConversionError, match=r"Odd has layers without a rule .*: norm\.embedding"):
+    with pytest.raises(ConversionError, match=r"Odd has parameters that no .*: norm\.embedding"):
         converters.convert(state_dict, Odd(nnx.Rngs(0)))
 
 

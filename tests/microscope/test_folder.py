@@ -192,7 +192,7 @@ def test_a_folder_that_vanishes_midway_is_not_finished(model, tmp_path, monkeypa
             shutil.rmtree(tmp_path / "out")
         return render(*arguments, **options)
 
-    monkeypatch.setattr(_job, "render", vanishing)
+    monkeypatch.setattr(_render_layers, "render", vanishing)
     job = run(model, tmp_path / "out")
     assert not job.finished and [tile.channel for tile in job.tiles("logits")] == [2, 3]
     assert run(model, tmp_path / "out").finished and len(job.tiles("logits")) == 4
@@ -208,7 +208,7 @@ def test_another_size_of_chunk_that_came_first_is_taken_over(model, finished, tm
             (tmp_path / "out" / "logits" / "0003.png").unlink()
         return render(*arguments, **options)
 
-    monkeypatch.setattr(_job, "render", late)
+    monkeypatch.setattr(_render_layers, "render", late)
     assert run(model, tmp_path / "out", batch_size=4).finished
     assert calls == [[f"logits:{i}" for i in range(4)], ["logits:2", "logits:3"]]
     assert (tmp_path / "out" / "logits" / "0003.png").read_bytes() == (finished / "logits" / "0003.png").read_bytes()

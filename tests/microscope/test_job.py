@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxlens import microscope
-from jaxlens.microscope import _tile
+from jaxlens.microscope import _render_layers, _tile
 from jaxlens.model import IMAGENET, Model, rules
 from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import render
@@ -65,7 +65,9 @@ def test_goes_on_where_it_was(model, undisturbed, tmp_path, monkeypatch):
     (tmp_path / LAYER / ".0003.png.dead.part").write_bytes(b"half")
     rendered = []
     monkeypatch.setattr(
-        _job, "render", lambda model, wanted, **options: (rendered.append(wanted), render(model, wanted, **options))[1]
+        _render_layers,
+        "render",
+        lambda model, wanted, **options: (rendered.append(wanted), render(model, wanted, **options))[1],
     )
     assert run(model, tmp_path).rendered == 2
     assert rendered == [[f"{LAYER}:2", f"{LAYER}:3"], [f"{LAYER}:6", f"{LAYER}:7"]]  # whole chunks, so the same pixels
@@ -84,7 +86,7 @@ def test_ctrl_c(model, undisturbed, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return render(*args, **options)
 
-    monkeypatch.setattr(_job, "render", interrupted)
+    monkeypatch.setattr(_render_layers, "render", interrupted)
     job = run(model, tmp_path)
     assert not job.finished and job.rendered == 4 == len(pixels(tmp_path))
     assert run(model, tmp_path).finished and pixels(tmp_path) == undisturbed
@@ -127,7 +129,7 @@ def test_layers_may_be_added(model, tmp_path):
 
 
 def test_what_another_process_holds_is_left_to_it_until_it_lets_go(model, undisturbed, tmp_path, monkeypatch):
-    monkeypatch.setattr(_job, "_PAUSE", 0.05)
+    monkeypatch.setattr("jaxlens._jobs._run._PAUSE", 0.05)
     (tmp_path / ".claims").mkdir()
     with filelock.FileLock(tmp_path / ".claims" / f"{LAYER}-1.lock"):
         worker = threading.Thread(target=run, args=(model, tmp_path))

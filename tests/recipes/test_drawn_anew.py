@@ -89,7 +89,7 @@ def test_tiles_have_no_seams(model):
 def test_a_window_of_the_tiling_shows_nothing_else(model, monkeypatch, size, scales, angles):
     """Ones stay ones under the recipe's own transforms, whatever is drawn."""
     _, options = rendered(
-        monkeypatch, "_endless", lambda: recipes.tileable(model, f"{LAYER}:1", size=size, scales=scales, angles=angles)
+        monkeypatch, "_tileable", lambda: recipes.tileable(model, f"{LAYER}:1", size=size, scales=scales, angles=angles)
     )
     chain = jax.jit(transform.compose(options["transforms"]))
     ones = jnp.ones((1, *size, 3))

@@ -259,7 +259,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(model, photos, name, progra
 def test_the_balance_is_the_ratio_of_gradients(model, photos, monkeypatch):
     """The weight of the distance, against gradients taken here."""
     accentuated = lambda: recipes.accentuate(model, photos[:1], f"{LAYER}:1", layer="stem", strength=2.0)  # noqa: E731
-    (_, goal), _ = rendered(monkeypatch, "_near", accentuated)
+    (_, goal), _ = rendered(monkeypatch, "_accentuation", accentuated)
     p = param.image(init=photos[0])
     theta = p.init(jax.random.key(0))
     theta = theta + 0.01 * jax.random.normal(jax.random.key(0), theta.shape)
