@@ -1,5 +1,8 @@
 """Shared fixtures: strict JAX settings, small models, real data where it is."""
 
+import contextlib
+import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -33,8 +36,25 @@ def _private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXLENS_CACHE", str(tmp_path / "cache"))
 
 
+GROWTH = 1 << 30  # bytes by which a worker may grow before it drops its programs
+_resident_before = [0]
+
+
+def _resident():
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _programs_of_one_file():
-    """Compiled programs of a test file are dropped after it: a worker that keeps those of all files grows by gigabytes."""
+def _programs_are_dropped():
+    """A worker that kept the compiled programs of all test files would grow to ten gigabytes."""
     yield
-    jax.clear_caches()
+    if _resident() - _resident_before[0] > GROWTH:
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
+        _resident_before[0] = _resident()
