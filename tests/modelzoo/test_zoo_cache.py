@@ -21,7 +21,7 @@ import sys
 sys.modules["torch"] = sys.modules["torchvision"] = None  # importing them fails
 from jaxlens import modelzoo
 model = modelzoo.load({name!r}, {weights!r})
-assert "converters" not in sys.modules
+assert "converters" not in sys.modules and "jaxlens.converters" not in sys.modules
 from jaxlens import _params
 print(float(sum(abs(leaf).sum() for _, leaf in _params.named(model.params))))
 """
@@ -122,7 +122,7 @@ def test_without_torch_what_is_converted_loads_and_what_is_not_says_so(published
 
     result = run(WITHOUT_TORCH.format(name="squeezenet1_1", weights=str(tmp_path / "source.pth")))
     assert "ImportError" in result.stderr and "pip install 'jaxlens-vision[torch]'" in result.stderr
-    assert "python -m converters NAME" in result.stderr
+    assert "python -m jaxlens.converters NAME" in result.stderr
 
 
 WITHOUT_TORCH_ARRAYS = """
