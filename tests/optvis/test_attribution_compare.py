@@ -64,7 +64,7 @@ def test_what_is_not_possible_is_refused():
     with pytest.raises(ValueError, match="batch=1 of 'stem'|batch"):
         render.render(model, objectives.attribution_compare(STEM, "logits:1"), steps=1, progress=False)
     pair = param.beside(param.image(SIZE[1], SIZE[0]), np.asarray(images(1)[0]))
-    for wrong, message in (("logits:99", "99"), (objectives.channel("logits", 1, batch=1), "count=1")):
+    for wrong, message in (("logits:99", "99"), (objectives.channel("logits", 1, batch=1), "batch=1")):
         with pytest.raises(ValueError, match=message):
             render.render(model, objectives.attribution_compare(STEM, wrong), param=pair, steps=1, progress=False)
     with pytest.raises(ValueError, match=r"layers=\[\] is empty"):
