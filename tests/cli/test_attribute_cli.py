@@ -86,6 +86,8 @@ def asked(monkeypatch):
         raise AssertionError("measured, though not asked to")
 
     monkeypatch.setattr(_attribute, "METHODS", {"anywhere": anywhere, "pixels_only": pixels_only})
+    meanings = {**_attribute.MEANINGS, "anywhere": "signed", "pixels_only": "signed"}
+    monkeypatch.setattr(_attribute, "MEANINGS", meanings)
     monkeypatch.setattr(metrics, "deletion", measured)
     return calls
 

@@ -116,7 +116,7 @@ def test_the_same_on_four_devices(model, tmp_path):
 def test_draws_are_per_task_and_shared_by_its_images(model):
     """Two images of a task that start equal stay equal: they get one draw. Two tasks get two."""
     start = np.full((2, 24, 28, 3), 0.4, np.float32)
-    settings = QUICK | {"param": param.image(28, 24, batch_size=2, init=start)}
+    settings = QUICK | {"param": param.image(28, 24, batch=2, init=start)}
     shared = render.render(model, channels([1, 1]), **settings, seed=[0, 1]).images
     assert np.abs(shared[0, 0] - shared[0, 1]).max() < 1e-5
     assert np.abs(shared[0, 0] - shared[1, 0]).max() > 1e-4
