@@ -2,21 +2,19 @@
 
 from flax import nnx
 
-Tensors = dict[str, tuple[str, tuple[int, ...]]]
-_CONV: Tensors = {"weight": ("kernel", (2, 3, 1, 0)), "bias": ("bias", ())}
-_DENSE: Tensors = {"weight": ("kernel", (1, 0)), "bias": ("bias", ())}
-_SCALE: Tensors = {"weight": ("scale", ()), "bias": ("bias", ())}
+from jaxlens._params import BATCH_NORM, CONV, LINEAR, NORM, TorchTensors
+
 # Flax's own layers; those of the zoo have `torch_tensors` themselves, as any module may.
-FLAX: dict[type, Tensors] = {
-    nnx.Conv: _CONV,
-    nnx.Linear: _DENSE,
-    nnx.BatchNorm: _SCALE | {"running_mean": ("mean", ()), "running_var": ("var", ())},
-    nnx.LayerNorm: _SCALE,
-    nnx.GroupNorm: _SCALE,
+FLAX: dict[type, TorchTensors] = {
+    nnx.Conv: CONV,
+    nnx.Linear: LINEAR,
+    nnx.BatchNorm: BATCH_NORM,
+    nnx.LayerNorm: NORM,
+    nnx.GroupNorm: NORM,
 }
 
 
-def tensors_of(layer: nnx.Module) -> Tensors:
+def tensors_of(layer: nnx.Module) -> TorchTensors:
     """PyTorch's name of each tensor of a layer itself: ours, and the order of axes."""
     own = getattr(layer, "torch_tensors", None)
     return own if own is not None else next((FLAX[cls] for cls in type(layer).__mro__ if cls in FLAX), {})
@@ -24,18 +22,18 @@ def tensors_of(layer: nnx.Module) -> Tensors:
 
 Layouts = dict[int | str, tuple[str, str, tuple[int, ...] | None]]
 # Where an operator takes a parameter: PyTorch's last name -> ours, and in which order ours has PyTorch's axes.
-LINEAR: Layouts = {1: ("weight", "kernel", (1, 0))}
-NORM = {"weight": "scale", "running_mean": "mean", "running_var": "var"}
+_LINEAR: Layouts = {1: ("weight", "kernel", (1, 0))}
+_NORM = {"weight": "scale", "running_mean": "mean", "running_var": "var"}
 LAYOUTS: dict[str, Layouts] = {
     "conv1d": {1: ("weight", "kernel", (2, 1, 0))},
     "conv2d": {1: ("weight", "kernel", (2, 3, 1, 0))},
     "conv3d": {1: ("weight", "kernel", (2, 3, 4, 1, 0))},
     "conv_transpose1d": {1: ("weight", "kernel", (2, 0, 1))},
     "conv_transpose2d": {1: ("weight", "kernel", (2, 3, 0, 1))},
-    "linear": LINEAR,
-    "batch_norm": {i: (name, NORM[name], None) for i, name in ((1, "running_mean"), (2, "running_var"), (3, "weight"))},
+    "linear": _LINEAR,
+    "batch_norm": {i: (name, _NORM[name], None) for i, name in ((1, "running_mean"), (2, "running_var"), (3, "weight"))},
     "_native_batch_norm_legit_no_training": {
-        i: (name, NORM[name], None) for i, name in ((1, "weight"), (3, "running_mean"), (4, "running_var"))
+        i: (name, _NORM[name], None) for i, name in ((1, "weight"), (3, "running_mean"), (4, "running_var"))
     },
     "layer_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},
     "group_norm": {2: ("weight", "scale", None), "weight": ("weight", "scale", None)},

@@ -24,6 +24,18 @@ _LISTED = 20
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+# Where PyTorch has a layer's tensors: the last part of PyTorch's name -> that of ours, and the order of axes.
+TorchTensors = dict[str, tuple[str, tuple[int, ...]]]
+
+AS_IT_IS = ()
+OI_TO_IO = (1, 0)
+OIHW_TO_HWIO = (2, 3, 1, 0)
+
+CONV: TorchTensors = {"weight": ("kernel", OIHW_TO_HWIO), "bias": ("bias", AS_IT_IS)}
+LINEAR: TorchTensors = {"weight": ("kernel", OI_TO_IO), "bias": ("bias", AS_IT_IS)}
+NORM: TorchTensors = {"weight": ("scale", AS_IT_IS), "bias": ("bias", AS_IT_IS)}
+BATCH_NORM: TorchTensors = NORM | {"running_mean": ("mean", AS_IT_IS), "running_var": ("var", AS_IT_IS)}
+
 FORMAT = {"format": "jaxlens", "format_version": "1"}
 
 

@@ -15,18 +15,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxlens import _kernels
+from jaxlens._params import AS_IT_IS as AS_IT_IS
+from jaxlens._params import BATCH_NORM, CONV, LINEAR, NORM, TorchTensors
+from jaxlens._params import OI_TO_IO as OI_TO_IO
 
 Size = int | tuple[int, int]
-TorchTensors = dict[str, tuple[str, tuple[int, ...]]]
-
-AS_IT_IS = ()
-OI_TO_IO = (1, 0)
-OIHW_TO_HWIO = (2, 3, 1, 0)
-
-CONV: TorchTensors = {"weight": ("kernel", OIHW_TO_HWIO), "bias": ("bias", AS_IT_IS)}
-LINEAR: TorchTensors = {"weight": ("kernel", OI_TO_IO), "bias": ("bias", AS_IT_IS)}
-NORM: TorchTensors = {"weight": ("scale", AS_IT_IS), "bias": ("bias", AS_IT_IS)}
-BATCH_NORM: TorchTensors = NORM | {"running_mean": ("mean", AS_IT_IS), "running_var": ("var", AS_IT_IS)}
 
 
 def abstract(*shape: int) -> Any:
