@@ -89,7 +89,7 @@ def memory(model: Any, images: np.ndarray, batch_size: int) -> dict[int, int]:
     for samples in (4, 64, 1024):
         sigma = jax.numpy.float32(0.1)
         noise = Noisy(key=jax.random.key(0), sigma=sigma, samples=jax.numpy.asarray(samples), relative=False, most=2)
-        context = _sums._Context(query=query, sampler=noise, of="gradient")
+        context = _sums._Context(query=query, sampler=noise, quantity="gradient")
         index = jax.numpy.arange(batch_size)
         found[samples] = _sums._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
     return found

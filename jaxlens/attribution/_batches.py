@@ -13,7 +13,7 @@ from jaxlens.attribution._entry import varying
 
 # Evaluations at a time, by default. On a CPU more gain nothing; an accelerator needs many to be busy.
 CPU_BATCH, ACCELERATOR_BATCH = 8, 128
-MOST_SAMPLES = 10**7  # per image
+MAX_SAMPLES = 10**7  # per image
 PATIENCE = 2.0  # seconds before a progress bar shows
 
 Step = Callable[[Any, Any, jax.Array, jax.Array], Any]
@@ -28,7 +28,7 @@ def size_of_batches(batch_size: int | None, count: int) -> int:
 
 def check_samples(value: Any, name: str = "samples", *, low: int = 1) -> int:
     """A number of evaluations per image, such as one can wait for."""
-    return check_int(value, name, low=low, high=MOST_SAMPLES)
+    return check_int(value, name, low=low, high=MAX_SAMPLES)
 
 
 def in_batches(fn: Callable[..., Any], query: Any, batch_size: int | None, *more: Any) -> Any:

@@ -15,7 +15,7 @@ from jaxlens.data import to_uint8
 from jaxlens.plot._grid import check_names, grid
 from jaxlens.plot._panel import Look, check_range, lines, zoomed
 
-MOST_ZOOM = 64
+MAX_ZOOM = 64
 WIDTH = 160  # panels of a table are at least so wide, so that there is room for names
 
 
@@ -221,8 +221,8 @@ def _check_scale(scale: float | None) -> float | None:
 
 
 def _check_zoom(zoom: Any) -> int:
-    if check_int(zoom, "zoom", low=1) > MOST_ZOOM:
-        raise ValueError(f"zoom={zoom} must be at most {MOST_ZOOM} pixels for one.")
+    if check_int(zoom, "zoom", low=1) > MAX_ZOOM:
+        raise ValueError(f"zoom={zoom} must be at most {MAX_ZOOM} pixels for one.")
     return zoom
 
 

@@ -17,11 +17,12 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.gradient._sums import OF, Sample, gradient_sums
+from jaxlens.attribution.gradient._sums import QUANTITIES, Sample, gradient_sums
 from jaxlens.model import Model
 
-Of = Literal["gradient", "saliency", "input_x_gradient"]
-MOST_NOISE = 10.0  # images are in [0, 1]
+Quantity = Literal["gradient", "saliency", "input_x_gradient"]
+Statistic = Literal["mean", "square", "variance"]
+MAX_NOISE = 10.0  # images are in [0, 1]
 STATISTICS = ("mean", "square", "variance")
 
 
@@ -60,10 +61,11 @@ def smooth_grad(
     target: Any = None,
     *,
     layer: str | None = None,
-    of: Of = "gradient",
+    quantity: Quantity = "gradient",
     samples: int = 25,
     sigma: float = 0.15,
     relative: bool = True,
+    statistic: Statistic = "mean",
     seed: Seed = 0,
     batch_size: int | None = None,
     progress: bool = True,
@@ -72,65 +74,20 @@ def smooth_grad(
 
     Args:
         model, images, target, layer, batch_size: see `jaxlens.attribution`. The noise is in the image also if there is a layer.
-        of: what is averaged: the signed "gradient", "saliency" (its absolute value) or "input_x_gradient".
+        quantity: what is averaged: the signed "gradient", "saliency" (its absolute value) or "input_x_gradient".
         samples: noisy copies per image; the paper uses 50. captum: 5.
         sigma: the noise's standard deviation; the paper finds 0.1 to 0.2 good.
         relative: whether sigma is a share of the image's range, max - min, as in the paper; or in the image's units (captum's
             `stdevs`, 1.0 of a normalised input; xplique's 0.2).
+        statistic: the "mean" over copies, the mean "square" (`smooth_grad_squared`) or the "variance", divided by `samples`
+            (`var_grad(unbiased=False)`).
         seed: an int or a JAX key. The noise is the same for every image of a batch.
         progress: show a bar when it takes longer than two seconds.
 
     `noise_tunnel` does this to any other method.
     """
-    return _noisy("smooth_grad", "mean", model, images, target, layer, of, samples, sigma, relative, seed, batch_size, progress)
-
-
-@method(values="sizes")
-def smooth_grad_squared(model: Model, images: Images, target: Any = None, **options: Any) -> Attribution:
-    """The mean square of the gradients of noisy copies, `E g(x + e)**2` (Hooker et al. 2019, arXiv:1806.10758).
-
-    Options: those of `smooth_grad`.
-    """
-    return _noisy("smooth_grad_squared", "square", model, images, target, **(_DEFAULTS | options))
-
-
-@method(values="sizes")
-def var_grad(model: Model, images: Images, target: Any = None, *, unbiased: bool = True, **options: Any) -> Attribution:
-    """The variance of the gradients of noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
-
-    Args:
-        unbiased: divide by `samples - 1`, as xplique; False divides by `samples`, as captum.
-        options: those of `smooth_grad`.
-    """
-    if unbiased:
-        check_samples(options.get("samples", 25), low=2)
-    found = _noisy("var_grad", "variance", model, images, target, **(_DEFAULTS | options))
-    samples = options.get("samples", 25)
-    return found.replace(values=found.values * samples / (samples - 1)) if unbiased else found
-
-
-_DEFAULTS: dict[str, Any] = {
-    "layer": None, "of": "gradient", "samples": 25, "sigma": 0.15, "relative": True, "seed": 0, "batch_size": None,
-    "progress": True,
-}  # fmt: skip
-
-
-def _noisy(
-    method: str,
-    statistic: str,
-    model: Model,
-    images: Images,
-    target: Any,
-    layer: str | None,
-    of: str,
-    samples: int,
-    sigma: float,
-    relative: bool,
-    seed: Seed,
-    batch_size: int | None,
-    progress: bool,
-) -> Attribution:
-    check_choice(of, "of", OF)
+    check_choice(quantity, "quantity", QUANTITIES)
+    check_choice(statistic, "statistic", STATISTICS)
     samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
     most = -(-size_of_batches(batch_size, query.count * samples) // query.count) + 1
@@ -141,11 +98,67 @@ def _noisy(
         relative=relative,
         most=min(most, samples),
     )
-    sums = gradient_sums(
-        query, noise, samples, batch_size=batch_size, progress=progress, label=method, of=of, second=statistic != "mean"
-    )
+    second = statistic != "mean"
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": progress, "label": "smooth_grad"}
+    sums = gradient_sums(query, noise, samples, quantity=quantity, second=second, **options)
     values = _statistic(statistic, sums.first, sums.second)
-    return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method=method, layer=query.layer)
+    return Attribution(
+        values=values, scores=scores_of(query, query.values, batch_size), method="smooth_grad", layer=query.layer
+    )
+
+
+@method(values="sizes")
+def smooth_grad_squared(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    layer: str | None = None,
+    quantity: Quantity = "gradient",
+    samples: int = 25,
+    sigma: float = 0.15,
+    relative: bool = True,
+    seed: Seed = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The mean square of the gradients of noisy copies, `E g(x + e)**2` (Hooker et al. 2019, arXiv:1806.10758).
+
+    Args:
+        model, images, target, layer, quantity, samples, sigma, relative, seed, batch_size, progress: see `smooth_grad`.
+    """
+    options: dict[str, Any] = {"layer": layer, "quantity": quantity, "samples": samples, "sigma": sigma, "relative": relative}
+    options |= {"seed": seed, "batch_size": batch_size, "progress": progress}
+    return smooth_grad(model, images, target, statistic="square", **options).replace(method="smooth_grad_squared")
+
+
+@method(values="sizes")
+def var_grad(
+    model: Model,
+    images: Images,
+    target: Any = None,
+    *,
+    unbiased: bool = True,
+    layer: str | None = None,
+    quantity: Quantity = "gradient",
+    samples: int = 25,
+    sigma: float = 0.15,
+    relative: bool = True,
+    seed: Seed = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Attribution:
+    """The variance of the gradients of noisy copies (Adebayo et al. 2018, arXiv:1810.03307).
+
+    Args:
+        unbiased: divide by `samples - 1`, as xplique; False divides by `samples`, as captum.
+        model, images, target, layer, quantity, samples, sigma, relative, seed, batch_size, progress: see `smooth_grad`.
+    """
+    samples = check_samples(samples, low=2 if unbiased else 1)
+    options: dict[str, Any] = {"layer": layer, "quantity": quantity, "samples": samples, "sigma": sigma, "relative": relative}
+    options |= {"seed": seed, "batch_size": batch_size, "progress": progress}
+    found = smooth_grad(model, images, target, statistic="variance", **options).replace(method="var_grad")
+    return found.replace(values=found.values * samples / (samples - 1)) if unbiased else found
 
 
 def _statistic(name: str, mean: jax.Array, square: Any) -> jax.Array:
@@ -156,7 +169,7 @@ def _statistic(name: str, mean: jax.Array, square: Any) -> jax.Array:
 
 def check_sigma(sigma: Any, query: Query, name: str = "sigma") -> jax.Array:
     """A standard deviation of noise in images that is not negative, nor far beyond their range."""
-    return jnp.asarray(check_scalar(sigma, name, low=0, high=MOST_NOISE), query.images.dtype)
+    return jnp.asarray(check_scalar(sigma, name, low=0, high=MAX_NOISE), query.images.dtype)
 
 
 @entry
@@ -166,7 +179,7 @@ def noise_tunnel(
     images: Images,
     target: Any = None,
     *,
-    statistic: Literal["mean", "square", "variance"] = "mean",
+    statistic: Statistic = "mean",
     samples: int = 5,
     sigma: float = 0.15,
     relative: bool = True,

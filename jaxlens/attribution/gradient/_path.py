@@ -19,14 +19,14 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution.gradient._quadrature import MOST_GAUSS, QUADRATURES, Quadrature, nodes
+from jaxlens.attribution.gradient._quadrature import MAX_GAUSS, QUADRATURES, Quadrature, nodes
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.gradient._sums import Sample, gradient_sums
 from jaxlens.errors import IncompleteWarning
 from jaxlens.model import Model, check_model
 
-MOST_NOISE, MOST_SIGMA = 10.0, 1e6  # of images, which are in [0, 1], and of a layer's values
-MOST_POINTS = 8  # times the steps asked for, when looking for how many would do
+MAX_NOISE, MAX_SIGMA = 10.0, 1e6  # of images, which are in [0, 1], and of a layer's values
+MAX_POINTS = 8  # times the steps asked for, when looking for how many would do
 
 
 @pytree
@@ -123,7 +123,7 @@ def _warn(
     worst = float(np.max(np.abs(np.asarray(delta))[missing] / np.maximum(np.abs(np.asarray(change))[missing], 1e-12)))
     which = np.flatnonzero(missing)
     rest, more = which, steps
-    while len(rest) and more < MOST_POINTS * steps and (quadrature != "gausslegendre" or 2 * more <= MOST_GAUSS):
+    while len(rest) and more < MAX_POINTS * steps and (quadrature != "gausslegendre" or 2 * more <= MAX_GAUSS):
         more *= 2
         part = query.at(rest)
         delta_of = np.asarray(total(_integrate(part, more, quadrature, batch_size, False))) - np.asarray(change)[rest]
@@ -228,7 +228,7 @@ def expected_gradients(
     samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
     given = check_baselines(baselines, query)
-    most = MOST_NOISE if query.layer == INPUT else MOST_SIGMA
+    most = MAX_NOISE if query.layer == INPUT else MAX_SIGMA
     spread = jnp.asarray(check_scalar(sigma, "sigma", low=0, high=most), given.dtype)
     draws = RandomLine(key=as_key(seed), baselines=given, sigma=spread, samples=jnp.asarray(samples))
     values = gradient_sums(query, draws, samples, batch_size=batch_size, progress=progress, label="expected gradients").first

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 Quadrature = Literal["gausslegendre", "trapezoid", "middle", "left", "right"]
-MOST_GAUSS = 2000  # its points are eigenvalues of a matrix of that size
+MAX_GAUSS = 2000  # its points are eigenvalues of a matrix of that size
 QUADRATURES = ("gausslegendre", "trapezoid", "middle", "left", "right")
 
 
@@ -17,9 +17,9 @@ def nodes(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     is the middle. "left", "right" and "middle" are the Riemann sums.
     """
     if quadrature == "gausslegendre":
-        if steps > MOST_GAUSS:
+        if steps > MAX_GAUSS:
             raise ValueError(
-                f"steps={steps}: quadrature='gausslegendre' has at most {MOST_GAUSS}. Take quadrature='middle' for more."
+                f"steps={steps}: quadrature='gausslegendre' has at most {MAX_GAUSS}. Take quadrature='middle' for more."
             )
         x, w = np.polynomial.legendre.leggauss(steps)
         points, weights = (x + 1) / 2, w / 2

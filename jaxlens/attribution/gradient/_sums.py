@@ -11,7 +11,7 @@ from jaxlens._pytree import field, pytree
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
 
-OF: dict[str, Any] = {
+QUANTITIES: dict[str, Any] = {
     "gradient": lambda values, gradient: gradient,
     "saliency": lambda values, gradient: jnp.abs(gradient),
     "input_x_gradient": lambda values, gradient: values * gradient,
@@ -48,7 +48,7 @@ class Totals:
 class _Context:
     query: Query
     sampler: Any
-    of: str = field(static=True)
+    quantity: str = field(static=True)
 
 
 def gradient_sums(
@@ -59,13 +59,13 @@ def gradient_sums(
     batch_size: int | None,
     progress: bool,
     label: str,
-    of: str = "gradient",
+    quantity: str = "gradient",
     second: bool = False,
 ) -> Totals:
-    """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `of` is one of `OF` and says what g is."""
+    """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `quantity`, of `QUANTITIES`, says what g is."""
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
-    context = _Context(query=query, sampler=sampler, of=of)
+    context = _Context(query=query, sampler=sampler, quantity=quantity)
     return accumulate(_add, context, state, query.count * samples, batch_size, progress, label)
 
 
@@ -79,7 +79,7 @@ def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -
         values, gradient = place.values, query.gradients(place.values)[1]
     else:
         values, _, gradient = query.values_and_gradients(place.images)
-    gradient = OF[context.of](values, gradient)
+    gradient = QUANTITIES[context.quantity](values, gradient)
     gradient = gradient if place.factor is None else place.factor * gradient
     weights = over(jnp.where(alive, place.weights, 0), gradient)
 

@@ -17,7 +17,7 @@ from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ran
 from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
-MOST_SIGMA = 1e4  # pixels
+MAX_SIGMA = 1e4  # pixels
 
 
 @pytree
@@ -123,7 +123,7 @@ def blurred(images: Images, sigma: float) -> Float[Array, "b h w c"]:
             224 pixels.
     """
     images = check_some(check_images(images, channels=None))
-    sigma = check_number(sigma, "sigma", above=0, high=MOST_SIGMA)
+    sigma = check_number(sigma, "sigma", above=0, high=MAX_SIGMA)
     rows, columns = (jnp.asarray(_gaussian(size, sigma), images.dtype) for size in images.shape[1:3])
     blur = jnp.einsum("ij,bjwc,kw->bikc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)
     return jnp.clip(blur, 0, 1)  # rounding must not take an image out of its range

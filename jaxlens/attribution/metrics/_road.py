@@ -16,7 +16,7 @@ from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import Query
-from jaxlens.attribution.gradient._noise import MOST_NOISE, check_sigma
+from jaxlens.attribution.gradient._noise import MAX_NOISE, check_sigma
 from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
 from jaxlens.model import Model
 
@@ -49,7 +49,7 @@ def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, s
     given = jnp.broadcast_to(given.astype(bool), images.shape[:3])
     if not isinstance(given, Tracer) and not bool(given.any((1, 2)).all()):
         raise ValueError("keep is false everywhere in some image: there is nothing to fill it from.")
-    noise = check_scalar(noise, "noise", low=0, high=MOST_NOISE)
+    noise = check_scalar(noise, "noise", low=0, high=MAX_NOISE)
     draw = noise * jax.random.normal(as_key(seed), images.shape[1:], images.dtype)
     return impute(images, varying(given.astype(images.dtype), images), jnp.broadcast_to(draw, images.shape))
 

@@ -13,7 +13,7 @@ from jaxlens._checks import check_int, check_size, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.attribution._query import Query
 
-MOST_OWN = 1024  # values that may each be a feature without having been asked for
+MAX_OWN = 1024  # values that may each be a feature without having been asked for
 
 
 @pytree
@@ -76,7 +76,7 @@ def map_size(query: Query, method: str) -> tuple[int, int]:
     return query.values.shape[1], query.values.shape[2]
 
 
-def as_features(features: Any, query: Query, most: int = MOST_OWN) -> Features:
+def as_features(features: Any, query: Query, most: int = MAX_OWN) -> Features:
     """The features a user gave; None is one for each value, if they are not more than `most`."""
     axes = query.values.shape[1:]
     if features is None:

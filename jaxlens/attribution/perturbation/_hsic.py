@@ -18,7 +18,7 @@ from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.attribution.perturbation._surrogate import half_masks
 from jaxlens.model import Model
 
-MOST_SAMPLES = 10**4  # each is compared to each
+MAX_SAMPLES = 10**4  # each is compared to each
 
 
 @method(values="sizes")
@@ -54,7 +54,7 @@ def hsic(
 
     Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
     """
-    samples = check_int(samples, "samples", low=4, high=MOST_SAMPLES)
+    samples = check_int(samples, "samples", low=4, high=MAX_SAMPLES)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     size = map_size(query, "hsic")
     rows, columns = cells_of(cells, size)

@@ -20,7 +20,7 @@ from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.attribution.perturbation._surrogate import all_masks
 from jaxlens.model import Model
 
-MOST_EXACT = 12  # features whose 2**12 coalitions are all tried
+MAX_EXACT = 12  # features whose 2**12 coalitions are all tried
 
 
 @method()
@@ -49,10 +49,10 @@ def shapley_values(
     channels.
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
-    groups = as_features(features, query, most=MOST_EXACT)
-    if groups.count > MOST_EXACT:
+    groups = as_features(features, query, most=MAX_EXACT)
+    if groups.count > MAX_EXACT:
         raise ValueError(
-            f"features holds {groups.count} features, whose 2**{groups.count} coalitions are too many; {MOST_EXACT} is the "
+            f"features holds {groups.count} features, whose 2**{groups.count} coalitions are too many; {MAX_EXACT} is the "
             "most. Use shapley_sampling or kernel_shap, or fewer features (see attribution.grid_features)."
         )
     design = all_masks(groups.count)

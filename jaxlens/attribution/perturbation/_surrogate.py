@@ -19,8 +19,8 @@ from jaxlens.attribution.perturbation._features import as_features
 from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.model import Model
 
-MOST_MASKS = 10**6  # all are in memory, to be fitted
-MOST_SWEEPS, ENOUGH = 1000, 1e-6  # of coordinate descent, and the relative change that ends it
+MAX_MASKS = 10**6  # all are in memory, to be fitted
+MAX_SWEEPS, ENOUGH = 1000, 1e-6  # of coordinate descent, and the relative change that ends it
 # The lime package's kernel widths, sqrt(exp(-d^2 / w^2)), as widths of ours: for images, and for tables per sqrt(features).
 COSINE_WIDTH, L2_WIDTH = 0.25 * 2**0.5, 0.75 * 2**0.5
 
@@ -70,7 +70,7 @@ def lime(
     """
     check_choice(distance, "distance", ("cosine", "l2"))
     check_choice(penalty, "penalty", ("ridge", "lasso"))
-    samples = check_int(samples, "samples", low=2, high=MOST_MASKS)
+    samples = check_int(samples, "samples", low=2, high=MAX_MASKS)
     alpha = _positive(alpha, "alpha")
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(seed)
@@ -148,7 +148,7 @@ def _lasso(gram: Float[Array, "f f"], moment: Float[Array, "b f"], alpha: Any) -
         return after, jnp.max(jnp.abs(after - w)) > ENOUGH * jnp.max(jnp.abs(after)), done + 1
 
     start = (jnp.zeros_like(moment), jnp.asarray(True), 0)
-    return jax.lax.while_loop(lambda state: state[1] & (state[2] < MOST_SWEEPS), sweep, start)[0]
+    return jax.lax.while_loop(lambda state: state[1] & (state[2] < MAX_SWEEPS), sweep, start)[0]
 
 
 def _positive(value: Any, name: str) -> Any:
@@ -190,7 +190,7 @@ def kernel_shap(
     Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
     channels.
     """
-    samples = check_int(samples, "samples", low=1, high=MOST_MASKS)
+    samples = check_int(samples, "samples", low=1, high=MAX_MASKS)
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups, key = as_features(features, query), as_key(seed)
     design, weights = coalitions(key, samples, groups.count)
