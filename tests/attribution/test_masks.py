@@ -14,7 +14,7 @@ from jaxlens.attribution.perturbation._hsic import dependence, hsic
 from jaxlens.attribution.perturbation._masked import GivenMasks
 from jaxlens.attribution.perturbation._rise import SmoothMasks, rise, visible_means
 from jaxlens.attribution.perturbation._sobol import opacities, sobol, total_indices
-from tests.attribution.games import game, linear, net, pictures, row
+from tests.attribution.toys import image, linear, net, pictures, vector_model
 
 WEIGHTS = np.array([2.0, -1, 0.5, 3, 0, -2])
 
@@ -22,7 +22,7 @@ WEIGHTS = np.array([2.0, -1, 0.5, 3, 0, -2])
 def test_rise_of_a_linear_score_by_all_masks():
     """`(1 - p) w x + p f(x)`, for every pixel its own mask."""
     x = np.array([[0.2, 0.5, 1, 0.1, 0.7, 0.3], [0.9, 0, 0.4, 0.6, 0.1, 0.8]])
-    query = ask(linear(WEIGHTS), row(*x.tolist(), scale=1), 1)
+    query = ask(linear(WEIGHTS), image(x, scale=1), 1)
     every = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32)[:, None, :, None]
     found = visible_means(query, GivenMasks(each=jnp.asarray(every)), (1, 6, 1), 64, batch_size=7, progress=False)
     score = (x * WEIGHTS).sum(1, keepdims=True)
@@ -74,7 +74,7 @@ def only(rows, columns):
         images = x.reshape(-1, 8, 12)
         return 1000 + 5 * jnp.tanh(images[:, rows, columns].mean((1, 2)))[:, None]
 
-    return game(fn, 96, 1.0).replace(input_size=(8, 12))
+    return vector_model(fn, 96, 1.0).replace(input_size=(8, 12))
 
 
 def test_planted_part_is_found():
@@ -114,12 +114,12 @@ def test_sobol_indices_of_ishigami():
 def test_sobol_of_linear_and_constant_scores():
     """`w**2 / sum w**2` of what each cell can change; a score that never changes gives 0."""
     x = np.array([0.2, 0.5, 1, 0.1, 0.7, 0.3])
-    found = sobol(linear(WEIGHTS), row(x.tolist(), scale=1), 1, cells=(1, 6), designs=256, baseline=0.4).values[0, 0, :, 0]
+    found = sobol(linear(WEIGHTS), image(x, scale=1), 1, cells=(1, 6), designs=256, baseline=0.4).values[0, 0, :, 0]
     share = (WEIGHTS * (x - 0.4)) ** 2
     np.testing.assert_allclose(found, share / share.sum(), atol=0.05)
     np.testing.assert_allclose(found / found.sum(), share / share.sum(), atol=0.002)  # without the variance's error
     assert found[4] == 0
-    constant = sobol(linear(np.zeros(6), 3.0), row(x.tolist(), scale=1), 1, cells=(1, 3), designs=4).values
+    constant = sobol(linear(np.zeros(6), 3.0), image(x, scale=1), 1, cells=(1, 3), designs=4).values
     assert (np.asarray(constant) == 0).all()
 
 
@@ -222,6 +222,6 @@ def test_cells_are_those_of_the_grid():
     """A cell of Sobol and HSIC is the same pixels as the feature of that number."""
     grid = grid_features((5, 7), (2, 3))
     images = jnp.asarray([grid == cell for cell in range(6)], jnp.float32)[..., None]
-    model = game(lambda x: x.sum(1, keepdims=True), 35, 1.0).replace(input_size=(5, 7))
+    model = vector_model(lambda x: x.sum(1, keepdims=True), 35, 1.0).replace(input_size=(5, 7))
     for found in (hsic(model, images, 0, cells=(2, 3), samples=40), sobol(model, images, 0, cells=(2, 3), designs=4)):
         assert found.values.reshape(6, 6).argmax(1).tolist() == list(range(6))

@@ -10,7 +10,7 @@ from converters import from_torch
 from jaxlens import modelzoo
 from jaxlens.attribution.perturbation._features import grid_features
 from jaxlens.attribution.perturbation._occlusion import feature_ablation, feature_permutation, occlusion, rings
-from tests.attribution.games import game, kinked, linear, multi_layer, net, pictures, row
+from tests.attribution.toys import image, kinked_model, linear, multi_layer, net, pictures, vector_model
 from tests.helpers import relative_error
 
 X = (20, 50, 30)
@@ -32,7 +32,7 @@ def flat(attribution):
     ],
 )
 def test_ablation_of_captums_toy(options, expected):
-    found = feature_ablation(multi_layer(), row(X), 0, **options)
+    found = feature_ablation(multi_layer(), image(X), 0, **options)
     assert flat(found) == [expected] and found.scores.tolist() == [392]
 
 
@@ -46,11 +46,11 @@ def test_ablation_of_captums_toy(options, expected):
     ],
 )
 def test_occlusion_of_captums_toy(options, expected):
-    assert flat(occlusion(multi_layer(), row(X), 0, **options)) == [expected]
+    assert flat(occlusion(multi_layer(), image(X), 0, **options)) == [expected]
 
 
 def test_ablation_of_the_kinked_function():
-    assert flat(feature_ablation(kinked(), row((3, 1), scale=4), 0)) == [[2, 1.5]]
+    assert flat(feature_ablation(kinked_model(), image([3, 1], scale=4), 0)) == [[2, 1.5]]
 
 
 def test_full_window_takes_the_baseline():
@@ -105,7 +105,7 @@ def test_overlaps_by_hand():
     """A linear score falls by what the window held; every window is walked in Python."""
     weights = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     images = np.random.default_rng(1).uniform(size=(2, 5, 7, 1)).astype(np.float32)
-    model = game(lambda x: (x * weights.reshape(1, -1)).sum(1, keepdims=True), 35, 1.0).replace(input_size=(5, 7))
+    model = vector_model(lambda x: (x * weights.reshape(1, -1)).sum(1, keepdims=True), 35, 1.0).replace(input_size=(5, 7))
     total, count = np.zeros((2, 5, 7)), np.zeros((5, 7))
     for top in (0, 2):
         for left in (0, 2, 4):  # the last is cut
@@ -213,7 +213,7 @@ def black(model, head):
 
 def test_default_windows():
     """An eighth of an axis, half of that apart."""
-    model, images = linear(np.arange(1, 21)), row(*np.random.default_rng(0).uniform(size=(2, 20)), scale=1)
+    model, images = linear(np.arange(1, 21)), image(np.random.default_rng(0).uniform(size=(2, 20)), scale=1)
     expected = occlusion(model, images, 1, window=(1, 3), stride=(1, 1)).values
     np.testing.assert_array_equal(occlusion(model, images, 1).values, expected)
     assert not np.allclose(occlusion(model, images, 1, window=(1, 2)).values, expected)
@@ -252,7 +252,7 @@ def test_many_values_ask_to_be_grouped():
 
 def test_features_that_may_mean_two_things():
     images = jnp.zeros((3, 3, 3, 3))
-    model = game(lambda x: x, 27, 1.0).replace(input_size=(3, 3), channels=3)
+    model = vector_model(lambda x: x, 27, 1.0).replace(input_size=(3, 3), channels=3)
     with pytest.raises(ValueError, match="one numbering for all images or one for each"):
         feature_ablation(model, images, 1, features=np.zeros((3, 3, 3), int))
     assert feature_ablation(model, images, 1, features=np.zeros((3, 3, 3, 1), int)).values.shape == (3, 3, 3, 1)

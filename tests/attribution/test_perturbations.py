@@ -12,7 +12,7 @@ from jaxlens.attribution.perturbation._rise import rise
 from jaxlens.attribution.perturbation._shapley import shapley_sampling, shapley_values
 from jaxlens.attribution.perturbation._sobol import sobol
 from jaxlens.attribution.perturbation._surrogate import kernel_shap, lime
-from tests.attribution.games import net, pictures
+from tests.attribution.toys import net, pictures
 
 GRID = {"features": grid_features((4, 6), (2, 3))}
 MORE = {"features": grid_features((4, 6), (4, 5))}

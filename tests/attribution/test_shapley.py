@@ -19,7 +19,7 @@ from jaxlens.attribution.perturbation._surrogate import (
     linear_fit,
     size_law,
 )
-from tests.attribution.games import kinked, linear, multi_layer, net, pictures, row
+from tests.attribution.toys import image, kinked_model, linear, multi_layer, net, pictures
 
 BOTH = [shapley_values, kernel_shap]  # exact where all coalitions fit
 PAIR = np.array([[0, 0, 1]])
@@ -44,7 +44,7 @@ def flat(attribution):
     ],
 )
 def test_shapley_values_of_captums_toy(method, x, options, expected):
-    found = method(multi_layer(), row(x), 0, **options)
+    found = method(multi_layer(), image(x), 0, **options)
     np.testing.assert_allclose(flat(found), [expected], rtol=2e-6)
     assert abs(found.delta).max() < 1e-4
     first = np.unique(options.get("features", [[0, 1, 2]]), return_index=True)[1]
@@ -56,7 +56,7 @@ def test_shapley_values_of_captums_toy(method, x, options, expected):
 def test_shapley_values_of_the_kinked_function(method):
     """Ablation gives [2, 1.5] and integrated gradients [.75, 1.25] here; both orders are a reversed pair."""
     options = {"permutations": 2} if method is shapley_sampling else {}
-    np.testing.assert_allclose(flat(method(kinked(), row((3, 1), scale=4), 0, **options)), [[1.25, 0.75]], atol=1e-6)
+    np.testing.assert_allclose(flat(method(kinked_model(), image([3, 1], scale=4), 0, **options)), [[1.25, 0.75]], atol=1e-6)
 
 
 def by_orders(worth, features):
@@ -118,7 +118,7 @@ def test_samples_come_near_the_exact_values_and_add_up():
 
 def test_every_second_order_is_a_reversed_one():
     """For pairs of features that only meet in twos, an order and its reverse are exact."""
-    model, images = kinked(), row((3, 1), (1, 3), scale=4)
+    model, images = kinked_model(), image([[3, 1], [1, 3]], scale=4)
     exact = flat(shapley_values(model, images, 0))
     for key in range(3):
         np.testing.assert_allclose(flat(shapley_sampling(model, images, 0, permutations=2, seed=key)), exact, atol=1e-6)
@@ -149,9 +149,9 @@ def test_sizes_of_coalitions():
 def test_lime_of_captums_toy(penalty, alpha, expected):
     """The whole design of 8 masks, which `lime` takes by itself, with uniform weights."""
     design = all_masks(3)
-    found = multi_layer()(row(*(np.asarray(design) * [20, 50, 30]).tolist()))[:, 0]
+    found = multi_layer()(image(np.asarray(design) * [20, 50, 30]))[:, 0]
     np.testing.assert_allclose(linear_fit(design, found[None], jnp.ones(8), penalty, alpha), [expected], atol=2e-3)
-    whole = lime(multi_layer(), row((20, 50, 30)), 0, penalty=penalty, alpha=alpha, width=1e4)
+    whole = lime(multi_layer(), image([20, 50, 30]), 0, penalty=penalty, alpha=alpha, width=1e4)
     np.testing.assert_allclose(flat(whole), [expected], atol=2e-3)
 
 
@@ -161,7 +161,7 @@ def test_lime_with_captums_kernel(alpha, expected):
     design, x = np.asarray(all_masks(3), np.float64), np.array([20.0, 50, 30])
     norms = np.maximum(np.linalg.norm(design * x, axis=1) * np.linalg.norm(x), 1e-12)
     weights = jnp.asarray(np.exp(-np.square(1 - (design * x) @ x / norms) / 200), jnp.float32)
-    found = multi_layer()(row(*(design * x).tolist()))[:, 0]
+    found = multi_layer()(image(design * x))[:, 0]
     fitted = linear_fit(all_masks(3), found[None], weights, "lasso", alpha)
     np.testing.assert_allclose(fitted, [expected], atol=5e-4)
 
@@ -192,7 +192,7 @@ def test_lime_of_a_linear_score(distance):
     """Without a penalty, whatever the kernel: `w (x - b)`."""
     weights = np.linspace(-2, 3, 14)
     x = np.random.default_rng(0).uniform(size=(2, 14))
-    model, images = linear(weights, 7.0), row(*x.tolist(), scale=1)
+    model, images = linear(weights, 7.0), image(x, scale=1)
     found = lime(model, images, 1, samples=200, alpha=1e-9, distance=distance, baseline=0.25)
     np.testing.assert_allclose(flat(found), weights * (x - 0.25), atol=1e-4)
     assert found.delta is None and abs(flat(lime(model, images, 1, samples=200, alpha=0.1)) - flat(found)).max() > 0.1

@@ -1,4 +1,9 @@
-"""Networks so small that every attribution is known by hand (captum's toys, and kinked functions of two numbers)."""
+"""Networks so small that every attribution is known by hand (captum's toys, kinked functions), and a small one with layers.
+
+Cached where many tests ask for them, because another function is another program.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +25,7 @@ def vector_model(fn, n, scale=SCALE, shift=0.0):
     """A Model of `fn([B, n]) -> [B, k]` or `[B]`."""
 
     def forward(params, x):
-        out = fn(x[:, 0, :, 0])
+        out = fn(x.reshape(x.shape[0], n))
         return out[:, None] if out.ndim == 1 else out
 
     return jaxlens.Model.from_function(
@@ -28,6 +33,7 @@ def vector_model(fn, n, scale=SCALE, shift=0.0):
     )
 
 
+@functools.cache
 def multi_layer(scale=SCALE, shift=0.0):
     """captum's BasicModel_MultiLayer: lin0 = I, lin1 = ones with biases -10, 1, 1, 1, a ReLU, lin2 = ones with biases -1, 1."""
 
@@ -66,3 +72,38 @@ def kinked(x):
     """`min(x1, x2) + relu(x1 + x2 - 2) / 2`: gradients, integrated gradients, Shapley values and ablation differ at (3, 1)."""
     x1, x2 = x[:, 0], x[:, 1]
     return x1 - jax.nn.relu(x1 - x2) + 0.5 * jax.nn.relu(x1 + x2 - 2)
+
+
+@functools.cache
+def kinked_model():
+    """Return `kinked` as a model of `image(..., scale=4)`."""
+    return vector_model(kinked, 2, 4.0)
+
+
+def linear(weights, bias=0.0):
+    """Two classes: `weights x + bias` is the second."""
+    weights = jnp.asarray(weights, jnp.float32)
+    score = lambda x: (x * weights[None]).sum(1, keepdims=True) + bias  # noqa: E731
+    return vector_model(lambda x: jnp.concatenate([-score(x), score(x)], axis=1), len(weights), 1.0)
+
+
+@functools.cache
+def net(seed=0, classes=4):
+    """A convolution of stride 2 ("maps", [B, 4, 6, 5]), a kink, and products of its means: nothing is linear."""
+    rng, shapes = np.random.default_rng(seed), {"kernel": (3, 3, 3, 5), "head": (5, classes), "place": (4, 6, 5)}
+    params = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
+
+    def convolution(params, x):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, params["kernel"], (2, 2), "SAME", dimension_numbers=layout)
+
+    def forward(params, x):
+        maps = site("maps", lambda x: jax.nn.relu(convolution(params, x)))(x)
+        vector = site("vector", lambda x: jnp.tanh((x * params["place"][None]).mean((1, 2))))(maps)
+        return (vector + jnp.square(vector)) @ params["head"]
+
+    return jaxlens.Model.from_function(forward, params, preprocess=lambda x: x, input_size=(8, 12))
+
+
+def pictures(count=2, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).uniform(size=(count, 8, 12, 3)), jnp.float32)
