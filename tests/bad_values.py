@@ -1,8 +1,10 @@
-"""Calls every public function with one argument at a time replaced by a bad value, and lists what comes of it.
+"""Calls every public function with one argument at a time replaced by a bad value, and lists what
+comes of it.
 
-`python -m tests.bad_values [FACADE ...] [--share 0.1] [--only NAME]` prints the offenders: calls that hang, results that are
-NaN, infinite, complex or empty without a word, and errors that are not raised by jaxlens in words (raw), or do not name the
-argument (unnamed). FACADE is a part of a façade's name, such as `attribution`. Without a share it makes every call.
+`python -m tests.bad_values [FACADE ...] [--share 0.1] [--only NAME]` prints the offenders: calls
+that hang, results that are NaN, infinite, complex or empty without a word, and errors that are not
+raised by jaxlens in words (raw), or do not name the argument (unnamed). FACADE is a part of a
+façade's name, such as `attribution`. Without a share it makes every call.
 """
 
 import argparse
@@ -67,7 +69,9 @@ def arguments(function):
 
 
 def bad_values(good):
-    """The bad values for an argument, by a name to print: the same for all, and those made from its good value."""
+    """The bad values for an argument, by a name to print: the same for all, and those made from its
+    good value.
+    """
     found = dict(VALUES)
     if isinstance(good, np.ndarray | jax.Array) and not jnp.issubdtype(good.dtype, jax.dtypes.prng_key):
         array = np.asarray(good)
@@ -122,7 +126,9 @@ def silent(results):
 
 
 def fault(error, argument):
-    """What is wrong with an error, or ""; errors that say which argument and are raised by a line of ours are right."""
+    """What is wrong with an error, or ""; errors that say which argument and are raised by a line
+    of ours are right.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     last = next((f for f in reversed(frames) if "jaxtyping" not in f.filename and "contextlib" not in f.filename), frames[-1])
     raised = last.filename.startswith(OURS) and linecache.getline(last.filename, last.lineno).lstrip().startswith("raise")

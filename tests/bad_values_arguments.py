@@ -1,4 +1,6 @@
-"""A tiny network, its pictures and results, and the good arguments of single functions that `tests.bad_values` calls with."""
+"""A tiny network, its pictures and results, and the good arguments of single functions that
+`tests.bad_values` calls with.
+"""
 
 import equinox
 import haiku

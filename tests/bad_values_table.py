@@ -1,4 +1,6 @@
-"""What `tests.bad_values` calls with: façades, good arguments by their names, bad values, and what is done with results."""
+"""What `tests.bad_values` calls with: façades, good arguments by their names, bad values, and what
+is done with results.
+"""
 
 import dataclasses
 import inspect
@@ -86,7 +88,8 @@ VALUES = {
 }
 
 
-# Good values by argument, the same for every façade; then those of a façade; those of a function are in `OF_FUNCTION`.
+# Good values by argument, the same for every façade; then those of a façade; those of a function
+# are in `OF_FUNCTION`.
 
 
 COMMON = {
@@ -205,7 +208,9 @@ OPTIONAL = {"layer", "layers", "target", "weight", "batch", "x", "key", "label",
 
 
 def good_arguments(facade, function, arguments):
-    """Arguments with which a function works: those it needs, and those that make it quick; None if they are not known."""
+    """Arguments with which a function works: those it needs, and those that make it quick; None if
+    they are not known.
+    """
     own = OF_FUNCTION.get(function.__name__, {})
     known = COMMON | OF_FACADE.get(facade, {}) | own
     parameters, good = inspect.signature(function).parameters, {}
@@ -241,7 +246,9 @@ class Setting:
 
 
 def follow_up(result):
-    """The leaves of a result; objectives are scored, parameterizations drawn and transforms called first."""
+    """The leaves of a result; objectives are scored, parameterizations drawn and transforms called
+    first.
+    """
     if isinstance(result, objectives.Objective):
         bound = result.bind(MODEL)
         bound.check(SHAPES, 2)

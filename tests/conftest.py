@@ -17,7 +17,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_configure(config):
     # Strict promotion catches float64 constants and implicit broadcasts before a user meets them.
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    # Programs of tests run once or twice: less optimised ones save more time than they cost. Workers and processes inherit it.
+    # Programs of tests run once or twice: less optimised ones save more time than they cost.
+    # Workers and processes inherit it.
     if "xla_backend_optimization_level" not in (flags := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
 

@@ -32,7 +32,9 @@ class ReLU(nnx.Module):
 
 
 class SmallNet(nnx.Module):
-    """An NNX network that is not ours: nested, with a shared ReLU, batch-norm, a pool and a functional ReLU."""
+    """An NNX network that is not ours: nested, with a shared ReLU, batch-norm, a pool and a
+    functional ReLU.
+    """
 
     def __init__(self, rngs, width=8, classes=5):
         self.stem = nnx.Conv(3, width, (3, 3), strides=2, rngs=rngs)

@@ -1,6 +1,8 @@
-"""A researcher's day: a residual network of one's own, trained with NNX, looked into while it trains, on devices, elsewhere.
+"""A researcher's day: a residual network of one's own, trained with NNX, looked into while it
+trains, on devices, elsewhere.
 
-`python -m tests.researcher` on four devices (XLA_FLAGS=--xla_force_host_platform_device_count=4) asserts what it promises.
+`python -m tests.researcher` on four devices (XLA_FLAGS=--xla_force_host_platform_device_count=4)
+asserts what it promises.
 """
 
 import multiprocessing

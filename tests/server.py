@@ -13,10 +13,11 @@ from jaxlens.modelzoo import _registry
 
 @dataclasses.dataclass
 class Answer:
-    """What the server says for a path: `promised` bytes announced, `body` sent; then it hangs up, or `stall`s.
+    """What the server says for a path: `promised` bytes announced, `body` sent; then it hangs up,
+    or `stall`s.
 
-    `promised` may be any text, or "" for no announcement; the body is sent `times` over, with `pause` seconds between.
-    Before it come `headers` more headers, one every 0.1 s.
+    `promised` may be any text, or "" for no announcement; the body is sent `times` over, with
+    `pause` seconds between. Before it come `headers` more headers, one every 0.1 s.
     """
 
     body: bytes = b""

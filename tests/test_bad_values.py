@@ -1,4 +1,6 @@
-"""Every public argument against bad values; see `tests.bad_values`, which prints what comes of each call."""
+"""Every public argument against bad values; see `tests.bad_values`, which prints what comes of each
+call.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""What benchmarks claim besides times: that opponents do the same work, that counts and fits are right, that pages come out."""
+"""What benchmarks claim besides times: that opponents do the same work, that counts and fits are
+right, that pages come out.
+"""
 
 import importlib
 import json

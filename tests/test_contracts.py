@@ -1,4 +1,6 @@
-"""What `make lint` holds the tree to, each with a planted breach: who may import whom, and how long a file may be."""
+"""What `make lint` holds the tree to, each with a planted breach: who may import whom, and how long
+a file may be.
+"""
 
 import shutil
 import subprocess

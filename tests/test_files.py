@@ -1,4 +1,6 @@
-"""Files that are whole or not there: their permissions, what may lie in their place, temporary files of others."""
+"""Files that are whole or not there: their permissions, what may lie in their place, temporary
+files of others.
+"""
 
 import os
 import stat

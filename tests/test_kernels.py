@@ -165,7 +165,9 @@ def test_conv1x1():
     [((3, 3), 1, 1, 1), ((3, 3), 2, 1, 1), ((7, 5), 1, 3, 1), ((3, 3), 1, 2, 2), ((5, 3), 3, 0, 1)],
 )
 def test_depthwise_conv(size, stride, padding, dilation):
-    """Values, and gradients of the image and of the kernel, against PyTorch; and XLA's own where whole operators are wanted."""
+    """Values, and gradients of the image and of the kernel, against PyTorch; and XLA's own where
+    whole operators are wanted.
+    """
     kernel, x = images((*size, 1, 6), seed=2), images((2, 13, 16, 6))
     weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))).requires_grad_()
     options = {"stride": (stride,) * 2, "pads": ((padding,) * 2,) * 2, "dilation": (dilation,) * 2, "groups": 6}

@@ -1,4 +1,6 @@
-"""Pools of ours in forward mode, dilated ones under every method, and who takes the gradient of equal maxima."""
+"""Pools of ours in forward mode, dilated ones under every method, and who takes the gradient of
+equal maxima.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,9 @@ def dilated(x):
 
 @pytest.mark.parametrize("pool", [POOLS["dilated"], dilated], ids=["ours", "XLA's"])
 def test_methods_pass_dilated_pools(pool):
-    """JAX has no gradient of XLA's. A ReLU and a sum of maxima: input x gradient counts how often a pixel wins."""
+    """JAX has no gradient of XLA's. A ReLU and a sum of maxima: input x gradient counts how often a
+    pixel wins.
+    """
 
     def forward(params, x):
         return pool(jax.nn.relu(x - 0.5)).sum((1, 2))

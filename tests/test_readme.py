@@ -1,4 +1,6 @@
-"""The README's snippets, each in a namespace of its own, run as they stand but for the number of steps and neurons."""
+"""The README's snippets, each in a namespace of its own, run as they stand but for the number of
+steps and neurons.
+"""
 
 import ast
 import builtins

@@ -1,4 +1,6 @@
-"""A network of one's own in training: looked into at every epoch without another trace, on four devices, in another process."""
+"""A network of one's own in training: looked into at every epoch without another trace, on four
+devices, in another process.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""The class activation maps by kind, and a network on which every gradient-based map is the same one."""
+"""The class activation maps by kind, and a network on which every gradient-based map is the same
+one.
+"""
 
 import functools
 

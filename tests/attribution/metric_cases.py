@@ -1,4 +1,6 @@
-"""Networks and pictures for the tests of metrics: sums, squares and constants of pixels, and a small smooth network."""
+"""Networks and pictures for the tests of metrics: sums, squares and constants of pixels, and a
+small smooth network.
+"""
 
 import jax
 import jax.numpy as jnp

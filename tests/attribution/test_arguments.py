@@ -1,4 +1,6 @@
-"""What holds for the arguments and results of every method: NaN never passes for a result, and bad values are told."""
+"""What holds for the arguments and results of every method: NaN never passes for a result, and bad
+values are told.
+"""
 
 import jax
 import jax.numpy as jnp

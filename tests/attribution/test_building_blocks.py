@@ -22,7 +22,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def linear():
-    """A Model whose second layer is linear in its first, 3 x 5 positions, so that every attribution is a product of weights."""
+    """A Model whose second layer is linear in its first, 3 x 5 positions, so that every attribution
+    is a product of weights.
+    """
     w1, w2 = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(3, 4), (4, 2)]))
 
     def forward(params, x):
@@ -54,7 +56,8 @@ def test_between_layers(linear):
     assert_allclose(channels, found["a"].sum((1, 2))[:, None] * w2.T[None], rtol=1e-4, atol=1e-5)
     positions = attribution.spatial_to_spatial(model, x, layer="a", to="b", batch_size=4)
     assert positions.shape == (2, 3, 5, 3, 5)
-    # |b| is homogeneous: what flows to a position is all of its length, and comes from its left neighbour
+    # |b| is homogeneous: what flows to a position is all of its length, and comes from its left
+    # neighbour
     length = np.linalg.norm(found["b"], axis=-1)
     assert_allclose(positions.sum((3, 4)), length, rtol=1e-4)
     assert_allclose(positions[0, 1, 2, 1, 1], length[0, 1, 2], rtol=1e-4)

@@ -1,4 +1,6 @@
-"""Class activation maps against hand-computed values: captum's toys, and networks whose maps are known."""
+"""Class activation maps against hand-computed values: captum's toys, and networks whose maps are
+known.
+"""
 
 import functools
 
@@ -30,7 +32,9 @@ from tests.helpers import images, relative_error
 
 @functools.cache
 def one_conv():
-    """captum's OneConv: x = 16 * image, a convolution of ones to 2 channels, and a layer that takes the last 3 of 8 off."""
+    """captum's OneConv: x = 16 * image, a convolution of ones to 2 channels, and a layer that takes
+    the last 3 of 8 off.
+    """
 
     def forward(params, x):
         kernel = jnp.ones((3, 3, 1, 2))
@@ -153,7 +157,9 @@ def test_ablation_cam_of_a_few_channels():
 
 
 def test_xpliques_grad_cam():
-    """Gradients equal to activations with sums 4, 2, 1.5 and 0.5 over a 2x2 map weigh 1, 0.5, 0.375 and 0.125."""
+    """Gradients equal to activations with sums 4, 2, 1.5 and 0.5 over a 2x2 map weigh 1, 0.5, 0.375
+    and 0.125.
+    """
 
     def forward(params, x):
         a = site("maps", lambda x: x)(x)

@@ -122,7 +122,9 @@ def test_default_layer(name, size, layer):
 
 
 class Classes(nnx.Module):
-    """Features with as many channels as there are classes; then a linear layer after a pool, or before it as a convolution."""
+    """Features with as many channels as there are classes; then a linear layer after a pool, or
+    before it as a convolution.
+    """
 
     def __init__(self, first, rngs):
         self.conv = nnx.Conv(3, 5, (3, 3), rngs=rngs)
@@ -136,7 +138,9 @@ class Classes(nnx.Module):
 
 @pytest.mark.parametrize("first", [False, True])
 def test_default_layer_is_not_the_class_maps(first):
-    """Found by what the target sees, not by counting channels; and not the dropout, which changes nothing."""
+    """Found by what the target sees, not by counting channels; and not the dropout, which changes
+    nothing.
+    """
     model = Model.from_nnx(Classes(first, nnx.Rngs(0)), preprocess=IMAGENET, input_size=SIZE)
     found = grad_cam(model, images(1, SIZE), 0)
     assert found.layer == "conv"

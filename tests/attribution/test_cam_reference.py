@@ -45,7 +45,9 @@ def peer(monkeypatch):
 
 
 def raw(library, name, net, layer, x, classes):
-    """The reference's map on the layer's grid, before its ReLU, min-max and resizing; its finished map; its activations."""
+    """The reference's map on the layer's grid, before its ReLU, min-max and resizing; its finished
+    map; its activations.
+    """
     targets, kept = [library.utils.model_targets.ClassifierOutputTarget(c) for c in classes], {}
     with getattr(library, name)(model=net, target_layers=[layer]) as cam:
         inner = cam.get_cam_image

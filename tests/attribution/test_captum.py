@@ -37,7 +37,9 @@ def networks():
 
 
 def normalised(images):
-    """What the PyTorch network eats: gradients by it are the image's times STD; products with differences are the same."""
+    """What the PyTorch network eats: gradients by it are the image's times STD; products with
+    differences are the same.
+    """
     return torch.tensor((images - MEAN) / STD).permute(0, 3, 1, 2).contiguous().requires_grad_()
 
 
@@ -54,7 +56,9 @@ def both(networks):
 
 
 def close(ours, theirs, tolerance=TOLERANCE):
-    """The Euclidean length of the difference: a point of a path at which a ReLU is about to turn may turn it by rounding."""
+    """The Euclidean length of the difference: a point of a path at which a ReLU is about to turn
+    may turn it by rounding.
+    """
     ours, length = np.asarray(ours), np.linalg.norm(theirs)
     error = np.linalg.norm(ours - theirs) / length
     assert error <= tolerance, error
@@ -68,7 +72,9 @@ def test_saliency(both):
 
 
 def test_input_x_gradient(both):
-    """captum's input is normalised: its zero is the mean colour, ours is black. The difference is `mean * gradient`."""
+    """captum's input is normalised: its zero is the mean colour, ours is black. The difference is
+    `mean * gradient`.
+    """
     net, model, images, x, _ = both
     theirs = nhwc(captum.InputXGradient(net).attribute(x, target=TARGETS))
     ours = attribution.input_x_gradient(model, images, TARGETS).values
@@ -89,12 +95,15 @@ def test_integrated_gradients(both, rule, method):
     net, model, images, x, black = both
     theirs = nhwc(captum.IntegratedGradients(net).attribute(x, black, target=TARGETS, n_steps=20, method=method))
     ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, quadrature=rule, tolerance=None)
-    # near black many units are about to turn: there PyTorch's gradient in float32 is as far from its own in float64 as ours is
+    # near black many units are about to turn: there PyTorch's gradient in float32 is as far from
+    # its own in float64 as ours is
     close(ours.values, theirs, 1e-2)
 
 
 def test_captums_trapezoid_loses_a_share_of_everything(both):
-    """Its weights add up to (n - 1) / n: ours, times that, is captum's. (At the black end every max-pool ties.)"""
+    """Its weights add up to (n - 1) / n: ours, times that, is captum's. (At the black end every
+    max-pool ties.)
+    """
     net, model, images, x, black = both
     theirs = nhwc(captum.IntegratedGradients(net).attribute(x, black, target=TARGETS, n_steps=20, method="riemann_trapezoid"))
     ours = attribution.integrated_gradients(model, images, TARGETS, steps=20, quadrature="trapezoid", tolerance=None)
@@ -103,7 +112,9 @@ def test_captums_trapezoid_loses_a_share_of_everything(both):
 
 
 def test_layer_integrated_gradients(both):
-    """captum's follows the layer's values along the image's path, ours a straight line: equal if linear above."""
+    """captum's follows the layer's values along the image's path, ours a straight line: equal if
+    linear above.
+    """
     net, model, images, x, black = both
     layer = captum.LayerIntegratedGradients(net, net.classifier[1])
     theirs = nhwc(layer.attribute(x, black, target=TARGETS, n_steps=20))
@@ -119,7 +130,9 @@ def test_guided_backprop_and_deconvnet(both):
 
 
 def test_smooth_grad_given_the_same_noise(both):
-    """The two draw different noise; without any they are equal, and with it our statistics are those of our own draws."""
+    """The two draw different noise; without any they are equal, and with it our statistics are
+    those of our own draws.
+    """
     net, model, images, x, _ = both
     tunnel = captum.NoiseTunnel(captum.Saliency(net))
     theirs = nhwc(tunnel.attribute(x, target=TARGETS, nt_samples=2, stdevs=0.0, nt_type="smoothgrad_sq", abs=False)) / STD**2
@@ -127,8 +140,8 @@ def test_smooth_grad_given_the_same_noise(both):
 
 
 def test_conductance(both):
-    """captum takes the gradient at the left of each step, and by default steps between Gauss-Legendre points, which do not
-    reach the
+    """captum takes the gradient at the left of each step, and by default steps between Gauss-
+    Legendre points, which do not reach the
     ends: its numbers add up to less than the difference in score. On points that reach them the two agree."""
     net, model, images, x, black = both
     method = captum.LayerConductance(net, net.features[9])
@@ -154,7 +167,9 @@ def test_neuron_conductance_and_internal_influence(both):
 
 
 class Same(torch.nn.Module):
-    """Between a ReLU and a max-pool: without it captum's shares before and after the ReLU differ, which Rescale forbids."""
+    """Between a ReLU and a max-pool: without it captum's shares before and after the ReLU differ,
+    which Rescale forbids.
+    """
 
     def forward(self, x):
         return 1.0 * x
@@ -174,7 +189,8 @@ def test_deep_lift_above_the_pools(both):
 
 
 def test_deep_lift_of_the_image(both):
-    """With pools that do not overlap. Where they do, as in SqueezeNet, captum writes the shares of windows over each other
+    """With pools that do not overlap. Where they do, as in SqueezeNet, captum writes the shares of
+    windows over each other
     (`max_unpool2d`) and is not complete; ours adds them up and is."""
     from converters import from_torch
     from jaxlens.model import IMAGENET

@@ -38,7 +38,9 @@ def test_a_function_of_one_value_hands_on_its_rise(fn):
 @pytest.mark.filterwarnings("ignore:Setting:UserWarning")  # captum says that it sets hooks
 @pytest.mark.parametrize(("name", "fn"), [("LeakyReLU", jax.nn.leaky_relu), ("ELU", jax.nn.elu), ("Softplus", jax.nn.softplus)])
 def test_activations_are_captums(name, fn):
-    """Between two linear maps; one hidden unit is the same for image and baseline, and has the derivative for a slope."""
+    """Between two linear maps; one hidden unit is the same for image and baseline, and has the
+    derivative for a slope.
+    """
     torch, captum = pytest.importorskip("torch"), pytest.importorskip("captum.attr")
     torch.manual_seed(0)
     first, last = torch.nn.Linear(6, 5), torch.nn.Linear(5, 1)

@@ -145,7 +145,8 @@ def test_lrp_rules_differ_where_signs_mix():
 
 def test_lrp_takes_a_rule_for_a_layer():
     found = attribution.lrp(multi_layer(), image([20, 50, 30]), 0, rules={"lin1": "alpha_beta"})
-    # lin2's 389 is lin1's [90, 101, 101, 101] minus 1; relevance of lin1 without its positive bias share, in shares of x
+    # lin2's 389 is lin1's [90, 101, 101, 101] minus 1; relevance of lin1 without its positive bias
+    # share, in shares of x
     hidden = np.array([90, 101, 101, 101]) * 392 / 393 * 393 / 392
     share = (hidden[:1] * 100 / 100).sum() + (hidden[1:] * 100 / 101).sum()
     assert_allclose(flat(found), [np.array([20, 50, 30]) / 100 * share], rtol=1e-5)
@@ -175,7 +176,8 @@ def test_internal_influence_on_captums_multi_layer():
     for layer, numbers in {"lin1": [0.9, 1, 1, 1], "lin0": [3.9, 3.9, 3.9]}.items():
         found = attribution.internal_influence(model, HUNDRED, 0, layer=layer, quadrature="middle")
         assert_allclose(flat(found), [numbers], atol=1e-5)
-    # x2 from -20 to 80: the unit with bias -10 is on for 70 of 100, the others for 81 (captum's own test has 0.8)
+    # x2 from -20 to 80: the unit with bias -10 is on for 70 of 100, the others for 81 (captum's own
+    # test has 0.8)
     shifted = multi_layer(shift=-20.0)
     start = image([0, -20, 0], shift=-20.0)
     found = attribution.internal_influence(
@@ -207,7 +209,8 @@ def test_full_grad_adds_up_to_the_score():
     found = attribution.full_grad(multi_layer(), image([[20, 50, 30], [1, 2, 3]]), 1, absolute=False)
     assert_allclose(found.delta, 0, atol=1e-3)
     assert_allclose(found.values.sum((1, 2, 3)), found.scores, rtol=1e-5)
-    # input x gradient is 400, the biases -10 + 1 + 1 + 1 + 1, spread over three pixels, as they have no place
+    # input x gradient is 400, the biases -10 + 1 + 1 + 1 + 1, spread over three pixels, as they
+    # have no place
     assert_allclose(flat(found)[0], np.array([80, 200, 120]) - 6 / 3, rtol=1e-5)
     absolute = attribution.full_grad(multi_layer(), image([20, 50, 30]), 1)
     assert_allclose(flat(absolute)[0], np.array([80, 200, 120]) + 14 / 3, rtol=1e-5)
@@ -222,7 +225,9 @@ def test_smooth_grad_without_noise_is_the_gradient():
 
 
 def test_noise_has_the_size_it_is_said_to_have():
-    """The gradient of x**2 / 2 is x + noise: SmoothGrad's mean is x, VarGrad's value the variance of the noise."""
+    """The gradient of x**2 / 2 is x + noise: SmoothGrad's mean is x, VarGrad's value the variance
+    of the noise.
+    """
     model = vector_model(lambda x: jnp.square(x).sum(-1) / 2, 3, scale=1.0)
     x = image([[0.2, 0.5, 0.6], [0.1, 0.1, 0.9]], scale=1.0)
     found = attribution.var_grad(model, x, 0, samples=4000, sigma=0.1, relative=False)

@@ -30,7 +30,9 @@ def weights(*shapes):
 
 
 def branches(w, x):
-    """Strides, a cropped and a padded border, branches of different reach, a shortcut, groups, a dilation, both pools."""
+    """Strides, a cropped and a padded border, branches of different reach, a shortcut, groups, a
+    dilation, both pools.
+    """
     x = jax.nn.relu(conv(x, w[0], stride=2, padding=((0, 1), (2, 0))) - 0.1)
     x = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 2), (0, 0)))
     x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 2, 1), (1, 2, 1, 1), ((0, 0), (1, 1), (0, 1), (0, 0)))

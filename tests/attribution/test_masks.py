@@ -1,4 +1,6 @@
-"""RISE, Sobol indices and HSIC: exact designs, published values, definitions written out, planted answers."""
+"""RISE, Sobol indices and HSIC: exact designs, published values, definitions written out, planted
+answers.
+"""
 
 import itertools
 
@@ -78,7 +80,9 @@ def only(rows, columns):
 
 
 def test_planted_part_is_found():
-    """The other cells do nothing: a map that is bright elsewhere is wrong. The constant changes nothing."""
+    """The other cells do nothing: a map that is bright elsewhere is wrong. The constant changes
+    nothing.
+    """
     model, images = only(slice(4, 8), slice(8, 12)), jax.random.uniform(jax.random.key(0), (2, 8, 12, 1), minval=0.5)
     with jax.default_matmul_precision("highest"):
         seen = rise(model, images, 0, samples=600, cells=(2, 3)).values
@@ -124,7 +128,9 @@ def test_sobol_of_linear_and_constant_scores():
 
 
 def test_opacities_are_even_and_independent():
-    """Every box of 1/32 of the square of a cell's two opacities holds one of 32 points; random points do not achieve that."""
+    """Every box of 1/32 of the square of a cell's two opacities holds one of 32 points; random
+    points do not achieve that.
+    """
 
     def even(points):
         boxes = [(2**i, 2 ** (5 - i)) for i in range(6)]

@@ -38,6 +38,8 @@ MORE = {
     "deep_lift_shap": functools.partial(attribution.deep_lift_shap, baselines=jnp.full((2, *SIZE, 3), 0.4)),
     "spatial_attribution": functools.partial(attribution.spatial_attribution, layer="conv2", steps=4),
     "channel_attribution": functools.partial(attribution.channel_attribution, layer="conv2", steps=4),
+    "feature_permutation": functools.partial(attribution.feature_permutation, features=attribution.grid_features(SIZE, (2, 3))),
+    "lasso": functools.partial(attribution.lime, penalty="lasso", distance="l2", **OPTIONS["lime"]),
 }
 TRANSFORMERS = ("attention_rollout", "gradient_rollout", "transformer_attribution")  # tests/attribution/test_transformer.py
 ALL = [*(name for name in METHODS if name not in TRANSFORMERS), *MORE]
@@ -87,26 +89,27 @@ def near(a, b):
 @pytest.mark.parametrize("name", ALL)
 def test_contract(name, model, images):
     before = jax.tree.map(np.array, model.params)
-    method, targets = method_of(name), [0, 2, 1]
-    found = method(model, images, targets)
+    method, best = method_of(name), np.asarray(model(images)).argmax(-1)
+    found = method(model, images, best)
     # shape, dtype and meaning
     assert found.values.shape[0] == 3
     assert found.values.dtype == jnp.float32
     assert bool(jnp.isfinite(found.values).all())
-    near(found.scores, model(images)[jnp.arange(3), jnp.asarray(targets)])
-    # an image does not depend on its neighbours, nor on its place among them
-    alone = method(model, images[1:2], 2)
-    near(alone.values[0], found.values[1])
-    # memory is bounded and nothing else changes
-    if takes(name, "batch_size"):
-        near(method(model, images, targets, batch_size=2).values, found.values)
-    # class 0 is a class, and the top one is what None means
-    top = method(model, images)
-    best = np.asarray(model(images)).argmax(-1)
-    near(top.values, method(model, images, best).values)
+    near(found.scores, model(images)[jnp.arange(3), best])
+    # None means the top class, and a call repeats itself
+    assert_array_equal(method(model, images).values, found.values)
     if name not in ("eigen_cam", "random_cam"):
         other = method(model, images, (best + 1) % CLASSES).values
-        assert float(jnp.abs(other - top.values).max()) > 1e-3 * float(jnp.abs(top.values).max())
+        assert float(jnp.abs(other - found.values).max()) > 1e-3 * float(jnp.abs(found.values).max())
+    # inside jit as outside, and an image depends neither on its neighbours nor on its place among
+    # them
+    part = slice(0, 3) if name == "feature_permutation" else slice(1, 2)  # only that takes from the other images
+    alone = jax.jit(lambda model, images: method(model, images, best[part]))(model, images[part])
+    near(alone.values, found.values[part])
+    near(alone.scores, found.scores[part])
+    # memory is bounded and nothing else changes
+    if takes(name, "batch_size"):
+        near(method(model, images, best, batch_size=2).values, found.values)
     # completeness is what it says
     if found.delta is not None and found.baseline_scores is not None and name != "group_attribution":
         missing = found.values.reshape(3, -1).sum(1) - (found.scores - found.baseline_scores)
@@ -116,13 +119,6 @@ def test_contract(name, model, images):
             assert np.abs(found.delta).max() <= COMPLETE[name] * np.abs(found.scores - found.baseline_scores).max()
     # nothing was changed
     jax.tree.map(assert_array_equal, before, jax.tree.map(np.array, model.params))
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_inside_jit(name, model, images):
-    method = method_of(name)
-    found = jax.jit(lambda model, images: method(model, images, 2).values)(model, images)
-    near(found, method(model, images, 2).values)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if takes(name, "seed") or name in ("smooth_grad_squared", "var_grad")])
@@ -141,8 +137,27 @@ def test_layer(name, model, images):
     found = METHODS[name](model, images, 2, layer="conv2", **options)
     assert found.layer == "conv2"
     assert found.values.shape[0] == 3
+    assert bool(jnp.isfinite(found.values).all()) and float(jnp.abs(found.values).max()) > 1e-4
     if name not in ("sobol", "hsic"):  # these have the resolution of their cells
         assert found.values.shape[1:3] == (4, 6)
+    if name in ("kernel_shap", "shapley_values", "shapley_sampling"):  # from the layer's values of the black image
+        assert_allclose(found.baseline_scores, model(jnp.zeros_like(images))[:, 2], rtol=1e-4)
+        assert float(jnp.abs(found.delta).max()) < 1e-5
+
+
+def test_the_top_class_may_be_class_0(model, images):
+    order = jnp.argsort(-model(images[:1])[0])  # so that the top class comes first
+    model = model.replace(params=model.params | {"head": model.params["head"][:, order]})
+    found, zero, one = (attribution.occlusion(model, images[:1], *target).values for target in ((), (0,), (1,)))
+    assert_array_equal(found, zero)
+    assert float(jnp.abs(found - one).max()) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["feature_ablation", "feature_permutation", "rise"])
+def test_evaluations_one_at_a_time(name, model, images):
+    """For a method of each way of working."""
+    method = method_of(name)
+    near(method(model, images, 2, batch_size=1).values, method(model, images, 2).values)
 
 
 def test_vmap(model, images):

@@ -1,4 +1,6 @@
-"""What holds for all metrics, and those of maps alone: sparseness, complexity, pointing and similarity."""
+"""What holds for all metrics, and those of maps alone: sparseness, complexity, pointing and
+similarity.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""Fidelity, infidelity, sensitivity and stability against hand-computed values, NumPy, SciPy and captum."""
+"""Fidelity, infidelity, sensitivity and stability against hand-computed values, NumPy, SciPy and
+captum.
+"""
 
 import captum.metrics
 import jax

@@ -1,4 +1,6 @@
-"""Metrics that take pixels away: the score, deletion and insertion, ROAD (against pytorch-grad-cam), average drop and gain."""
+"""Metrics that take pixels away: the score, deletion and insertion, ROAD (against pytorch-grad-
+cam), average drop and gain.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""Occlusion, feature ablation and feature permutation: captum in the same process, numbers by hand, errors."""
+"""Occlusion, feature ablation and feature permutation: captum in the same process, numbers by hand,
+errors.
+"""
 
 import jax
 import jax.numpy as jnp

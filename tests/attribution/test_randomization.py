@@ -44,7 +44,9 @@ def draw(count=2):
 
 
 def test_guided_backprop_hardly_sees_the_network_and_saliency_does():
-    """Adebayo et al.'s finding, on a trained network: with its upper half random, one map is new and the other the same."""
+    """Adebayo et al.'s finding, on a trained network: with its upper half random, one map is new
+    and the other the same.
+    """
     network = modelzoo.load("lensnet")
     x = synthetic.generate(jax.random.key(3), synthetic.CLASSES[::20], (56, 64)).images
     layers = ("softmax2_pre_activation_matmul", "mixed5b", "mixed4b")

@@ -1,4 +1,6 @@
-"""LIME, KernelSHAP and Shapley values: published numbers, scikit-learn, all orders in Python, and properties."""
+"""LIME, KernelSHAP and Shapley values: published numbers, scikit-learn, all orders in Python, and
+properties.
+"""
 
 import itertools
 
@@ -54,7 +56,9 @@ def test_shapley_values_of_captums_toy(method, x, options, expected):
 
 @pytest.mark.parametrize("method", [*BOTH, shapley_sampling])
 def test_shapley_values_of_the_kinked_function(method):
-    """Ablation gives [2, 1.5] and integrated gradients [.75, 1.25] here; both orders are a reversed pair."""
+    """Ablation gives [2, 1.5] and integrated gradients [.75, 1.25] here; both orders are a reversed
+    pair.
+    """
     options = {"permutations": 2} if method is shapley_sampling else {}
     np.testing.assert_allclose(flat(method(kinked_model(), image([3, 1], scale=4), 0, **options)), [[1.25, 0.75]], atol=1e-6)
 

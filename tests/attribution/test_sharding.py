@@ -1,4 +1,6 @@
-"""Images spread over four virtual devices: every method gives each image its own values. One subprocess for all."""
+"""Images spread over four virtual devices: every method gives each image its own values. One
+subprocess for all.
+"""
 
 import functools
 import json
@@ -106,7 +108,9 @@ def cases():
 
 
 def main():
-    """Prints what is wrong, by name: how far it is off, or why it failed. All methods are one program: few compilations."""
+    """Prints what is wrong, by name: how far it is off, or why it failed. All methods are one
+    program: few compilations.
+    """
     x = jnp.asarray(np.random.default_rng(0).random((4, *SIZE, 3), dtype=np.float32))
     automatic, explicit = (jax.make_mesh((4,), ("d",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit))
     spec, wrong, asked = PartitionSpec("d"), {}, cases()

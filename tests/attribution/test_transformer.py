@@ -1,4 +1,6 @@
-"""Attention maps and rollouts: by hand, against PyTorch's own attention and gradients, and class activation maps of tokens."""
+"""Attention maps and rollouts: by hand, against PyTorch's own attention and gradients, and class
+activation maps of tokens.
+"""
 
 import functools
 
@@ -34,7 +36,8 @@ SECOND = np.float32([[0.2, 0.8, 0], [0.5, 0.5, 0], [0, 0, 1]])
 
 @functools.cache
 def planted(heads=1):
-    """Two layers of given attention on a class token of 0 and two patches, whose token is their grey.
+    """Two layers of given attention on a class token of 0 and two patches, whose token is their
+    grey.
 
     `t <- t + A t`, and the logits are the class token and its negative.
     """
@@ -80,8 +83,9 @@ def test_rollouts_by_hand(heads):
     assert found.layer == "input" and found.method == "attention_rollout"
     # without the shortcut: 0.2 of [0.5, 0.25, 0.25] and 0.8 of [0, 1, 0]
     np.testing.assert_allclose(attention_rollout(model, x, 0, residual=False).values[0, :, :, 0], [[0.85, 0.05]], rtol=1e-6)
-    # tokens [0, 1, 0.5], then [0.375, 2, 1]; d y / d A_2 = tokens in row 0, d y / d A_1 = [1.2, 0.8, 0] x tokens. Each of two
-    # heads has half of the gradient, and their mean is half of the sum again.
+    # tokens [0, 1, 0.5], then [0.375, 2, 1]; d y / d A_2 = tokens in row 0, d y / d A_1 = [1.2,
+    # 0.8, 0] x tokens. Each of two heads has half of the gradient, and their mean is half of the
+    # sum again.
     step_1 = np.array([[0, 0.3, 0.15], [0, 0.8, 0], [0, 0, 0]]) / heads
     step_2 = np.array([[0.075, 1.6, 0], [0, 0, 0], [0, 0, 0]]) / heads
     relevance = (np.eye(3) + step_2) @ (np.eye(3) + step_1)
@@ -99,7 +103,9 @@ def test_rollouts_by_hand(heads):
 
 
 def test_one_patch_carries_all_the_evidence():
-    """Attention is even everywhere; only the third patch holds anything. Rollout cannot know, the others do."""
+    """Attention is even everywhere; only the third patch holds anything. Rollout cannot know, the
+    others do.
+    """
 
     def forward(params, x):
         t = x.reshape(-1, 2, 4, 3, 4, 3).mean((2, 4, 5)).reshape(-1, 6)
@@ -165,7 +171,9 @@ def test_order_of_layers_and_empty_rows():
 
 @functools.cache
 def tiny_vit():
-    """A vision transformer of the zoo with random weights: 2 blocks, 2 heads, patches of 4 in an image of 8x8."""
+    """A vision transformer of the zoo with random weights: 2 blocks, 2 heads, patches of 4 in an
+    image of 8x8.
+    """
     module = VisionTransformer(4, 2, 2, 8, image_size=8, num_classes=5)
     model = Model.from_nnx(module, preprocess=IMAGENET, input_size=(8, 8), name="tiny")
     draw = np.random.default_rng(0)
@@ -274,7 +282,9 @@ def torch_attention(net, x, target):
 
 @pytest.mark.parametrize(("registers", "pool"), [(2, "token"), (0, "avg")])
 def test_against_pytorchs_gradients(registers, pool):
-    """A transformer with a class token and registers, and one that averages its patches, in an image that is not square."""
+    """A transformer with a class token and registers, and one that averages its patches, in an
+    image that is not square.
+    """
     net, model = timm_vit(registers, pool)
     import torch
 
@@ -298,7 +308,9 @@ def test_against_pytorchs_gradients(registers, pool):
 
 
 def test_cams_of_an_imported_transformer():
-    """Against pytorch-grad-cam with a hand-written reshape; ours finds the registers and the layer itself."""
+    """Against pytorch-grad-cam with a hand-written reshape; ours finds the registers and the layer
+    itself.
+    """
     library = pytest.importorskip("pytorch_grad_cam")
     net, model = timm_vit()
     import torch

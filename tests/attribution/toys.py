@@ -1,4 +1,5 @@
-"""Networks so small that every attribution is known by hand (captum's toys, kinked functions), and a small one with layers.
+"""Networks so small that every attribution is known by hand (captum's toys, kinked functions), and
+a small one with layers.
 
 Cached where many tests ask for them, because another function is another program.
 """
@@ -35,7 +36,9 @@ def vector_model(fn, n, scale=SCALE, shift=0.0):
 
 @functools.cache
 def multi_layer(scale=SCALE, shift=0.0):
-    """captum's BasicModel_MultiLayer: lin0 = I, lin1 = ones with biases -10, 1, 1, 1, a ReLU, lin2 = ones with biases -1, 1."""
+    """captum's BasicModel_MultiLayer: lin0 = I, lin1 = ones with biases -10, 1, 1, 1, a ReLU, lin2
+    = ones with biases -1, 1.
+    """
 
     def fn(x):
         h = site("lin0", lambda x: x @ jnp.eye(3))(x)
@@ -69,7 +72,9 @@ def one_conv_image():
 
 
 def kinked(x):
-    """`min(x1, x2) + relu(x1 + x2 - 2) / 2`: gradients, integrated gradients, Shapley values and ablation differ at (3, 1)."""
+    """`min(x1, x2) + relu(x1 + x2 - 2) / 2`: gradients, integrated gradients, Shapley values and
+    ablation differ at (3, 1).
+    """
     x1, x2 = x[:, 0], x[:, 1]
     return x1 - jax.nn.relu(x1 - x2) + 0.5 * jax.nn.relu(x1 + x2 - 2)
 
@@ -89,7 +94,9 @@ def linear(weights, bias=0.0):
 
 @functools.cache
 def net(seed=0, classes=4):
-    """A convolution of stride 2 ("maps", [B, 4, 6, 5]), a kink, and products of its means: nothing is linear."""
+    """A convolution of stride 2 ("maps", [B, 4, 6, 5]), a kink, and products of its means: nothing
+    is linear.
+    """
     rng, shapes = np.random.default_rng(seed), {"kernel": (3, 3, 3, 5), "head": (5, classes), "place": (4, 6, 5)}
     params = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
 

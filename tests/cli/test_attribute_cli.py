@@ -1,4 +1,6 @@
-"""`jaxlens attribute` through its real entry point: what it prints and writes, what it hands on, what it refuses."""
+"""`jaxlens attribute` through its real entry point: what it prints and writes, what it hands on,
+what it refuses.
+"""
 
 import re
 

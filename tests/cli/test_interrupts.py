@@ -19,7 +19,9 @@ LONG = ("--steps", "1000000")
 
 
 def begin(folder, *arguments, options=()):
-    """A process in which Ctrl-C means what it does at a prompt, also where the tests run in the background."""
+    """A process in which Ctrl-C means what it does at a prompt, also where the tests run in the
+    background.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(

@@ -1,4 +1,6 @@
-"""Networks as people write them in PyTorch: one idiom each, for the importer's tests. Every class takes images [B, 3, H, W]."""
+"""Networks as people write them in PyTorch: one idiom each, for the importer's tests. Every class
+takes images [B, 3, H, W].
+"""
 
 import torch
 import torch.nn.functional as F
@@ -260,7 +262,8 @@ class DictOutput(nn.Module):
         return {"aux": self.aux(x), "out": self.fc(x.mean((2, 3)))}
 
 
-# Each is compared layer by layer; torch.export is needed for those in EXPORTED, which look at sizes or write through views.
+# Each is compared layer by layer; torch.export is needed for those in EXPORTED, which look at sizes
+# or write through views.
 IDIOMS = [
     FunctionalReLU, InPlace, InPlaceShortcut, InPlaceView, SetItem, Reused, ChunkGate, EinsumAttention, UNet, Resizes, Pads,
     PixelShuffle, Norms, MaskedAttention, ScaledDotProduct, Transformer, SqueezeExcite, Activations, Transposed, Pools, Shapes,

@@ -1,4 +1,6 @@
-"""Networks of one kind of layer each, as people write them in PyTorch: attention, resizing, padding, norms, pools."""
+"""Networks of one kind of layer each, as people write them in PyTorch: attention, resizing,
+padding, norms, pools.
+"""
 
 import math
 

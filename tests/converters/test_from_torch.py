@@ -1,4 +1,6 @@
-"""Any PyTorch module: as people write them, timm's, generators; what is refused; what a saved import is without torch."""
+"""Any PyTorch module: as people write them, timm's, generators; what is refused; what a saved
+import is without torch.
+"""
 
 import contextlib
 import functools
@@ -384,7 +386,9 @@ def test_a_model_whose_preprocessing_is_code_cannot_be_saved(tmp_path):
 
 
 def test_what_no_file_may_ask_for_cannot_be_saved(tmp_path):
-    """A pool over 130 x 130 pixels takes that many steps to trace: `load` refuses it, so `save` does."""
+    """A pool over 130 x 130 pixels takes that many steps to trace: `load` refuses it, so `save`
+    does.
+    """
     module = nn.Sequential(nn.AvgPool2d(130), nn.Flatten())
     model = from_torch(module, (130, 260))
     with pytest.raises(

@@ -1,4 +1,6 @@
-"""Gradients that PyTorch code sets itself: those of an import are the same, or it is refused by name and place."""
+"""Gradients that PyTorch code sets itself: those of an import are the same, or it is refused by
+name and place.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,6 @@
-"""What an import takes and assumes: wrappers, precisions, channels, labels, outputs, names that a Model keeps."""
+"""What an import takes and assumes: wrappers, precisions, channels, labels, outputs, names that a
+Model keeps.
+"""
 
 import warnings
 

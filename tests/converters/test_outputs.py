@@ -1,4 +1,6 @@
-"""What modules return and take: several outputs under any names, values that are finite for pixels only."""
+"""What modules return and take: several outputs under any names, values that are finite for pixels
+only.
+"""
 
 import warnings
 

@@ -1,4 +1,6 @@
-"""Every named layer of every family, hand-written and imported, against PyTorch in the same process."""
+"""Every named layer of every family, hand-written and imported, against PyTorch in the same
+process.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,8 @@ from jaxlens.modelzoo._registry import find
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-# The smallest of each family; `python -m converters.parity --all` compares all networks and writes docs/parity.md.
+# The smallest of each family; `python -m converters.parity --all` compares all networks and writes
+# docs/parity.md.
 FAMILIES = {
     "alexnet": {}, "convnext_tiny": {}, "densenet121": {}, "efficientnet_b0": {}, "efficientnet_v2_s": {}, "googlenet": {},
     "inception_v3": {}, "maxvit_t": {}, "mnasnet0_5": {}, "mobilenet_v2": {}, "mobilenet_v3_small": {},
@@ -26,7 +29,9 @@ FAMILIES = {
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_layer_agrees(name):
-    """The hand-written network with PyTorch, layer by layer; and the importer's with it in names, parameters and values."""
+    """The hand-written network with PyTorch, layer by layer; and the importer's with it in names,
+    parameters and values.
+    """
     module, model = parity.pair(name, **FAMILIES[name])
     inputs = model.preprocess(jax.random.uniform(jax.random.key(0), (2, *model.input_size, 3)))
     imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
@@ -126,7 +131,9 @@ def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
 
 
 def test_the_head_of_inceptionv1_as_lucent_runs_it(lucent):
-    """On 7x7 maps, for which Lucent's average pool is made; `parity.report` replaces it at other sizes."""
+    """On 7x7 maps, for which Lucent's average pool is made; `parity.report` replaces it at other
+    sizes.
+    """
     import torch
 
     maps = jax.random.uniform(jax.random.key(0), (2, 7, 7, 1024), maxval=0.2)

@@ -59,7 +59,9 @@ def test_two_state_dicts_of_unknown_names_are_asked_about(tmp_path):
 
 
 def test_settings_beside_the_weights(tmp_path):
-    """torch refuses the class; its message is there whole, in one colour, with how to strip the file."""
+    """torch refuses the class; its message is there whole, in one colour, with how to strip the
+    file.
+    """
     path = saved(tmp_path, {"state_dict": dict(TENSORS), "args": argparse.Namespace(lr=0.1)})
     with pytest.raises(WeightsError) as caught:
         read_state_dict(path)

@@ -1,4 +1,6 @@
-"""Code that invites wrong numbers: writes through views, sizes, unusual options. Right, or refused; never wrong."""
+"""Code that invites wrong numbers: writes through views, sizes, unusual options. Right, or refused;
+never wrong.
+"""
 
 import contextlib
 

@@ -17,7 +17,9 @@ for i, frame in enumerate(FRAMES):
 
 
 def read(path):
-    """Frames in [0, 1], their times in milliseconds, and how often the file wants to be shown (0 for ever, None for once)."""
+    """Frames in [0, 1], their times in milliseconds, and how often the file wants to be shown (0
+    for ever, None for once).
+    """
     with Image.open(path) as file:
         frames, times = [], []
         for i in range(file.n_frames):

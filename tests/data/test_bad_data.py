@@ -1,4 +1,6 @@
-"""Bad arguments of loaders, animations, synthetic pictures and training: refused in words, before anything is made."""
+"""Bad arguments of loaders, animations, synthetic pictures and training: refused in words, before
+anything is made.
+"""
 
 import copy
 import dataclasses

@@ -59,7 +59,8 @@ def test_training_epochs_are_shuffled_augmented_and_reproducible(folder):
 
 
 def test_crops_and_flips_are_of_the_image(tmp_path):
-    # brightness rises to the right, the other colours with the height: a crop shows where it is and whether it is flipped
+    # brightness rises to the right, the other colours with the height: a crop shows where it is and
+    # whether it is flipped
     ramp = np.zeros((50, 70, 3), np.uint8)
     ramp[..., 0], ramp[..., 1] = np.arange(70) * 3, (np.arange(50) * 5)[:, None]
     (tmp_path / "a").mkdir()

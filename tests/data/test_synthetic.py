@@ -1,4 +1,6 @@
-"""Synthetic pictures: seeds, parameters that mean what they say (measured from the pixels), bad input."""
+"""Synthetic pictures: seeds, parameters that mean what they say (measured from the pixels), bad
+input.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +158,8 @@ def test_the_hand_of_a_spiral():
     assert np.abs(right - left).mean() > 0.1
     np.testing.assert_allclose(right, left[::-1], atol=1e-3)  # mirrored at the x axis
 
-    # counter-clockwise outward: a quarter of a turn further on, the line is a quarter of a wavelength further out
+    # counter-clockwise outward: a quarter of a turn further on, the line is a quarter of a
+    # wavelength further out
     def first(picture, x, y):
         radii = np.arange(10, 18, 0.25)
         values = [picture[round(31.5 - r * y), round(31.5 + r * x)] for r in radii]

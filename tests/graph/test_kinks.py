@@ -1,4 +1,6 @@
-"""Gradients where a function has several: at corners, bounds and ties, every operator's is PyTorch's."""
+"""Gradients where a function has several: at corners, bounds and ties, every operator's is
+PyTorch's.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""Every operator of the table against PyTorch's, value and gradient, in several forms and orders of storage."""
+"""Every operator of the table against PyTorch's, value and gradient, in several forms and orders of
+storage.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,8 @@ MAPS, WIDE = (2, 6, 5, 7), (2, 3, 8, 11)
 
 
 def call(target, *args, smooth=True, **kwargs):
-    """One case: PyTorch's function, ATen operator or method (by name), and what it is called with. A shape stands for a
+    """One case: PyTorch's function, ATen operator or method (by name), and what it is called with.
+    A shape stands for a
     tensor of random numbers. `smooth=False` where gradients follow another convention, or are none."""
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     shown = ",".join([*map(_shown, args), *(f"{key}={_shown(value)}" for key, value in kwargs.items())])
@@ -67,7 +70,9 @@ def _leaves(tree):
 
 
 def compare(target, args, kwargs, smooth, orders=None):
-    """One case, in all orders of storage or in these: one program for values and gradients, as compiling is what takes time."""
+    """One case, in all orders of storage or in these: one program for values and gradients, as
+    compiling is what takes time.
+    """
     rng = np.random.default_rng(7)
     made = []
 

@@ -154,7 +154,9 @@ microscope.render_layers(small_model(input_size=(24, 28)), [LAYER], sys.argv[1],
 
 
 def test_killed_and_shared(tmp_path):
-    """Two processes on one folder, one of them killed between tiles: all tiles, and those that were there untouched."""
+    """Two processes on one folder, one of them killed between tiles: all tiles, and those that were
+    there untouched.
+    """
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed")]
     env = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),

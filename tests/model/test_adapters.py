@@ -1,4 +1,6 @@
-"""Networks that people bring: what is assumed of them is told, what they are is kept, what does not fit is refused in words."""
+"""Networks that people bring: what is assumed of them is told, what they are is kept, what does not
+fit is refused in words.
+"""
 
 import copy
 import functools

@@ -1,4 +1,6 @@
-"""Models that are not ours (Flax NNX, Linen, plain JAX): they render, and gradient rules see their functional ReLUs."""
+"""Models that are not ours (Flax NNX, Linen, plain JAX): they render, and gradient rules see their
+functional ReLUs.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +66,9 @@ def model(kind, **options):
 
 
 def guided_by_hand(x, unit):
-    """Backwards layer by layer: at each ReLU the gradient passes where its input and it itself are positive."""
+    """Backwards layer by layer: at each ReLU the gradient passes where its input and it itself are
+    positive.
+    """
     one, back_one = jax.vjp(lambda x: conv(x, WEIGHTS["first"]) + WEIGHTS["bias"].reshape(1, 1, 1, -1), x)
     two, back_two = jax.vjp(lambda x: conv(x, WEIGHTS["second"]), jnp.maximum(one, 0))
     g = jnp.zeros_like(two).at[..., unit].set(1 / (two.shape[1] * two.shape[2]))

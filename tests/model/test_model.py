@@ -66,7 +66,9 @@ def test_unknown_layer_names_the_nearest():
 
 
 def test_only_what_is_needed_is_traced():
-    """A layer early in the network works on an image too small for the rest; a later one names the smallest size."""
+    """A layer early in the network works on an image too small for the rest; a later one names the
+    smallest size.
+    """
     model = small_model()
     tiny = images(size=(4, 6))
     assert jaxlens.activations(model, tiny, ["blocks.0.conv1"])["blocks.0.conv1"].shape == (2, 2, 3, 8)

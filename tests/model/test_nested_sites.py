@@ -1,4 +1,6 @@
-"""Sites inside what the user jitted, checkpointed or mapped: read, changed, and never kept by the user's own function."""
+"""Sites inside what the user jitted, checkpointed or mapped: read, changed, and never kept by the
+user's own function.
+"""
 
 import functools
 

@@ -31,7 +31,9 @@ POOLS = {
 
 
 def reference(kind, x, g, pads=((0, 0), (0, 0))):
-    """torch: the gradient of an average-pool, or of the L2 formula, of the same windows without their padding."""
+    """torch: the gradient of an average-pool, or of the L2 formula, of the same windows without
+    their padding.
+    """
     x, g = (torch.tensor(np.asarray(a).transpose(0, 3, 1, 2).copy(), dtype=torch.float64) for a in (x, g))
     x.requires_grad_()
 
@@ -145,7 +147,9 @@ def test_what_it_cannot_see_is_refused(fn, message):
 
 
 def test_what_is_no_pool_is_let_through():
-    """A leaky ReLU picks between two functions of one value; a marked pool may be allowed by name; pools need no ReLU."""
+    """A leaky ReLU picks between two functions of one value; a marked pool may be allowed by name;
+    pools need no ReLU.
+    """
     got = gradient_under(standard(pools="average"), lambda x: POOLS["nnx"](jnp.where(x > 0, x, 0.1 * x)))
     y = jnp.where(X > 0, X, 0.1 * X)
     np.testing.assert_allclose(got, reference("average", y, WEIGHTS) * np.where(X > 0, 1, 0.1), rtol=1e-4, atol=1e-5)

@@ -60,7 +60,9 @@ def gradient(rule, fn, x, *args):
 
 
 def one_conv(relu, image):
-    """Captum's OneConv toy, class 0: conv 1->2 of ones, biases -50 and -75, then a row of five ones and three minus ones."""
+    """Captum's OneConv toy, class 0: conv 1->2 of ones, biases -50 and -75, then a row of five ones
+    and three minus ones.
+    """
     conv = lax.conv_general_dilated(image, jnp.ones((3, 3, 1, 2)), (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     flat = jnp.moveaxis(relu(conv + jnp.array([-50.0, -75.0])), -1, 1).reshape(-1)  # channels first, as torch flattens
     return relu(flat @ jnp.array([1.0, 1, 1, 1, 1, -1, -1, -1]))

@@ -1,4 +1,6 @@
-"""Maxima over positions and linear rearrangements, however they are written, under gradient rules, DeepLift and LRP."""
+"""Maxima over positions and linear rearrangements, however they are written, under gradient rules,
+DeepLift and LRP.
+"""
 
 import functools
 
@@ -129,7 +131,9 @@ LINEAR = {
 
 @pytest.mark.parametrize("fn", LINEAR.values(), ids=LINEAR)
 def test_what_is_linear_is_passed_by_every_method(fn):
-    """After ReLUs that are open, of a model without biases: all methods are products with the gradient."""
+    """After ReLUs that are open, of a model without biases: all methods are products with the
+    gradient.
+    """
     weights = jnp.cos(jnp.arange(fn(IMAGES)[0].size, dtype=jnp.float32))
 
     def forward(params, x):
@@ -175,7 +179,9 @@ def test_gathers_by_constants_are_no_pools():
 
 
 def test_the_sum_of_the_largest_adds_up_under_deep_lift():
-    """Two of (3, 1, 2) instead of (1, 2.5, 2): the sum rises from 4.5 to 5, all by the first, one of the largest now."""
+    """Two of (3, 1, 2) instead of (1, 2.5, 2): the sum rises from 4.5 to 5, all by the first, one
+    of the largest now.
+    """
     top = lambda x: lax.top_k(x[:, 0, :, 0], 2)[0].sum(-1, keepdims=True)  # noqa: E731
     model = jaxlens.Model.from_function(
         lambda p, x: top(4 * x), {}, preprocess=lambda x: x, input_size=(1, 3), channels=1, name="top"

@@ -1,4 +1,6 @@
-"""A Model and the module it was made of: it has weights of its own, and `update` takes whatever has changed."""
+"""A Model and the module it was made of: it has weights of its own, and `update` takes whatever has
+changed.
+"""
 
 import equinox as eqx
 import haiku as hk

@@ -1,4 +1,6 @@
-"""Good weights files and what they hold, for the tests of damaged ones; these need PyTorch, others here do not."""
+"""Good weights files and what they hold, for the tests of damaged ones; these need PyTorch, others
+here do not.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""Saved imports whose graph, or what is said of the model, is damaged or malicious: one clear error each."""
+"""Saved imports whose graph, or what is said of the model, is damaged or malicious: one clear error
+each.
+"""
 
 import json
 
@@ -12,7 +14,9 @@ pytestmark = pytest.mark.timeout(120)  # for all that a hang would look like
 
 
 def nodes(*ops):
-    """A graph of these operators, each a name and its arguments, their values v0, v1, ...; the last is the result."""
+    """A graph of these operators, each a name and its arguments, their values v0, v1, ...; the last
+    is the result.
+    """
     made = [
         {"out": f"v{i}", "op": op, "args": args, **({"kwargs": more[0]} if more else {})}
         for i, (op, args, *more) in enumerate(ops)
@@ -158,7 +162,9 @@ ABOUT = {
 
 @pytest.fixture
 def rewritten(folder, tmp_path):
-    """Writes the file of the imported network with another graph, or with something else said about it."""
+    """Writes the file of the imported network with another graph, or with something else said about
+    it.
+    """
     arrays, metadata = _params.read(folder / "graph.safetensors")
 
     def write(graph=None, about=None):

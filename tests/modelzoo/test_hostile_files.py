@@ -40,7 +40,9 @@ def test_truncated(folder, tmp_path, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_changed_bytes(folder, tmp_path, name):
-    """Formats without a checksum cannot tell changed weights; ours must. None may fail in a way of its own."""
+    """Formats without a checksum cannot tell changed weights; ours must. None may fail in a way of
+    its own.
+    """
     whole, good = (folder / name).read_bytes(), load(folder / name)
     draw = random.Random(0)
     for _ in range(20):

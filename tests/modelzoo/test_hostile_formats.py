@@ -1,4 +1,6 @@
-"""Files that lie in the way of their format (safetensors, npz, PyTorch's, HDF5): refused, and no other file is read."""
+"""Files that lie in the way of their format (safetensors, npz, PyTorch's, HDF5): refused, and no
+other file is read.
+"""
 
 import io
 import json

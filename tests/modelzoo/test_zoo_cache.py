@@ -149,7 +149,8 @@ def test_numpy_and_hdf5_files_load_without_torch(state_dict, tmp_path):
     assert [float(line) for line in result.stdout.split()] == pytest.approx([want, want], rel=1e-4)
 
 
-# Fills its cache from a server, or saves a file again and again, in twenty pieces; after so many it waits for its end.
+# Fills its cache from a server, or saves a file again and again, in twenty pieces; after so many it
+# waits for its end.
 WRITER = """
 import dataclasses, sys, time
 import safetensors.numpy
@@ -177,7 +178,8 @@ model = modelzoo.load(name, progress=False)
 while True:
     modelzoo.save(model, modelzoo.cache_dir() / "saved.safetensors")
 """
-# What is written, after how many pieces the process is killed, and the whole files there are by then.
+# What is written, after how many pieces the process is killed, and the whole files there are by
+# then.
 MOMENTS = [
     ("squeezenet1_1", 9, 0),  # while it puts published weights into the cache
     ("lensnet", 19, 0),  # all is written, but has no name

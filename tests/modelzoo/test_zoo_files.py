@@ -1,4 +1,6 @@
-"""Weights files and cache entries: of another network, of NaN, not to be read; names and options that are none."""
+"""Weights files and cache entries: of another network, of NaN, not to be read; names and options
+that are none.
+"""
 
 import dataclasses
 import os

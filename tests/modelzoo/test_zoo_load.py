@@ -88,7 +88,9 @@ def test_options():
 
 @pytest.mark.parametrize("size", [96, 64, None])
 def test_a_vision_transformer_is_shown_its_own_size(size):
-    """Pictures of any size; its own one too, though padding and crops of the default transforms change that."""
+    """Pictures of any size; its own one too, though padding and crops of the default transforms
+    change that.
+    """
     transformer = modelzoo.load("vit_b_32", None, image_size=96)
     options = {} if size is None else {"size": size}
     result = render(transformer, "encoder.layers.encoder_layer_0.mlp:3", steps=2, progress=False, **options)

@@ -16,7 +16,9 @@ STEM, MIDDLE = "stem", "blocks.0.conv2"
 
 
 def written_out(model, image, layers, label):
-    """The attribution at the first layer: gradients between layers, by replacing one layer's output at a time."""
+    """The attribution at the first layer: gradients between layers, by replacing one layer's output
+    at a time.
+    """
     acts = run(model.with_gradient_rule(None), image, tuple(layers))
 
     def onward(layer, value, later, share):

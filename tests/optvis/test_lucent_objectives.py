@@ -1,4 +1,6 @@
-"""Lucent's own functions, objects and spellings: they mean what they mean there, or are told what is meant here."""
+"""Lucent's own functions, objects and spellings: they mean what they mean there, or are told what
+is meant here.
+"""
 
 import functools
 
@@ -22,7 +24,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def as_lucent(model):
-    """The activations of the pictures as Lucent's functions get them: PyTorch tensors with channels first."""
+    """The activations of the pictures as Lucent's functions get them: PyTorch tensors with channels
+    first.
+    """
     found = jaxlens.activations(model, PICTURES, ["input", LAYER, "logits"])
     found = {name: np.asarray(value) for name, value in found.items()} | {"labels": np.asarray(found["logits"])}
     found["blocks_0_conv2"] = found[LAYER]

@@ -1,4 +1,6 @@
-"""Every public name of Lucid's and Lucent's `optvis` is here with the same leading arguments, or is left out for a reason."""
+"""Every public name of Lucid's and Lucent's `optvis` is here with the same leading arguments, or is
+left out for a reason.
+"""
 
 import inspect
 
@@ -7,7 +9,8 @@ import pytest
 from jaxlens.optvis import objectives, param, render, transform
 from jaxlens.optvis.param import color
 
-# Lucid 0.3 (lucid/optvis) and Lucent 0.1.8 (lucent/optvis): the names and arguments of both, in order.
+# Lucid 0.3 (lucid/optvis) and Lucent 0.1.8 (lucent/optvis): the names and arguments of both, in
+# order.
 OBJECTIVES = {
     "neuron": "layer n_channel x y batch",
     "channel": "layer n_channel batch",

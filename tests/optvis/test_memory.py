@@ -43,7 +43,9 @@ def test_memory_grows_with_the_batch_and_not_with_steps(model, monkeypatch):
 
 
 def test_a_batch_fits_the_limit(model, monkeypatch):
-    """What is independent of the batch is counted for every task, so that one guess does and errs towards less."""
+    """What is independent of the batch is counted for every task, so that one guess does and errs
+    towards less.
+    """
     monkeypatch.setattr(_batch, "_resident", lambda: 0)
     sizes = sizes_of(monkeypatch)
     wanted = objectives.channel(LAYER, range(8))

@@ -1,4 +1,6 @@
-"""Objectives as they are asked for: batches of tasks, strings, labels, functions; and what is refused."""
+"""Objectives as they are asked for: batches of tasks, strings, labels, functions; and what is
+refused.
+"""
 
 import jax
 import jax.numpy as jnp

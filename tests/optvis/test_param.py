@@ -1,4 +1,6 @@
-"""Parameterizations: what they decode to (against Lucent and by hand), and that they can be optimized and inverted."""
+"""Parameterizations: what they decode to (against Lucent and by hand), and that they can be
+optimized and inverted.
+"""
 
 import functools
 import warnings
@@ -47,7 +49,9 @@ def decode(p, theta):
 
 
 def some_theta(p, sd=1.0):
-    """A theta of the right shape; from NumPy, because compiling a `jax.random` draw takes a second for every shape."""
+    """A theta of the right shape; from NumPy, because compiling a `jax.random` draw takes a second
+    for every shape.
+    """
     theta = jax.eval_shape(p.init, jax.random.key(0))
     assert theta.dtype == jnp.float32  # real, also for Fourier
     return jnp.asarray(sd * np.random.default_rng(1).standard_normal(theta.shape), jnp.float32)

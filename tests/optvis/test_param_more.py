@@ -150,7 +150,8 @@ def test_natural_spectrum_falls_as_natural_images_do():
     def mean(channel, f):
         return size[channel][np.abs(ring - f) < 0.1 * f].mean()
 
-    # local slopes of the published spectrum (3, 512, 257): about -1.2 to -1.35 below 0.05, then steeper
+    # local slopes of the published spectrum (3, 512, 257): about -1.2 to -1.35 below 0.05, then
+    # steeper
     slope = np.log(mean(0, 0.04) / mean(0, 0.01)) / np.log(4)
     assert -1.6 < slope < -1.0
     assert np.log(mean(0, 0.3) / mean(0, 0.1)) / np.log(3) < slope + 0.3
@@ -266,7 +267,9 @@ def test_arguments_are_checked(make, message):
 
 
 def test_axes_of_a_dataset():
-    """The square root of the covariance of colours, and pictures along it; Lucid's axes as a matrix are Lucid's."""
+    """The square root of the covariance of colours, and pictures along it; Lucid's axes as a matrix
+    are Lucid's.
+    """
     batches = [np.stack([photo(), photo()[::-1]]), photo(12, 15)[None]]
     matrix = param.color.dataset_klt_matrix(batches)
     colors = np.concatenate([np.float64(b).reshape(-1, 3) for b in batches])
@@ -365,7 +368,9 @@ def test_cppn_decodes_as_lucents():
 
 
 def test_a_converted_upconvolution_gan():
-    """Lucent's network of Dosovitskiy and Brox, with random weights, as a generator: values, and a render through it."""
+    """Lucent's network of Dosovitskiy and Brox, with random weights, as a generator: values, and a
+    render through it.
+    """
     torch = pytest.importorskip("torch")
     from lucent.optvis.param.gan import upconvGAN
 

@@ -1,4 +1,6 @@
-"""Numbers that make no picture are refused where they are given, in words: they made NaN, or nothing, or no end."""
+"""Numbers that make no picture are refused where they are given, in words: they made NaN, or
+nothing, or no end.
+"""
 
 import jax
 import jax.numpy as jnp

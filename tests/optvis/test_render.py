@@ -54,7 +54,9 @@ def test_shapes_range_and_scores(model):
 
 
 def test_one_program(model, traces):
-    """Other channels, weights, seeds, steps and weights of penalties: no new trace. Another layer: one."""
+    """Other channels, weights, seeds, steps and weights of penalties: no new trace. Another layer:
+    one.
+    """
     penalty = objectives.total_variation()
     render.render(model, channels([0, 1]) - 0.1 * penalty, **TWO)
     first = len(traces)
@@ -171,7 +173,9 @@ def test_any_optax_optimizer(model, optimizer):
 
 
 def test_a_dead_neuron_wakes_up(model):
-    """A layer pushed far below zero has no gradient at all; the redirected ReLU finds one, and only for it."""
+    """A layer pushed far below zero has no gradient at all; the redirected ReLU finds one, and only
+    for it.
+    """
     module_params = jax.tree.map(lambda x: x, model.params)
     bias = module_params["blocks"][0]["conv2"]["bias"]
     bias.set_value(bias.get_value().at[3].set(-0.25))
@@ -355,7 +359,9 @@ def test_objectives_remember_from_step_to_step(model):
 
 
 def test_transforms_change_over_the_steps(model):
-    """Boxes that shrink from the whole image to a tenth, seen by a model that reports how much of a ramp it saw."""
+    """Boxes that shrink from the whole image to a tenth, seen by a model that reports how much of a
+    ramp it saw.
+    """
     ramp = np.linspace(0, 1, 40, dtype=np.float32)[None, :, None] * np.ones((40, 40, 3), np.float32)
     whole, tenth = (transform.random_boxes(1, (16, 16), (side, side), center_sd=0.0) for side in (1.0, 0.1))
     seen = []

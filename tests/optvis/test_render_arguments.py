@@ -1,4 +1,6 @@
-"""What `render` makes of any model and argument: channels, sizes, devices, seeds; errors before anything is compiled."""
+"""What `render` makes of any model and argument: channels, sizes, devices, seeds; errors before
+anything is compiled.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""Transforms that move pixels, against independent implementations: scale and rotation, frames, boxes."""
+"""Transforms that move pixels, against independent implementations: scale and rotation, frames,
+boxes.
+"""
 
 import warnings
 

@@ -1,4 +1,6 @@
-"""Transforms that change values, one that changes with the step, and arguments and images that are refused."""
+"""Transforms that change values, one that changes with the step, and arguments and images that are
+refused.
+"""
 
 from inspect import unwrap  # off with the type checker that tests run under, to see our own message
 

@@ -10,7 +10,9 @@ H, W = 21, 31  # never square; both odd, so that a centre pixel exists
 
 
 def numbers(*shape):
-    """Data in [0, 1]; from NumPy, because compiling a `jax.random` draw takes a second for every shape."""
+    """Data in [0, 1]; from NumPy, because compiling a `jax.random` draw takes a second for every
+    shape.
+    """
     return jnp.asarray(np.random.default_rng(7).random(shape, np.float32))
 
 

@@ -38,7 +38,9 @@ def places(sheet, images):
 
 
 def assert_table(sheet, rows):
-    """Pictures `[R, N, ...]` are at the crossings of R lines and N columns, in order. Returns these."""
+    """Pictures `[R, N, ...]` are at the crossings of R lines and N columns, in order. Returns
+    these.
+    """
     corners = np.stack([places(sheet, row) for row in rows])
     tops, lefts = corners[:, 0, 0], corners[0, :, 1]
     assert (corners[..., 0] == tops[:, None]).all() and (corners[..., 1] == lefts).all()

@@ -27,7 +27,8 @@ def close(got, want):
         (1, (1, 0, 0)),
         (-1 / 3, (0, 0, 1)),
         (-1e-20, (1, 0, 0)),
-        # halfway between corners: s = sin(pi / 4) after red, (1 - s, 0, 0) + s (1, 1, 0) / sqrt(2) = (0.79289, 0.5, 0)
+        # halfway between corners: s = sin(pi / 4) after red, (1 - s, 0, 0) + s (1, 1, 0) / sqrt(2)
+        # = (0.79289, 0.5, 0)
         (1 / 12, (0.845862, 0.533402, 0)),
         (3 / 12, (0.533402, 0.845862, 0)),
     ],
@@ -52,7 +53,8 @@ def test_three_channels_are_red_green_and_blue():
 
 
 def test_mixtures_whiten():
-    # (1, 1, 0): colours sum to (1, 1, 0), white is 2 - 1: (2, 2, 1) / 3 * sqrt(2), over its largest value
+    # (1, 1, 0): colours sum to (1, 1, 0), white is 2 - 1: (2, 2, 1) / 3 * sqrt(2), over its largest
+    # value
     close(collapse_channels(np.float32([1, 1, 0])), (1, 1, 0.5))
     close(collapse_channels(np.float32([1, 1, 1])), (1, 1, 1))
     # (2, 1, 0): (2, 1, 0) + (3 - 2) = (3, 2, 1)

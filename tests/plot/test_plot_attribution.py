@@ -1,4 +1,6 @@
-"""Attribution maps as pictures: pixels worked out by hand, captum's scaling, and what must not crash or mislead."""
+"""Attribution maps as pictures: pixels worked out by hand, captum's scaling, and what must not
+crash or mislead.
+"""
 
 import captum.attr._utils.visualization as theirs
 import jax

@@ -1,4 +1,6 @@
-"""What the tests of recipes share: sizes, options, what a network sees of pictures, and what a recipe gives to `render`."""
+"""What the tests of recipes share: sizes, options, what a network sees of pictures, and what a
+recipe gives to `render`.
+"""
 
 import jax.numpy as jnp
 import numpy as np

@@ -247,7 +247,9 @@ ALONE = {
 
 @pytest.mark.parametrize("name", ALONE)
 def test_a_picture_does_not_depend_on_its_neighbours(model, photos, name, programs):
-    """Alone as in a batch, although targets and balances are measured; and other pictures are no new program."""
+    """Alone as in a batch, although targets and balances are measured; and other pictures are no
+    new program.
+    """
     three = np.stack([*photos, photos[0] * 0.5])
     together = ALONE[name](model, three)
     count = len(programs)

@@ -1,5 +1,7 @@
 # pyright: strict
-"""What a user may get wrong: an error for the type checker on each line that ends in "mistake". It is read, not run."""
+"""What a user may get wrong: an error for the type checker on each line that ends in "mistake". It
+is read, not run.
+"""
 
 import numpy as np
 
