@@ -1,0 +1,25 @@
+"""What users pass to attributions and metrics, as an editor and a type checker see it.
+
+At run time these are `Any`, for the reason that `jaxlens._types` gives.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+    from jax.typing import ArrayLike
+
+    from jaxlens.attribution._result import Attribution
+    from jaxlens.optvis.objectives import Objective
+
+    OneTarget = int | str | Objective | Callable[[Callable[[str], jax.Array]], Any]
+    Target = OneTarget | Sequence[OneTarget] | np.ndarray | jax.Array | None
+    Baseline = ArrayLike | None
+    Values = Attribution | ArrayLike
+    Maps = Mapping[str, Values] | Sequence[Attribution]
+    FeatureNumbers = ArrayLike
+    Boxes = ArrayLike | Sequence[ArrayLike]
+else:
+    Target = Baseline = Values = Maps = FeatureNumbers = Boxes = Any
