@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from jaxlens.optvis.objectives import Objective
 
     OneTarget = int | str | Objective | Callable[[Callable[[str], jax.Array]], Any]
-    Target = OneTarget | Sequence[OneTarget] | np.ndarray | jax.Array | None
-    Baseline = ArrayLike | None
-    Values = Attribution | ArrayLike
-    Maps = Mapping[str, Values] | Sequence[Attribution]
-    FeatureNumbers = ArrayLike
-    Boxes = ArrayLike | Sequence[ArrayLike]
+    TargetLike = OneTarget | Sequence[OneTarget] | np.ndarray | jax.Array | None
+    BaselineLike = ArrayLike | None
+    ValuesLike = Attribution | ArrayLike
+    MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
+    FeaturesLike = ArrayLike | None
+    BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
-    Target = Baseline = Values = Maps = FeatureNumbers = Boxes = Any
+    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = BoxesLike = Any

@@ -12,17 +12,18 @@ from jaxlens._checks import as_array, check_flag, check_images, check_int, check
 from jaxlens._types import Images
 from jaxlens.attribution._maps import check_channels_last, resize
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._types import Maps, Values
+from jaxlens.attribution._types import MapsLike, ValuesLike
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import check_names, grid
-from jaxlens.plot._panel import Colormap, Look, check_range, lines, zoomed
+from jaxlens.plot._panel import Look, check_range, lines, zoomed
+from jaxlens.plot._types import Colormap
 
 MAX_ZOOM = 64
 WIDTH = 160  # the least width of a table's panels: names need room
 
 
 def attribution_map(
-    values: Values,
+    values: ValuesLike,
     image: Images,
     *,
     view: str = "heat_map",
@@ -92,7 +93,7 @@ def attribution_map(
 
 
 def attributions(
-    maps: Maps,
+    maps: MapsLike,
     images: Images,
     names: Sequence[str] | None = None,
     *,

@@ -1,22 +1,16 @@
 """Tables of pictures: one task over the steps, methods side by side, sums of neurons."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxlens._checks import check_int, shortened
-from jaxlens._types import Images
 from jaxlens.optvis.render import RenderResult
 from jaxlens.plot._grid import check_names, grid, to_tiles
 from jaxlens.plot._sheet import contact_sheet
-
-if TYPE_CHECKING:
-    Pictures = RenderResult | Images
-    Names = int | Sequence[str]
-else:  # checked by hand
-    Pictures = Names = Any
+from jaxlens.plot._types import Names, Pictures
 
 
 def evolution_strip(result: RenderResult, task: int = 0, image: int = 0, *, title: str = "") -> Image.Image:

@@ -4,14 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import as_array, check_flag
-from jaxlens._types import Images
+from jaxlens.plot._types import Floats
 
 # Red, yellow, green, cyan, blue and magenta, divided by their lengths: every sixth of the wheel.
 _CORNERS = np.asarray([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]], np.float64)
 _CORNERS /= np.linalg.norm(_CORNERS, axis=1, keepdims=True)
 
 
-def hue_to_rgb(hue: Images) -> np.ndarray:
+def hue_to_rgb(hue: Floats) -> np.ndarray:
     """Return colors of length 1 around the color wheel.
 
     Every sixth of a turn is a corner: red, yellow, green, cyan, blue, magenta, each divided by its
@@ -49,7 +49,7 @@ def _wheel(turns: np.ndarray) -> np.ndarray:
     return colors / np.linalg.norm(colors, axis=-1, keepdims=True)
 
 
-def collapse_channels(activations: Images, *, signed: bool | None = None) -> np.ndarray:
+def collapse_channels(activations: Floats, *, signed: bool | None = None) -> np.ndarray:
     """Show channels as colors: one picture says which channel is active where.
 
     Channel c of C has the hue `h[c] = c / C`. If there are negative values, it has `h[c] = c / 2C`

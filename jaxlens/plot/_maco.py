@@ -9,10 +9,11 @@ from jaxlens._checks import as_array, check_images
 from jaxlens._numerics import gaussian_weights
 from jaxlens._types import Images
 from jaxlens.plot._panel import check_range
+from jaxlens.plot._types import Floats
 
 
 def maco_display(
-    image: Images, importance: Images, *, percentile_image: float = 1.0, percentile_alpha: float = 80.0, sigma: float = 0.0
+    image: Images, importance: Floats, *, percentile_image: float = 1.0, percentile_alpha: float = 80.0, sigma: float = 0.0
 ) -> np.ndarray:
     """Show a picture as MACO does: with more contrast, and opaque where its objective looked.
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -11,11 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxlens._checks import check_choice, check_flag, check_number, shortened
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import INK, PAPER
-
-if TYPE_CHECKING:
-    Colormap = str | Callable[[np.ndarray], np.ndarray] | None
-else:  # checked by hand
-    Colormap = Any
+from jaxlens.plot._types import Colormap
 
 VIEWS = ("heat_map", "blended", "masked", "alpha", "original")
 SIGNS = {
