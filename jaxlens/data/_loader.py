@@ -42,7 +42,8 @@ class Loader:
     Example:
         >>> import numpy as np
         >>> from jaxlens import data
-        >>> files = [data.save_image(f"{i}.png", np.full((24, 32, 3), i / 4)) for i in range(5)]
+        >>> pictures = [np.full((24, 32, 3), i / 4) for i in range(5)]
+        >>> files = tuple(data.save_image(f"{i}.png", x) for i, x in enumerate(pictures))
         >>> loader = data.Loader(files, (0, 0, 1, 1, 1), ("dark", "light"), 16, 2, train=True)
         >>> len(loader), loader.classes  # the fifth image fills no batch
         (2, ('dark', 'light'))
