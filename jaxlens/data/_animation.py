@@ -136,7 +136,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
     height, width = (side + side % 2 for side in first.shape[:2])
     rate = str(Fraction(float(fps)).limit_denominator(100_000))
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", rate, "-i", "-"]
-    # Colours as in BT.709, and the file says so: otherwise players guess by its size.
+    # Colors as in BT.709, and the file says so: otherwise players guess by its size.
     tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     colors = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,{tags}", "-pix_fmt", "yuv420p"]
     target = ["-c:v", "libx264", "-crf", "16", *colors, "-movflags", "+faststart", "-f", "mp4", f"file:{path}"]

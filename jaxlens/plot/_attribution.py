@@ -248,7 +248,7 @@ def _notes(notes: Mapping[str, Sequence[str]] | None, columns: Mapping[str, Any]
 
 
 def _check_scale(scale: float | None) -> float | None:
-    return None if scale is None else check_range(scale, "scale", lambda x: x > 0, "a number > 0, the value of full colour")
+    return None if scale is None else check_range(scale, "scale", lambda x: x > 0, "a number > 0, the value of full color")
 
 
 def _check_zoom(zoom: Any) -> int:

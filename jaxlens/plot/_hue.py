@@ -33,9 +33,9 @@ def hue_to_rgb(hue: Floats) -> np.ndarray:
         >>> plot.hue_to_rgb([0, 1 / 3, 2 / 3]).round(2).tolist()
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    turns = np.asarray(as_array(hue, "hue", "turns around the colour wheel"), np.float64)
+    turns = np.asarray(as_array(hue, "hue", "turns around the color wheel"), np.float64)
     if not np.isfinite(turns).all():
-        raise ValueError("hue has values that are NaN or infinite, but turns around the colour wheel are needed.")
+        raise ValueError("hue has values that are NaN or infinite, but turns around the color wheel are needed.")
     return _wheel(turns).astype(np.float32)
 
 

@@ -50,11 +50,11 @@ def dice(keys: jax.Array, size: tuple[int, int]) -> Dice:
 
 
 def _palette(draw: Float[Array, "3 4"]) -> Float[Array, "3 3"]:
-    """Foreground, second colour of an object, and background: clearly different in lightness."""
+    """Foreground, second color of an object, and background: clearly different in lightness."""
     contrast = 0.4 + 0.4 * draw[0, 0]
     middle = contrast / 2 + (1 - contrast) * draw[1, 0]
     side = jnp.where(draw[2, 0] < 0.5, -1.0, 1.0)
-    # front and back at the two ends, the second colour near the middle
+    # Front and back at the two ends, the second color near the middle.
     light = middle + side * contrast * jnp.array([0.5, 0.05, -0.5])
     tint = 0.5 * (draw[:, 1:] - draw[:, 1:].mean(1, keepdims=True))
     return jnp.clip(light[:, None] + tint, 0, 1)
