@@ -155,7 +155,7 @@ def spatial_to_spatial(
     query, shape = _ask_between(model, images, layer, to, PositionNorm)
     if len(shape) != 3 or query.values.ndim != 4:
         raise ValueError(f"layer={layer!r} and to={to!r} must be maps; they are {query.values.shape[1:]} and {shape}.")
-    found = _between(query, shape[0] * shape[1], False, batch_size, progress)
+    found = _between(query, shape[0] * shape[1], batch_size, progress)
     return found.reshape(query.count, *shape[:2], *query.values.shape[1:3])
 
 
@@ -169,7 +169,7 @@ def channel_to_channel(
     of them at a time.
     """
     query, shape = _ask_between(model, images, layer, to, ChannelSum)
-    return _between(query, shape[-1], True, batch_size, progress)
+    return _between(query, shape[-1], batch_size, progress)
 
 
 def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> tuple[Query, tuple[int, ...]]:
@@ -178,29 +178,18 @@ def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> t
     return query, _shape(model, query.images, name)
 
 
-@pytree
-class _Between:
-    query: Query
-    outputs: Any
-    channels: bool = field(static=True)
+def _between(query: Query, outputs: int, batch_size: int | None, progress: bool) -> jax.Array:
+    """What each channel of the layer does for each channel of the other one, or each position for each position."""
+    inner = query.values.shape[-1] if isinstance(query.target, ChannelSum) else query.values[0, ..., 0].size
+    state = jnp.zeros((query.count, outputs, inner), query.values.dtype)
+    return accumulate(_attribute, query, None, state, outputs, batch_size=batch_size, progress=progress, label="between layers")
 
 
-def _between(query: Query, outputs: int, channels: bool, batch_size: int | None, progress: bool) -> jax.Array:
-    inner = query.values.shape[-1] if channels else query.values[0, ..., 0].size
-    state = jnp.zeros((query.count * outputs, inner), query.values.dtype)
-    context = _Between(query=query, outputs=jnp.asarray(outputs), channels=channels)
-    found = accumulate(_attribute, context, state, query.count * outputs, batch_size, progress, "between layers")
-    return found.reshape(query.count, outputs, inner)
-
-
-@jax.jit
-def _attribute(context: _Between, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, output = index // context.outputs, index % context.outputs
-    query = context.query.at(image)
+def _attribute(query: Query, work: None, image: jax.Array, output: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     target = type(query.target)(index=output, layer=query.target.layer)
     values, _, gradient = query.replace(target=target).values_and_gradients(query.images)
-    products = (values * gradient).reshape(index.shape[0], -1, values.shape[-1])
-    return state.at[index].set(products.sum(1) if context.channels else products.sum(2))
+    products = (values * gradient).reshape(image.shape[0], -1, values.shape[-1])
+    return state.at[image, output].set(products.sum(1 if isinstance(target, ChannelSum) else 2))
 
 
 def _shape(model: Model, images: Any, layer: str) -> tuple[int, ...]:

@@ -28,9 +28,8 @@ Place = Literal["middle", "left", "right"]
 
 @pytree
 class _Path:
-    """The straight line between baseline images and images, in steps."""
+    """The straight line from baseline images to images, in steps."""
 
-    query: Query
     start: Float[Array, "b h w c"]
     steps: Any
     place: Any  # of the gradient within a step
@@ -65,9 +64,9 @@ def conductance(
             "right" end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
         progress: show a bar when it takes longer than two seconds.
     """
-    path = _path(model, images, target, layer, baseline, steps, at)
-    query = path.query
-    values = accumulate(_conduct, path, jnp.zeros_like(query.values), query.count * steps, batch_size, progress, "conductance")
+    query, path = _path(model, images, target, layer, baseline, steps, at)
+    state = jnp.zeros_like(query.values)
+    values = accumulate(_conduct, query, path, state, steps, batch_size=batch_size, progress=progress, label="conductance")
     return _finish("conductance", query, path.start, values, query.layer, batch_size)
 
 
@@ -94,23 +93,21 @@ def neuron_conductance(
         neuron: a channel (all its positions), or a position `(row, column, channel)` of a map.
         Others: see `conductance`.
     """
-    path = _path(model, images, target, layer, baseline, steps, at)
-    query = path.query
+    query, path = _path(model, images, target, layer, baseline, steps, at)
     path = dataclasses.replace(path, neuron=_mask(neuron, query))
-    flow = accumulate(
-        _through, path, jnp.zeros_like(query.images), query.count * steps, batch_size, progress, "neuron conductance"
-    )
+    state = jnp.zeros_like(query.images)
+    flow = accumulate(_through, query, path, state, steps, batch_size=batch_size, progress=progress, label="neuron conductance")
     values = flow * (query.images - path.start) / steps
     found = scores_of(query.replace(layer=INPUT), query.images, batch_size)
     return Attribution(values=values, scores=found, method="neuron_conductance", layer=INPUT)
 
 
-def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, at: str) -> _Path:
+def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, at: str) -> tuple[Query, _Path]:
     check_choice(at, "at", PLACES)
     steps = check_samples(steps, "steps")
     query = ask(model, images, target, layer=check_model(model).resolve(layer))
     start = start_image(model, query, baseline)
-    return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[at]))
+    return query, _Path(start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[at]))
 
 
 def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Array:
@@ -118,22 +115,14 @@ def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Ar
     return start + over((sample.astype(jnp.float32) + offset) / path.steps, query.images) * (query.images - start)
 
 
-@jax.jit
-def _conduct(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    steps = path.steps.astype(int)
-    image, sample = index // steps, index % steps
-    query = path.query.at(image)
+def _conduct(query: Query, path: _Path, image: jax.Array, sample: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     gradient = query.values_and_gradients(_points(path, query, sample, path.place))[2]
     ends = (_at_layer(query, _points(path, query, sample, offset)) for offset in (0, 1))
     left, right = ends
     return state.at[image].add(jnp.where(over(alive, gradient), gradient * (right - left), 0))
 
 
-@jax.jit
-def _through(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    steps = path.steps.astype(int)
-    image, sample = index // steps, index % steps
-    query = path.query.at(image)
+def _through(query: Query, path: _Path, image: jax.Array, sample: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     images = _points(path, query, sample, path.place)
     gradient = query.values_and_gradients(images)[2] * path.neuron
     found = jax.vjp(lambda images: _at_layer(query, images), images)[1](gradient)[0]

@@ -12,6 +12,7 @@ from jaxlens._numerics import over
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import check_samples, size_of_batches
+from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
@@ -37,8 +38,8 @@ class Noisy:
     most: int = field(static=True)  # different samples in a batch, which are consecutive
 
     def sample(self, query: Query, index: jax.Array) -> Sample:
-        drawn = jax.vmap(lambda s: noise_like(query.images[0], self.key, s))(index[0] + jnp.arange(self.most))
-        noise = drawn[index - index[0]]
+        numbers = index[0] + jnp.arange(self.most)
+        noise = drawn(self.key, numbers, query.images.shape[1:], query.images.dtype)[index - index[0]]
         noisy = query.images + over(deviation(query.images, self.sigma, self.relative), noise) * noise
         return Sample(images=noisy, weights=jnp.ones(index.shape, noisy.dtype) / self.samples)
 

@@ -1,5 +1,6 @@
 """Sums of gradients over samples: what path integrals and noisy gradients share."""
 
+import functools
 from typing import Any, Protocol
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._numerics import over
-from jaxlens._pytree import field, pytree
+from jaxlens._pytree import pytree
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
 
@@ -44,13 +45,6 @@ class Totals:
     second: Float[Array, "b *axes"] | None
 
 
-@pytree
-class _Context:
-    query: Query
-    sampler: Any
-    quantity: str = field(static=True)
-
-
 def gradient_sums(
     query: Query,
     sampler: Any,
@@ -65,21 +59,36 @@ def gradient_sums(
     """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `quantity`, of `QUANTITIES`, says what g is."""
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
-    context = _Context(query=query, sampler=sampler, quantity=quantity)
-    return accumulate(_add, context, state, query.count * samples, batch_size, progress, label)
+    # By sample: what is drawn for a sample is drawn once for many images.
+    return accumulate(
+        _STEPS[quantity],
+        query,
+        sampler,
+        state,
+        samples,
+        batch_size=batch_size,
+        progress=progress,
+        label=label,
+        by_sample=True,
+    )
 
 
-@jax.jit
-def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -> Totals:
-    # All images of a sample before the next sample: what is drawn for a sample is drawn once for many of them.
-    image, sample = index % context.query.count, index // context.query.count
-    query = context.query.at(image)
-    place = context.sampler.sample(query, sample)
+def _add(
+    query: Query,
+    sampler: Any,
+    image: jax.Array,
+    sample: jax.Array,
+    alive: jax.Array,
+    state: Totals,
+    *,
+    quantity: Any,
+) -> Totals:
+    place = sampler.sample(query, sample)
     if place.images is None:
         values, gradient = place.values, query.gradients(place.values)[1]
     else:
         values, _, gradient = query.values_and_gradients(place.images)
-    gradient = QUANTITIES[context.quantity](values, gradient)
+    gradient = quantity(values, gradient)
     gradient = gradient if place.factor is None else place.factor * gradient
     weights = over(jnp.where(alive, place.weights, 0), gradient)
 
@@ -87,3 +96,6 @@ def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -
         return total if total is None else total.at[image].add(terms)
 
     return Totals(first=added(state.first, weights * gradient), second=added(state.second, weights * jnp.square(gradient)))
+
+
+_STEPS = {name: functools.partial(_add, quantity=quantity) for name, quantity in QUANTITIES.items()}

@@ -12,6 +12,7 @@ from jaxlens._checks import as_array, as_key, check_finite, check_int, check_num
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate, check_samples
+from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query
@@ -116,8 +117,7 @@ class Noise:
     sigma: Any
 
     def change(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
-        draw = lambda s: jax.random.normal(jax.random.fold_in(self.key, s), query.values.shape[1:], query.values.dtype)  # noqa: E731
-        return self.sigma * jax.vmap(draw)(number)
+        return self.sigma * drawn(self.key, number, query.values.shape[1:], query.values.dtype)
 
 
 @pytree
@@ -128,16 +128,6 @@ class GivenChanges:
 
     def change(self, query: Query, image: jax.Array, number: jax.Array) -> jax.Array:
         return self.each[number] if self.each.ndim == 4 else self.each[image, number]
-
-
-@pytree
-class _Context:
-    query: Query
-    changes: Any
-    values: Float[Array, "b *axes"]
-    scores: Float[Array, " b"]
-    samples: Any
-    multiplied: bool = field(static=True)
 
 
 @entry
@@ -202,17 +192,10 @@ def infidelity(
                 f"values has shape {values.shape}, but {query.values.shape} is needed, one number for each that changes; maps "
                 "of other sizes can be judged by perturbation='cells' with multiplied=True."
             )
-    context = _Context(
-        query=query,
-        changes=changes,
-        values=values,
-        scores=scores_of(query, query.values, batch_size),
-        samples=jnp.asarray(samples),
-        multiplied=multiplied,
-    )
-    state = jnp.zeros((2, query.count * samples), jnp.float32)
-    found = accumulate(_foretold_and_lost, context, state, query.count * samples, batch_size, progress, "infidelity")
-    return _mean_square(found.reshape(2, query.count, samples), normalize)
+    step, work = _STEPS[bool(multiplied)], (changes, values, scores_of(query, query.values, batch_size))
+    state = jnp.zeros((2, query.count, samples), jnp.float32)
+    found = accumulate(step, query, work, state, samples, batch_size=batch_size, progress=progress, label="infidelity")
+    return _mean_square(found, normalize)
 
 
 @functools.partial(jax.jit, static_argnames="normalize")
@@ -242,16 +225,19 @@ def _given(perturbation: Any, query: Query) -> GivenChanges:
     return GivenChanges(each=check_finite(array.astype(query.values.dtype), "perturbation"))
 
 
-@jax.jit
-def _foretold_and_lost(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
+def _foretold_and_lost(
+    query: Query, work: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array, *, multiplied: bool
+) -> jax.Array:
     """`I . phi`, and what the score loses."""
-    image, number = index // context.samples, index % context.samples
-    query, values = context.query.at(image), context.values[image]
-    change = context.changes.change(query, image, number)
-    if context.multiplied and isinstance(context.changes, RandomCells):
-        share = context.changes.removed(number)
+    changes, values, scores = work
+    change = changes.change(query, image, number)
+    if multiplied and isinstance(changes, RandomCells):
+        share = changes.removed(number)
     else:
-        share = ratio(change, query.values - query.baseline) if context.multiplied else change
-    foretold = (share * values).sum((1, 2, 3))
-    lost = context.scores[image] - query.scores(query.values - change)
-    return state.at[:, index].set(jnp.stack([foretold, lost]).astype(state.dtype))
+        share = ratio(change, query.values - query.baseline) if multiplied else change
+    foretold = (share * values[image]).sum((1, 2, 3))
+    lost = scores[image] - query.scores(query.values - change)
+    return state.at[:, image, number].set(jnp.stack([foretold, lost]).astype(state.dtype))
+
+
+_STEPS = {multiplied: functools.partial(_foretold_and_lost, multiplied=multiplied) for multiplied in (True, False)}

@@ -11,9 +11,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import as_array, as_key, check_choice, check_images, check_scalar
-from jaxlens._pytree import field, pytree
+from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate
+from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import Query
 from jaxlens.attribution.gradient._noise import MAX_NOISE, check_sigma
@@ -101,13 +102,13 @@ def _neighbours(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
 
 
 @pytree
-class _Context:
-    query: Query
+class _Removal:
+    """Which pixels go, and the noise in what takes their place."""
+
     ranks: Int[Array, "b h w"]
     counts: Int[Array, " s"]  # of removed pixels; negative ones come from the end of the order
     noise: Float[Array, ""]
     key: Any
-    score_count: int = field(static=True)
 
 
 @entry
@@ -155,29 +156,20 @@ def road(
             f"fractions={fractions!r} must be shares of the pixels between 0 and 1, at least one pixel and not all {pixels}."
         )
     signed = {"morf": counts, "lerf": -counts, "combined": np.concatenate([counts, -counts])}[order]
-    context = _Context(
-        query=query,
-        ranks=ranks,
-        counts=jnp.asarray(signed),
-        noise=check_sigma(noise, query, "noise"),
-        key=as_key(seed),
-        score_count=len(signed),
-    )
-    evaluations = query.count * len(signed)
-    found = accumulate(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, batch_size, progress, "road")
-    scores = found.reshape(query.count, -1)
+    removal = _Removal(ranks=ranks, counts=jnp.asarray(signed), noise=check_sigma(noise, query, "noise"), key=as_key(seed))
+    state = jnp.zeros((query.count, len(signed)), jnp.float32)
+    scores = accumulate(_fill, query, removal, state, len(signed), batch_size=batch_size, progress=progress, label="road")
     if order == "combined":
         scores = (scores[:, len(counts) :] - scores[:, : len(counts)]) / 2
     return Curve(area=scores.mean(1), scores=scores, fractions=jnp.asarray(counts / pixels, scores.dtype))
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.score_count, index % context.score_count
-    query, ranks = context.query.at(image), context.ranks[image]
-    count, pixels = context.counts[number][:, None, None], math.prod(ranks.shape[1:])
+def _fill(
+    query: Query, removal: _Removal, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array
+) -> jax.Array:
+    ranks = removal.ranks[image]
+    count, pixels = removal.counts[number][:, None, None], math.prod(ranks.shape[1:])
     removed = jnp.where(count > 0, ranks < count, ranks >= pixels + count)
-    draw = lambda s: jax.random.normal(jax.random.fold_in(context.key, s), query.values.shape[1:], query.values.dtype)  # noqa: E731
-    noise = context.noise * jax.vmap(draw)(number)
+    noise = removal.noise * drawn(removal.key, number, query.values.shape[1:], query.values.dtype)
     filled = impute(query.values, 1 - removed.astype(query.values.dtype), noise)
-    return state.at[index].set(query.scores(filled).astype(state.dtype))
+    return state.at[image, number].set(query.scores(filled).astype(state.dtype))

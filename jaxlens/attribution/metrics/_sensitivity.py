@@ -1,5 +1,6 @@
 """How much an explanation changes when the image hardly does."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 from jaxlens._checks import as_key, check_function, check_number
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate, check_samples
+from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
@@ -96,22 +98,24 @@ def _changes(
     clean = attributed(method, model, query.images, query.target, options)
     state = jnp.zeros((2, query.count), clean.dtype)
 
-    def step(query: Query, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-        image, some, near = _neighbours(query, key, index, samples, radius)
+    def step(
+        some: Query, clean: jax.Array, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array
+    ) -> jax.Array:
+        near = _neighbours(some.images, key, number, radius)
         found = attributed(method, model, near, some.target, _for_images(options, query, image))
         return _farther(state, clean, found, image, alive)
 
-    return accumulate(step, query, state, query.count * samples, batch_size, progress, "neighbours")
+    return accumulate(
+        step, query, clean, state, samples, batch_size=batch_size, progress=progress, label="neighbours", compiled=False
+    )
 
 
 @jax.jit
-def _neighbours(query: Query, key: Any, index: jax.Array, samples: Any, radius: Any) -> tuple[jax.Array, Query, jax.Array]:
-    """Numbers of images, the question for them, and their neighbours."""
-    image, number = index // samples, index % samples
-    some = query.at(image)
-    draw = lambda s: jax.random.uniform(jax.random.fold_in(key, s), query.images.shape[1:], minval=-1, maxval=1)  # noqa: E731
-    near = some.images + radius * jax.vmap(draw)(number).astype(some.images.dtype)
-    return image, some, jnp.clip(near, 0, 1)
+def _neighbours(images: Float[Array, "n h w c"], key: Any, number: jax.Array, radius: Any) -> Float[Array, "n h w c"]:
+    """Neighbour number `number` of each image."""
+    uniform = functools.partial(jax.random.uniform, minval=-1, maxval=1)
+    near = images + radius * drawn(key, number, images.shape[1:], draw=uniform).astype(images.dtype)
+    return jnp.clip(near, 0, 1)
 
 
 @jax.jit

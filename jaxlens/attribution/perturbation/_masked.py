@@ -44,28 +44,17 @@ class FeatureMasks:
         return padded[:, self.features]
 
 
-@pytree
-class _Context:
-    query: Query
-    masks: Any
-    samples: Any
-
-
 def masked_scores(
     query: Query, masks: Any, samples: int, *, batch_size: int | None, progress: bool, label: str
 ) -> Float[Array, "b s"]:
     """`score(m x + (1 - m) x')` for `samples` masks m of each image."""
-    context = _Context(query=query, masks=masks, samples=jnp.asarray(samples))
-    state = jnp.zeros(query.count * samples, jnp.float32)
-    return accumulate(_fill, context, state, query.count * samples, batch_size, progress, label).reshape(query.count, samples)
+    state = jnp.zeros((query.count, samples), jnp.float32)
+    return accumulate(_fill, query, masks, state, samples, batch_size=batch_size, progress=progress, label=label)
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.samples, index % context.samples
-    query = context.query.at(image)
+def _fill(query: Query, masks: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     # beyond the end the last one is written again, with the same score
-    return state.at[index].set(query.scores(blend(query, context.masks.masks(query, image, number))).astype(state.dtype))
+    return state.at[image, number].set(query.scores(blend(query, masks.masks(query, image, number))).astype(state.dtype))
 
 
 def blend(query: Query, mask: Any) -> jax.Array:

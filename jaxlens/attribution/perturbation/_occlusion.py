@@ -250,30 +250,19 @@ def rings(key: Any, features: int, images: int) -> Int[Array, "f b"]:
     return jax.vmap(ring)(jnp.arange(features))
 
 
-@pytree
-class _Context:
-    query: Query
-    features: Features
-    donors: Any
-
-
 def permuted_scores(
     query: Query, features: Features, donors: Any, *, batch_size: int | None, progress: bool
 ) -> Float[Array, "b f"]:
     """The score of each image with each feature from image `donors[feature, image]`."""
-    context = _Context(query=query, features=features, donors=donors)
-    state = jnp.zeros(query.count * features.count, jnp.float32)
-    count = query.count * features.count
-    return accumulate(_fill, context, state, count, batch_size, progress, "feature permutation").reshape(
-        query.count, features.count
+    state, work = jnp.zeros((query.count, features.count), jnp.float32), (LeaveOut(features=features), donors, query.values)
+    return accumulate(
+        _fill, query, work, state, features.count, batch_size=batch_size, progress=progress, label="feature permutation"
     )
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.features.count, index % context.features.count
-    query = context.query.at(image)
-    keep = LeaveOut(features=context.features).masks(query, image, number)
-    theirs = context.query.values[context.donors[number, image]]
+def _fill(query: Query, work: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
+    masks, donors, values = work
+    keep = masks.masks(query, image, number)
+    theirs = values[donors[number, image]]
     mixed = jnp.where(jnp.broadcast_to(keep > 0, theirs.shape), query.values, theirs)
-    return state.at[index].set(query.scores(mixed).astype(state.dtype))
+    return state.at[image, number].set(query.scores(mixed).astype(state.dtype))

@@ -92,27 +92,17 @@ def rise(
     return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="rise", layer=query.layer)
 
 
-@pytree
-class _Context:
-    query: Query
-    masks: Any
-    samples: Any
-
-
 def visible_means(
     query: Query, masks: Any, shape: tuple[int, ...], samples: int, *, batch_size: int | None, progress: bool
 ) -> Float[Array, "b *axes"]:
     """The mean score weighted with each value of masks of that shape; 0 where no mask shows anything."""
-    context, zero = _Context(query=query, masks=masks, samples=jnp.asarray(samples)), jnp.zeros((query.count, *shape))
-    seen, weight = accumulate(_add, context, (zero, zero), query.count * samples, batch_size, progress, "rise")
+    zero = jnp.zeros((query.count, *shape))
+    seen, weight = accumulate(_add, query, masks, (zero, zero), samples, batch_size=batch_size, progress=progress, label="rise")
     return jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1), 0)
 
 
-@jax.jit
-def _add(context: _Context, state: Any, index: jax.Array, alive: jax.Array) -> Any:
-    image, number = index // context.samples, index % context.samples
-    query = context.query.at(image)
-    masks = context.masks.masks(query, image, number)
-    scores = query.scores(blend(query, masks))
-    masks = jnp.where(over(alive, masks), masks, 0).astype(state[0].dtype)
-    return state[0].at[image].add(over(scores, masks) * masks), state[1].at[image].add(masks)
+def _add(query: Query, masks: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: Any) -> Any:
+    shown = masks.masks(query, image, number)
+    scores = query.scores(blend(query, shown))
+    shown = jnp.where(over(alive, shown), shown, 0).astype(state[0].dtype)
+    return state[0].at[image].add(over(scores, shown) * shown), state[1].at[image].add(shown)
