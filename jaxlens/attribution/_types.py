@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     OneTarget = int | str | Objective | Callable[[Callable[[str], jax.Array]], Any]
     TargetLike = OneTarget | Sequence[OneTarget] | np.ndarray | jax.Array | None
     BaselineLike = ArrayLike | None
+    BaselinesLike = ArrayLike
+    NeuronLike = int | Sequence[int]
+    WeightsLike = ArrayLike
     ValuesLike = Attribution | ArrayLike
     MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
     FeaturesLike = ArrayLike | None
     BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
+    BaselinesLike = NeuronLike = WeightsLike = Any
     TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = BoxesLike = Any

@@ -20,16 +20,16 @@ QUANTITIES: dict[str, Any] = {
 
 
 class Sampler(Protocol):
-    """Says for sample number s of an image where the gradient is taken and how much it counts."""
+    """Says where the gradient of sample number s of an image is taken, and how much it counts."""
 
     def sample(self, query: Query, index: jax.Array) -> "Sample":
-        """The samples of n images with n sample numbers."""
+        """Return the samples of n images with n sample numbers."""
         ...
 
 
 @pytree
 class Sample:
-    """Where gradients are taken: at the layer of these images, or where the layer is made to have these values."""
+    """Where gradients are taken: at the layer of these images, or at these values of the layer."""
 
     images: Float[Array, "n h w c"] | None = None
     values: Float[Array, "n *axes"] | None = None
@@ -56,7 +56,10 @@ def gradient_sums(
     quantity: str = "gradient",
     second: bool = False,
 ) -> Totals:
-    """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `quantity`, of `QUANTITIES`, says what g is."""
+    """Return `sum w g` over the samples of each image, and `sum w g**2` if `second`.
+
+    `quantity`, one of `QUANTITIES`, says what g is.
+    """
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
     # By sample: what is drawn for a sample is drawn once for many images.
