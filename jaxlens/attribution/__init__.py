@@ -1,8 +1,9 @@
 """Which pixels, which neurons, and how far to trust the answer.
 
-Every method has the call `attribution.METHOD(model, images, target=None, *, layer=...,
-baseline=..., seed=..., batch_size=...)`, with those keywords that mean something to it. It returns
-an `Attribution`: raw signed values, not rectified, normalized or resized.
+Every method is called as
+`METHOD(model, images, target=None, *, layer=..., baseline=..., seed=..., batch_size=...)`,
+with those keywords that mean something to it. It returns an `Attribution`: raw signed values, not
+rectified, normalized or resized.
 
 ```python
 found = attribution.integrated_gradients(model, images, "tabby")
@@ -17,10 +18,9 @@ What the arguments mean, wherever they occur:
 - images: floats `[B, H, W, C]` in [0, 1]. Images do not see each other.
 - target: what is explained, one number per image. None is each image's top class. A class number (0
   is a class) or a label is a logit. "features.9:3", or any objective of
-  `jaxlens.optvis.objectives`, is that: a neuron, a difference of two classes
-  (`class_logit("logits", "tabby") - class_logit("logits",
-  "beagle")`), a probability (`class_probability`). A list has one of these for each image,
-  objectives of one kind.
+  `jaxlens.optvis.objectives`, is that: a neuron, a probability (`class_probability`), a difference
+  of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`). A list has one
+  of these for each image, objectives of one kind.
 - layer: attribute to what this layer outputs instead of to the image. It must be on the way to the
   target.
 - baseline: what counts as nothing. None is black; else a number, an image `[H, W, C]`, or one image

@@ -147,7 +147,7 @@ def resize(
     check_choice(method, "method", ("bilinear", "nearest", "cubic"))
     values, size = check_maps(values, "[B, h, w, C]", 4), check_size(size)
     check_channels_last(values, size)
-    if method == "nearest":  # jax.image rounds centres, which differs from PyTorch where the sizes do not divide
+    if method == "nearest":  # jax.image rounds centers, unlike PyTorch where sizes do not divide
         rows, columns = (jnp.arange(new) * old // new for new, old in zip(size, values.shape[1:3], strict=True))
         return values[:, rows][:, :, columns]
     return jax.image.resize(values, (values.shape[0], *size, values.shape[3]), method)

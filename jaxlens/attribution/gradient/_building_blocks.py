@@ -45,8 +45,8 @@ def spatial_attribution(
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`. "Why this class and not that
-            one" is a target too: `class_logit("logits", "tabby") - class_logit("logits",
-            "beagle")`.
+            one" is a target too:
+            `class_logit("logits", "tabby") - class_logit("logits", "beagle")`.
         layer: a map.
         steps: None takes one gradient, as the article does. A number averages that many along the
             way from activations of zero to those of the image, so that values add up to
@@ -117,9 +117,9 @@ def group_attribution(
 ) -> Attribution:
     """Return what groups of neurons do for the target, `[B, G]`.
 
-    `sum (spatial_g x channels_g) * d score / d A`. A factorization of a layer's activations, `A ~
-    sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes G groups of neurons
-    of its C channels. `delta` is the sum of the values minus that of `A * d score / d A`: what the
+    `sum (spatial_g x channels_g) * d score / d A`. A factorization of a layer's activations,
+    `A ~ sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes G groups of
+    neurons of its C channels. `delta` is the sum of the values minus that of `A * d score / d A`: what the
     factorization leaves out.
 
     Args:
@@ -221,8 +221,8 @@ def channel_to_channel(
 ) -> Float[Array, "b c2 c"]:
     """Return what each channel of `layer` does for each channel of the later `to`, `[B, C2, C]`.
 
-    `sum over positions of A * d (sum over positions of A2[c2]) / d
-    A`. It takes one gradient for each channel of `to`.
+    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. It takes one gradient for
+    each channel of `to`.
 
     Args:
         model, images: see `jaxlens.attribution`.
