@@ -29,3 +29,8 @@ def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
     """Return the float64 weights of a Gaussian at `-radius .. radius`; their sum is 1."""
     weights = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
     return weights / weights.sum()
+
+
+def ratio(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return `a / b`, and 0 where b is 0."""
+    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

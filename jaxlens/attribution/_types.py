@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     ValuesLike = Attribution | ArrayLike
     MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
     FeaturesLike = ArrayLike | None
+    Perturbation = str | ArrayLike
     BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
-    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = BoxesLike = Any
+    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = Perturbation = BoxesLike = Any
