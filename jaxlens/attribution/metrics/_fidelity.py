@@ -21,18 +21,18 @@ from jaxlens.attribution._types import BaselineLike, Perturbation, TargetLike, V
 from jaxlens.attribution.gradient._noise import check_sigma
 from jaxlens.attribution.metrics._inputs import check_values, map_of, metric_query
 from jaxlens.attribution.metrics._similarity import rank_correlation
+from jaxlens.attribution.perturbation._features import grid_features
 from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.model import Model
 
 
-def cells_of(size: tuple[int, int], grid: int) -> np.ndarray:
+def pixel_cells(size: tuple[int, int], grid: int) -> np.ndarray:
     """Return the number of each pixel's cell in a grid, `[H, W]`.
 
     Cells differ by at most one row or column.
     """
     check_int(grid, "grid", low=2, high=min(size))
-    rows, columns = (np.arange(n) * grid // n for n in size)
-    return rows[:, None] * grid + columns[None]
+    return grid_features(size, grid)
 
 
 @functools.partial(jax.jit, static_argnames=("cells", "taken"))
@@ -95,7 +95,7 @@ def mu_fidelity(
     """
     samples = check_samples(samples, low=2)
     query = metric_query(model, images, target, score, baseline)
-    maps, cells = map_of(values, query), cells_of(query.size, grid)
+    maps, cells = map_of(values, query), pixel_cells(query.size, grid)
     taken = check_subset(subset, grid**2)
     sets = random_sets(as_key(seed), jnp.arange(samples), grid**2, taken)
     masks = FeatureMasks(keep=1 - sets, features=jnp.asarray(cells)[..., None])
@@ -211,7 +211,7 @@ def infidelity(
     query = metric_query(model, images, target, score, baseline)
     samples = check_samples(samples)
     if isinstance(perturbation, str) and perturbation == "cells":
-        cells = jnp.asarray(cells_of(query.size, grid))
+        cells = jnp.asarray(pixel_cells(query.size, grid))
         changes: Any = RandomCells(key=as_key(seed), cells=cells, count=grid**2, taken=check_subset(subset, grid**2))
     elif isinstance(perturbation, str) and perturbation == "noise":
         changes = Noise(key=as_key(seed), sigma=check_sigma(sigma, query))
