@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     ValuesLike = Attribution | ArrayLike
     MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
     FeaturesLike = ArrayLike | None
+    MaskLike = ArrayLike
     Perturbation = str | ArrayLike
     BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
-    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = Perturbation = BoxesLike = Any
+    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = MaskLike = Perturbation = BoxesLike = Any

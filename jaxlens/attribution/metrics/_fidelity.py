@@ -183,7 +183,7 @@ def infidelity(
             which the baseline replaces. "noise": normal noise. Or the changes themselves,
             `[S, H, W, C]` or `[B, S, H, W, C]`.
         multiplied: True if phi has the factor `x - x'`, as integrated gradients, Shapley values and
-            all others have that share out a difference in score. Then phi / (x - x') stands in
+            all other methods that share out a difference in score. Then phi / (x - x') stands in
             phi's place above (captum's `multiply_by_inputs`), so that removing everything gives
             `delta**2`, and nothing is predicted where x = x'. False for gradients.
         normalize: scale phi by the one factor per image that makes the infidelity least, so that

@@ -17,7 +17,7 @@ from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import Query
-from jaxlens.attribution._types import TargetLike, ValuesLike
+from jaxlens.attribution._types import MaskLike, TargetLike, ValuesLike
 from jaxlens.attribution.gradient._noise import MAX_NOISE, check_sigma
 from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
 from jaxlens.model import Model
@@ -27,7 +27,7 @@ TOLERANCE = 1e-6  # of the residual, relative to the right-hand side
 
 
 @entry
-def noisy_linear_imputation(images: Images, keep: Images, *, noise: float = 0.01, seed: Seed = 0) -> Float[Array, "b h w c"]:
+def noisy_linear_imputation(images: Images, keep: MaskLike, *, noise: float = 0.01, seed: Seed = 0) -> Float[Array, "b h w c"]:
     """Replace each pixel that is not kept by the weighted mean of its eight neighbors, plus noise.
 
     Rong et al. 2022, arXiv:2202.00449. Neighbors beside, above and below have weight 1/6, diagonal
