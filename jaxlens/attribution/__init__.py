@@ -19,8 +19,8 @@ What the arguments mean, wherever they occur:
 - target: what is explained, one number per image. None is each image's top class. A class number (0
   is a class) or a label is a logit. "features.9:3", or any objective of
   `jaxlens.optvis.objectives`, is that: a neuron, a probability (`class_probability`), a difference
-  of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`). A list has one
-  of these for each image, objectives of one kind.
+  of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`). A list has
+  one of these for each image, objectives of one kind.
 - layer: attribute to what this layer outputs instead of to the image. It must be on the way to the
   target.
 - baseline: what counts as nothing. None is black; else a number, an image `[H, W, C]`, or one image

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     ValuesLike = Attribution | ArrayLike
     MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
     FeaturesLike = ArrayLike | None
+    MaskLike = ArrayLike
+    Perturbation = str | ArrayLike
     BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
     BaselinesLike = NeuronLike = WeightsLike = Any
-    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = BoxesLike = Any
+    TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = MaskLike = Perturbation = BoxesLike = Any

@@ -42,8 +42,8 @@ def save_animation(path: str | Path, frames: Frames, fps: Number = 20, loop: boo
             ".webp": small, with losses that are hard to see.
             ".png": an animated PNG, without losses.
             ".mp4": H.264, smallest, with half the resolution in color. It needs
-            `pip install 'jaxlens-vision[video]'`. H.264 demands an even height and width: an odd
-            one is made even by repeating the last row or column.
+                `pip install 'jaxlens-vision[video]'`. H.264 demands an even height and width: an
+                odd one is made even by repeating the last row or column.
         frames: floats in [0, 1], `[N, H, W, 3]`, or an iterable of `[H, W, 3]`. ".mp4" holds one
             frame of an iterable in memory at a time.
         fps: frames per second. Times are rounded to what the format counts in (10 ms for GIF, 1 ms

@@ -39,7 +39,7 @@ def load_image(path: str | Path, size: Size | None = None) -> np.ndarray:
         ImageFileError: (an OSError and ValueError) if the file is damaged, cut short, too large, or
             of another format; or if it holds 32-bit integers or floats beyond [0, 1], where nothing
             says which value is white.
-        TypeError, ValueError: for a size that is none.
+        TypeError, ValueError: for a size that is not legal.
 
     Example:
         >>> import numpy as np

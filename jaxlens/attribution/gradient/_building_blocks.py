@@ -119,8 +119,8 @@ def group_attribution(
 
     `sum (spatial_g x channels_g) * d score / d A`. A factorization of a layer's activations,
     `A ~ sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes G groups of
-    neurons of its C channels. `delta` is the sum of the values minus that of `A * d score / d A`: what the
-    factorization leaves out.
+    neurons of its C channels. `delta` is the sum of the values minus that of `A * d score / d A`:
+    what the factorization leaves out.
 
     Args:
         model, images, target, layer, steps, batch_size, progress: see `spatial_attribution`.

@@ -8,12 +8,13 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import ratio
 from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._types import BaselineLike, TargetLike, ValuesLike
-from jaxlens.attribution.metrics._inputs import map_of, metric_query, ratio
+from jaxlens.attribution.metrics._inputs import map_of, metric_query
 from jaxlens.attribution.perturbation._masked import blend
 from jaxlens.model import Model
 

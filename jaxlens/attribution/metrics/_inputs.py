@@ -129,8 +129,3 @@ def ranks_of(maps: Float[Array, "b h w"]) -> jax.Array:
     flat = maps.reshape(maps.shape[0], -1)
     order = jnp.argsort(-flat, axis=1, stable=True)
     return jnp.argsort(order, axis=1).reshape(maps.shape)
-
-
-def ratio(a: Float[Array, "*axes"], b: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """`a / b`, and 0 where b is 0."""
-    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

@@ -9,9 +9,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from jaxlens._checks import as_array, check_finite, check_number
+from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._types import BoxesLike, ValuesLike
-from jaxlens.attribution.metrics._inputs import pixel_map, ratio
+from jaxlens.attribution.metrics._inputs import pixel_map
 
 BOXES = "(left, top, right, bottom), or an array or list of these"
 

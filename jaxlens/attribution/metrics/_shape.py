@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._types import ValuesLike
-from jaxlens.attribution.metrics._inputs import check_values, ratio
+from jaxlens.attribution.metrics._inputs import check_values
 
 
 @entry

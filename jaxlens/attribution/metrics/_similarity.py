@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlens._numerics import gaussian_weights
+from jaxlens._numerics import gaussian_weights, ratio
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._types import ValuesLike
-from jaxlens.attribution.metrics._inputs import check_values, ratio
+from jaxlens.attribution.metrics._inputs import check_values
 
 WINDOW, WINDOW_SIGMA = 11, 1.5  # Wang et al. 2004: a Gaussian window; so are K1 and K2
 K1, K2 = 0.01, 0.03
