@@ -96,14 +96,11 @@ def score_one(target: Any, found: Any) -> jax.Array:
     return target(jax.tree.map(lambda x: x[None], found))
 
 
-def ask(
-    model: Model, images: Images, target: Any, *, layer: str | None = None, baseline: Any = None, targets_of: Any = None
-) -> Query:
+def ask(model: Model, images: Images, target: Any, *, layer: str | None = None, baseline: Any = None) -> Query:
     """Check every argument of a method and return the query behind the call.
 
     Args:
         model, images, target, layer, baseline: see `attribution`.
-        targets_of: images whose top class is meant where target is None, if not these.
     """
     images = check_some(check_images(images, channels=check_model(model).channels))
     name = INPUT if layer is None else model.resolve(layer)

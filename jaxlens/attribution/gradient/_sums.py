@@ -1,7 +1,7 @@
 """Sums of gradients over samples: what path integrals and noisy gradients share."""
 
 import functools
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ QUANTITIES: dict[str, Any] = {
 }
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Says where the gradient of sample number s of an image is taken, and how much it counts."""
 
@@ -47,7 +48,7 @@ class Totals:
 
 def gradient_sums(
     query: Query,
-    sampler: Any,
+    sampler: Sampler,
     samples: int,
     *,
     batch_size: int | None,
@@ -78,7 +79,7 @@ def gradient_sums(
 
 def _add(
     query: Query,
-    sampler: Any,
+    sampler: Sampler,
     image: jax.Array,
     sample: jax.Array,
     alive: jax.Array,
