@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxlens._checks import check_choice, check_flag, check_size
 from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._types import FloatsLike
 
 Reduction = Literal["sum", "mean", "abs_sum", "abs_max", "norm"]
 REDUCTIONS: dict[str, Any] = {
@@ -62,7 +63,7 @@ def check_channels_last(values: Any, size: tuple[int, int], name: str = "values"
         )
 
 
-def relu(values: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+def relu(values: FloatsLike) -> Float[Array, "*axes"]:
     """Keep only what speaks for the target: `max(values, 0)`.
 
     Args:
@@ -77,7 +78,7 @@ def relu(values: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     return jnp.maximum(check_maps(values), 0)
 
 
-def sum_channels(values: Float[Array, "b *axes c"], how: Reduction = "sum") -> Float[Array, "b *axes 1"]:
+def sum_channels(values: FloatsLike, how: Reduction = "sum") -> Float[Array, "b *axes 1"]:
     """Reduce channels to one number per position, `[B, ..., 1]`.
 
     Args:
@@ -99,7 +100,7 @@ def sum_channels(values: Float[Array, "b *axes c"], how: Reduction = "sum") -> F
     return REDUCTIONS[how](check_maps(values))
 
 
-def normalize(values: Float[Array, "b *axes"], *, signed: bool = False) -> Float[Array, "b *axes"]:
+def normalize(values: FloatsLike, *, signed: bool = False) -> Float[Array, "b *axes"]:
     """Scale each image's values to [0, 1], `(v - min) / (max - min)`, or to [-1, 1] with 0 kept.
 
     Constant values become 0. NaN is refused outside `jit` and stays NaN inside. Afterwards
@@ -126,7 +127,7 @@ def normalize(values: Float[Array, "b *axes"], *, signed: bool = False) -> Float
 
 @entry
 def resize(
-    values: Float[Array, "b h w c"], size: tuple[int, int], method: Literal["bilinear", "nearest", "cubic"] = "bilinear"
+    values: FloatsLike, size: tuple[int, int], method: Literal["bilinear", "nearest", "cubic"] = "bilinear"
 ) -> Float[Array, "b h2 w2 c"]:
     """Resize maps to another (height, width), usually the image's.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     BaselineLike = ArrayLike | None
     BaselinesLike = ArrayLike
     NeuronLike = int | Sequence[int]
-    WeightsLike = ArrayLike
+    FloatsLike = ArrayLike
     ValuesLike = Attribution | ArrayLike
     MapsLike = Mapping[str, ValuesLike] | Sequence[Attribution]
     FeaturesLike = ArrayLike | None
@@ -27,5 +27,5 @@ if TYPE_CHECKING:
     Perturbation = str | ArrayLike
     BoxesLike = ArrayLike | Sequence[ArrayLike]
 else:
-    BaselinesLike = NeuronLike = WeightsLike = Any
+    BaselinesLike = NeuronLike = FloatsLike = Any
     TargetLike = BaselineLike = ValuesLike = MapsLike = FeaturesLike = MaskLike = Perturbation = BoxesLike = Any

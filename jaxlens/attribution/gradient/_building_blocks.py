@@ -17,7 +17,7 @@ from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
-from jaxlens.attribution._types import TargetLike, WeightsLike
+from jaxlens.attribution._types import FloatsLike, TargetLike
 from jaxlens.attribution.gradient._path import StraightLine
 from jaxlens.attribution.gradient._quadrature import nodes
 from jaxlens.attribution.gradient._saliency import gradients, total
@@ -109,8 +109,8 @@ def group_attribution(
     target: TargetLike = None,
     *,
     layer: str,
-    spatial: WeightsLike,
-    channels: WeightsLike,
+    spatial: FloatsLike,
+    channels: FloatsLike,
     steps: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
