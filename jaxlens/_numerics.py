@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -22,3 +23,19 @@ def _absolute_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
     """One number per image, with axes to broadcast over the image's values."""
     return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))
+
+
+def nonzero(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return `x` with 1 in place of 0, to divide by."""
+    return jnp.where(x == 0, 1, x)
+
+
+def ratio(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return `a / b`, and 0 where b is 0."""
+    return jnp.where(b == 0, 0, a / nonzero(b))
+
+
+def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
+    """Return the float64 weights of a Gaussian at `-radius .. radius`; their sum is 1."""
+    weights = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
+    return weights / weights.sum()

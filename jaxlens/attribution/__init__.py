@@ -1,34 +1,39 @@
 """Which pixels, which neurons, and how far to trust the answer.
 
-Every method is called alike, `attribution.METHOD(model, images, target=None, *, layer=..., baseline=..., seed=...,
-batch_size=...)`, with those keywords that mean something to it, and returns an `Attribution`: raw signed values, nothing
-rectified, normalised or resized.
+Every method is called as
+`METHOD(model, images, target=None, *, layer=..., baseline=..., seed=..., batch_size=...)`,
+with those keywords that mean something to it. It returns an `Attribution`: raw signed values, not
+rectified, normalized or resized.
 
 ```python
 found = attribution.integrated_gradients(model, images, "tabby")
-found.values, found.delta                                      # [B, H, W, 3], and what completeness lacks
+found.values, found.delta                                   # [B, H, W, 3], what completeness lacks
 heat = attribution.normalize(attribution.relu(attribution.grad_cam(model, images).values))
-attribution.metrics.deletion(model, images, found).area        # how far to trust it
+attribution.metrics.deletion(model, images, found).area     # how far to trust it
 ```
 
 What the arguments mean, wherever they occur:
 
-- model: any `jaxlens.Model`. Its gradient rule, if it has one, is honoured by methods of gradients.
+- model: any `jaxlens.Model`. Methods of gradients honor its gradient rule, if it has one.
 - images: floats `[B, H, W, C]` in [0, 1]. Images do not see each other.
-- target: what is explained, one number per image. None is each image's top class; a class number (0 is a class) or a label is
-  a logit; "features.9:3", or any objective of `jaxlens.optvis.objectives`, is that: a neuron, a
-  difference of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`), a probability
-  (`class_probability`). A list has one of these for each image, objectives of one kind.
-- layer: attribute to what this layer outputs instead of to the image. It must be on the way to the target.
-- baseline: what counts as nothing. None is black; a number, or an image `[H, W, C]`, or one per image. At a layer it is what
-  the layer makes of that image, or values of the layer's own shape.
-- seed: an int or a JAX key. What is drawn does not depend on the other images.
-- batch_size: how many evaluations of the network are made at a time (images, or image and sample). It bounds memory and changes
-  nothing else; by default 8 on a CPU and 128 on an accelerator, where a method makes many of each image.
+- target: what is explained, one number per image. None is each image's top class. A class number (0
+  is a class) or a label is a logit. "features.9:3", or any objective of
+  `jaxlens.optvis.objectives`, is that: a neuron, a probability (`class_probability`), a difference
+  of two classes (`class_logit("logits", "tabby") - class_logit("logits", "beagle")`). A list has
+  one of these for each image, objectives of one kind.
+- layer: attribute to what this layer outputs instead of to the image. It must be on the way to the
+  target.
+- baseline: what counts as nothing. None is black; else a number, an image `[H, W, C]`, or one image
+  each. At a layer it is what the layer makes of that image, or values of the layer's own shape.
+- seed: an int or a JAX key. Random draws do not depend on the other images.
+- batch_size: how many evaluations of the network are made at a time (images, or image and sample).
+  It bounds memory and changes nothing else. By default 8 on a CPU and 128 on an accelerator, where
+  a method makes many for each image.
 
-Methods are functions of arrays: they work inside `jax.jit` and `jax.shard_map` and on meshes with explicit axes, and give each
-image the same there. Where values or scores come out NaN or infinite, a `NonFiniteWarning` says for which images (under `jit`,
-where nothing is known, they stay NaN).
+Methods are functions of arrays: they work inside `jax.jit` and `jax.shard_map` and on meshes with
+explicit axes, and give each image the same result there. Where values or scores are NaN or
+infinite, a `NonFiniteWarning` names the images (under `jit`, where nothing is known, they stay
+NaN).
 """
 
 from jaxlens.attribution import metrics as metrics

@@ -1,4 +1,4 @@
-"""What every public function shares: images spread over devices, and a word where a result is not finite."""
+"""What every public function shares: arrays spread over devices, and warnings of what is NaN."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ from jaxlens.model._activations import check_model
 
 Fn = TypeVar("Fn", bound=Callable[..., Any])
 MARK = "_jaxlens_entry"  # the attribute of a function that `entry` has decorated
-# What is legal for the arguments that many methods have: by their names, and flags by their annotation.
+# Checks of arguments that many methods have, by name; flags are found by their annotation.
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "model": check_model,
     "batch_size": lambda value, name: value if value is None else check_int(value, name, low=1),
@@ -27,9 +27,10 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def varying(tree: Any, like: Any) -> Any:
-    """The same values, which inside `jax.shard_map` differ between devices as those of `like` do.
+    """Return the same values, marked inside `jax.shard_map` as different on each device.
 
-    Otherwise their gradient would be the sum over all devices, and a loop would not take what has become different.
+    They differ there as the values of `like` do. Without the mark, their gradient would be the sum
+    over all devices, and a loop would refuse a state that has become different.
     """
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return tree
@@ -39,10 +40,11 @@ def varying(tree: Any, like: Any) -> Any:
 
 
 def entry(fn: Fn) -> Fn:
-    """A public function: it says which images came out NaN or infinite, and runs on meshes with explicit axes.
+    """Make a public function: it checks, warns of NaN and infinity, and runs on explicit meshes.
 
-    Explicit axes ask of every gather and product where its result should be, also of the user's network. So they are automatic
-    inside; what has an axis of images comes out spread as the images were.
+    Explicit mesh axes want to know of every gather and product where its result should be, also in
+    the user's network. So the axes are automatic inside; results that have an axis of images come
+    out spread as the images were.
     """
 
     signature = inspect.signature(fn)
@@ -90,7 +92,7 @@ def entry(fn: Fn) -> Fn:
 
 
 def _warn(name: str, found: Any) -> None:
-    """Says for which images a result is NaN or infinite; what is traced cannot be looked at."""
+    """Warn of the images whose result is NaN or infinite; traced results are not looked at."""
     scores = getattr(found, "scores", None)
     parts = [found.values, scores] if isinstance(found, Attribution) else jax.tree.leaves(getattr(found, "per_image", found))
     if any(isinstance(part, Tracer) for part in parts):
@@ -114,13 +116,13 @@ def _finite(array: jax.Array) -> jax.Array:
 
 
 def _array(value: Any) -> jax.Array | None:
-    """The array of an argument that has an axis of images."""
+    """Return the array of an argument that has an axis of images, or None."""
     array = value.values if isinstance(value, Attribution) else value
     return array if isinstance(array, jax.Array) and jnp.ndim(array) else None
 
 
 def _named(images: Any, spec: PartitionSpec) -> Any:
-    """Where no mesh is set, arrays bring theirs."""
+    """Return a sharding: the spec alone where a mesh is set, else with the mesh of the images."""
     if not jax.sharding.get_abstract_mesh().empty:
         return spec
     return NamedSharding((jax.typeof(images) if isinstance(images, Tracer) else images).sharding.mesh, spec)

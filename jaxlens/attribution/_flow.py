@@ -1,7 +1,8 @@
-"""Which values of a layer a target can see, found from the program alone: nothing is computed but shapes.
+"""Find which values of a layer a target depends on; of the program only shapes are computed.
 
-After the last attention of a class-token transformer the score depends on the class token only: the patches are there, but
-their gradient is zero. A map of class scores is seen one channel per class. Both follow from how values move.
+After the last attention of a class-token transformer the score depends on the class token only: the
+patches exist, but their gradient is zero. A map of class scores depends on one channel per class.
+Both follow from how operations move values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ from jaxlens.attribution._layers import Offsets
 from jaxlens.model._architecture import Architecture, Size
 from jaxlens.model._run import run_network
 
-# Each output element is one element of an operand; the number is how many operands hold elements, the others say where.
+# Each output element is one element of an operand. The number is how many operands hold elements;
+# the others say where.
 MOVING = {
     "reshape": 1, "transpose": 1, "slice": 1, "squeeze": 1, "expand_dims": 1, "broadcast_in_dim": 1, "rev": 1, "split": 1,
     "tile": 1, "pad": 2, "dynamic_slice": 1, "gather": 1, "concatenate": 99, "stack": 99, "unstack": 1,
@@ -26,9 +28,10 @@ MOVING = {
 def dependency_masks(
     architecture: Architecture, size: Size, layers: Sequence[str], targets: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """For `layers`, from the last to the first that ran: its name, and which values channel 0 of the targets depends on.
+    """Yield, for each of `layers`, its name and which values channel 0 of the targets depends on.
 
-    Operations that are not known are taken to mix everything. Layers on which the targets do not depend may be left out.
+    The order is from the layer that ran last to the one that ran first. Unknown operations are
+    taken to mix everything. Layers on which the targets do not depend may be left out.
     """
     sites = architecture.layers(size)
     shapes = {name: (1, *sites[name].shape) for name in (*layers, *targets)}
@@ -64,7 +67,7 @@ def _add(needed: dict[Any, np.ndarray], value: Value, seen: np.ndarray) -> None:
 
 
 def _needs(step: Step, outs: list[np.ndarray]) -> list[np.ndarray]:
-    """Which elements of each operand the elements `outs` of the results need."""
+    """Return which elements of each operand the elements `outs` of the results need."""
     name, params, out = step.name, step.equation.params, outs[0]
     shapes = [tuple(getattr(var.aval, "shape", ())) for var in step.equation.invars]
     if name == "stop_gradient":
@@ -88,7 +91,7 @@ def _needs(step: Step, outs: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _broadcast_to(shape: tuple[int, ...], out: np.ndarray) -> np.ndarray:
-    """What an operand of this shape, repeated along axes of length 1, gives to the elements `out`."""
+    """Return which elements of an operand, repeated along its axes of length 1, `out` needs."""
     if len(shape) != out.ndim:
         return np.full(shape, out.any())
     repeated = tuple(i for i, (own, full) in enumerate(zip(shape, out.shape, strict=True)) if own != full)
@@ -96,7 +99,7 @@ def _broadcast_to(shape: tuple[int, ...], out: np.ndarray) -> np.ndarray:
 
 
 def _product(numbers: Any, out: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-    """Rows and columns of a product need their row and their column."""
+    """Return the rows and columns that the elements of a product need."""
     contracted, batch = numbers
     free = [
         [i for i in range(len(shape)) if i not in contracted[side] and i not in batch[side]]
@@ -113,7 +116,7 @@ def _product(numbers: Any, out: np.ndarray, shapes: list[tuple[int, ...]]) -> li
 
 
 def _moved(step: Step, outs: list[np.ndarray], shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-    """Moves numbers in place of the elements, and sees where they went."""
+    """Run the operation on numbers in place of the elements, and see where they went."""
     data = MOVING[step.name]
     sizes = [int(np.prod(shape)) if i < data else 0 for i, shape in enumerate(shapes)]
     starts = np.cumsum([0, *sizes])

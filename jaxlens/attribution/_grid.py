@@ -12,27 +12,31 @@ ATTENTION = "attention_weights"  # how the sites of attention weights are called
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """A layer's positions: `height` rows of `width`. `extra` tokens come before them; None says that the layer is a map."""
+    """A layer's positions: `height` rows of `width`.
+
+    `extra` tokens come before them; None means that the layer is a map.
+    """
 
     height: int
     width: int
     extra: int | None = None
 
     def maps(self, values: jax.Array) -> jax.Array:
-        """`[B, H, W, C]` of maps or of tokens `[B, T, C]`."""
+        """Return maps `[B, H, W, C]` of maps or of tokens `[B, T, C]`."""
         if self.extra is None:
             return values
         return values[:, self.extra :].reshape(values.shape[0], self.height, self.width, values.shape[-1])
 
     def sees(self, seen: np.ndarray) -> np.ndarray:
-        """The part of `[H, W, C]` or `[T, C]` that lies on the grid."""
+        """Return the part of `[H, W, C]` or `[T, C]` that lies on the grid."""
         return seen if self.extra is None else seen[self.extra :]
 
 
 def token_grid(tokens: int, size: tuple[int, ...]) -> Grid | None:
-    """How `tokens` lie in an image of `size` (height, width): square patches that divide both sides, rows first.
+    """Return how `tokens` lie in an image of `size` (height, width), or None if no grid fits.
 
-    At most 8 tokens may come before them, and the fewest that fit are taken. None if nothing fits.
+    Patches are square, divide both sides, and come rows first. At most 8 other tokens come before
+    them, and the fewest that fit are taken.
     """
     height, width = size
     for extra in range(MAX_EXTRA + 1):
@@ -46,7 +50,7 @@ def token_grid(tokens: int, size: tuple[int, ...]) -> Grid | None:
 
 
 def grid_of(name: str, shape: tuple[int, ...], size: tuple[int, ...]) -> Grid | None:
-    """The grid of a layer of this shape, or None."""
+    """Return the grid of a layer of this shape, or None."""
     if name.partition("@")[0].endswith(ATTENTION):
         return None
     if len(shape) == 3:

@@ -1,4 +1,4 @@
-"""Scores of values at a layer; and values, score and gradients at several layers by one pass through the network."""
+"""Scores of values at a layer; values, scores and gradients at several layers in one pass."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from jaxlens.model._sites import Site
 
 
 def scores_of(query: Query, values: Any, batch_size: int | None) -> Float[Array, " b"]:
-    """The scores where the layer has `values`, `batch_size` images at a time."""
+    """Return the scores where the layer has `values`, computed `batch_size` images at a time."""
     return in_batches(_scores, query, batch_size, values)
 
 
@@ -28,7 +28,7 @@ def _scores(query: Query, values: Any) -> jax.Array:
 
 @pytree
 class Offsets:
-    """An interceptor that adds to what several layers output: `interceptors.perturb` for many at once."""
+    """An interceptor that adds to the output of several layers: `interceptors.perturb` for many."""
 
     deltas: dict[str, Any]
 
@@ -46,7 +46,7 @@ class Offsets:
 
 @pytree
 class LayerValues:
-    """What one pass found: by layer, the values and the gradients of the scores (none if they were not asked for)."""
+    """What one pass finds: by layer, the values and, if asked for, the gradients of the scores."""
 
     values: dict[str, Any]
     scores: Float[Array, " b"]
@@ -56,7 +56,10 @@ class LayerValues:
 def values_and_gradients(
     query: Query, layers: tuple[str, ...], batch_size: int | None, *, gradient: bool = True
 ) -> LayerValues:
-    """Values, scores and gradients at `layers`, which the target may or may not read; `batch_size` images at a time."""
+    """Return values, scores and gradients at `layers`, computed `batch_size` images at a time.
+
+    The target need not read these layers.
+    """
     return in_batches(_values_and_gradients, query, batch_size, layers, gradient)
 
 

@@ -1,4 +1,4 @@
-"""From raw attributions to maps: each step by its name, none done unasked."""
+"""From raw attributions to maps, one named step at a time; no step is done unasked."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import check_choice, check_flag, check_size
+from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
+from jaxlens.attribution._types import FloatsLike
 
 Reduction = Literal["sum", "mean", "abs_sum", "abs_max", "norm"]
 REDUCTIONS: dict[str, Any] = {
@@ -22,7 +24,7 @@ REDUCTIONS: dict[str, Any] = {
 
 
 def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None, name: str = "values") -> jax.Array:
-    """Attributions of images as an array of floats, or an error; NaN is refused where values are known."""
+    """Return attributions of images as an array of floats; refuse NaN where values are known."""
     if hasattr(values, "values") and hasattr(values, "scores"):
         raise TypeError(f"{name}={values!r} must be its array: found.values.")
     if not isinstance(values, jax.Array | np.ndarray) or not jnp.issubdtype(values.dtype, jnp.floating):
@@ -40,11 +42,11 @@ def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None, nam
 
 
 def channels_first(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
-    """Whether maps `[a, b, c]` look like `[C, h, w]` and not like `[h, w, C]`, for an image of that (height, width)."""
+    """Return whether maps of this shape look like `[C, h, w]` for an image of that size."""
 
     def off(height: int, width: int) -> float:
-        ratio = (height / size[0]) / (width / size[1])
-        return max(ratio, 1 / ratio)
+        stretch = (height / size[0]) / (width / size[1])
+        return max(stretch, 1 / stretch)
 
     if shape[1:] == size != shape[:2]:
         return True
@@ -52,7 +54,7 @@ def channels_first(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
 
 
 def check_channels_last(values: Any, size: tuple[int, int], name: str = "values") -> None:
-    """Refuses maps `[B, C, h, w]`, as PyTorch's libraries give them, for images of this size."""
+    """Refuse maps `[B, C, h, w]` (PyTorch's libraries) for images of this size."""
     shape = tuple(values.shape)
     if len(shape) == 4 and channels_first(shape[1:], tuple(size)):
         raise ValueError(
@@ -61,44 +63,92 @@ def check_channels_last(values: Any, size: tuple[int, int], name: str = "values"
         )
 
 
-def relu(values: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """Only what speaks for the target: `max(values, 0)`."""
+def relu(values: FloatsLike) -> Float[Array, "*axes"]:
+    """Keep only what speaks for the target: `max(values, 0)`.
+
+    Args:
+        values: an array of attributions, of any shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import attribution
+        >>> attribution.relu(np.float32([[-2.0, 0.5, 3.0]])).tolist()
+        [[0.0, 0.5, 3.0]]
+    """
     return jnp.maximum(check_maps(values), 0)
 
 
-def sum_channels(values: Float[Array, "b *axes c"], how: Reduction = "sum") -> Float[Array, "b *axes 1"]:
-    """One number per position: the "sum" over channels (captum, keeps completeness), their "mean" (xplique), the sum
-    ("abs_sum") or the largest ("abs_max"; Simonyan et al. 2014) of the absolute values, or their Euclidean "norm"."""
+def sum_channels(values: FloatsLike, how: Reduction = "sum") -> Float[Array, "b *axes 1"]:
+    """Reduce channels to one number per position, `[B, ..., 1]`.
+
+    Args:
+        values: an array of attributions `[B, ..., C]`.
+        how: the "sum" over channels (captum; keeps completeness), their "mean" (xplique), the sum
+            of absolute values, "abs_sum", the largest of them, "abs_max" (Simonyan et al. 2014), or
+            the Euclidean "norm".
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import attribution
+        >>> values = np.float32([[[1.0, -2.0, 3.0], [0.0, 4.0, -4.0]]])
+        >>> attribution.sum_channels(values).tolist()
+        [[[2.0], [0.0]]]
+        >>> attribution.sum_channels(values, "abs_max").tolist()
+        [[[3.0], [4.0]]]
+    """
     check_choice(how, "how", REDUCTIONS)
     return REDUCTIONS[how](check_maps(values))
 
 
-def normalize(values: Float[Array, "b *axes"], *, signed: bool = False) -> Float[Array, "b *axes"]:
-    """Each image's values in [0, 1], `(v - min) / (max - min)`; or in [-1, 1] with 0 kept, `v / max |v|`, if `signed`.
+def normalize(values: FloatsLike, *, signed: bool = False) -> Float[Array, "b *axes"]:
+    """Scale each image's values to [0, 1], `(v - min) / (max - min)`, or to [-1, 1] with 0 kept.
 
-    Constant values become 0, and NaN stays NaN (and is refused outside `jit`). Magnitudes can no longer be compared between
-    images, which is why no method does this by itself.
+    Constant values become 0. NaN is refused outside `jit` and stays NaN inside. Afterwards
+    magnitudes cannot be compared between images, which is why no method does this by itself.
+
+    Args:
+        values: an array of attributions `[B, ...]`.
+        signed: return `v / max |v|`, in [-1, 1], where 0 stays 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import attribution
+        >>> attribution.normalize(np.float32([[-1.0, 0.0, 3.0]])).tolist()
+        [[0.0, 0.25, 1.0]]
+        >>> attribution.normalize(np.float32([[-1.0, 0.0, 4.0]]), signed=True).tolist()
+        [[-0.25, 0.0, 1.0]]
     """
     values, signed = check_maps(values), check_flag(signed, "signed")
     axes = tuple(range(1, values.ndim))
     low = jnp.zeros_like(values.min(axes, keepdims=True)) if signed else values.min(axes, keepdims=True)
     span = jnp.abs(values - low).max(axes, keepdims=True)
-    return jnp.where(span == 0, 0, (values - low) / jnp.where(span == 0, 1, span))
+    return ratio(values - low, span)
 
 
 @entry
 def resize(
-    values: Float[Array, "b h w c"], size: tuple[int, int], method: Literal["bilinear", "nearest", "cubic"] = "bilinear"
+    values: FloatsLike, size: tuple[int, int], method: Literal["bilinear", "nearest", "cubic"] = "bilinear"
 ) -> Float[Array, "b h2 w2 c"]:
-    """Maps at another (height, width), usually the image's.
+    """Resize maps to another (height, width), usually the image's.
 
-    "bilinear" and "cubic" take pixel centres as PyTorch's `align_corners=False` does; made smaller they are antialiased.
-    "nearest" repeats rows and columns as PyTorch's does, which is what captum's `LayerAttribution.interpolate` does by default.
+    Args:
+        values: an array of maps `[B, h, w, C]`.
+        size: (height, width).
+        method: "bilinear" and "cubic" place pixel centers as PyTorch's `align_corners=False` does,
+            and antialias where maps get smaller. "nearest" repeats rows and columns as PyTorch's
+            does, which is the default of captum's `LayerAttribution.interpolate`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import attribution
+        >>> maps = jax.random.normal(jax.random.key(0), (2, 6, 8, 1))
+        >>> attribution.resize(maps, (24, 32)).shape
+        (2, 24, 32, 1)
     """
     check_choice(method, "method", ("bilinear", "nearest", "cubic"))
     values, size = check_maps(values, "[B, h, w, C]", 4), check_size(size)
     check_channels_last(values, size)
-    if method == "nearest":  # jax.image rounds centres, which differs from PyTorch where the sizes do not divide
+    if method == "nearest":  # jax.image rounds centers, unlike PyTorch where sizes do not divide
         rows, columns = (jnp.arange(new) * old // new for new, old in zip(size, values.shape[1:3], strict=True))
         return values[:, rows][:, :, columns]
     return jax.image.resize(values, (values.shape[0], *size, values.shape[3]), method)

@@ -1,4 +1,4 @@
-"""The one question every method asks: how a score depends on the values at a layer."""
+"""The one question that every method asks: how a score depends on the values at a layer."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ BASELINE = "a number, an image, one image each, or values of the layer"
 class Query:
     """A score as a function of the values at one layer, for each image of a batch.
 
-    Images do not see each other: the gradient of the sum of scores is that of each. Everything but the model has an axis of
-    images, so that `at` may pick, repeat and reorder them.
+    Images do not see each other: the gradient of the sum of scores is that of each. Everything but
+    the model has an axis of images, so that `at` can pick, repeat and reorder them.
     """
 
     model: Model
@@ -38,40 +38,43 @@ class Query:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return self.images.shape[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the images."""
+        """The (height, width) of the images."""
         return self.images.shape[1], self.images.shape[2]
 
     def replace(self, **changes: Any) -> "Query":
-        """A copy with some attributes changed."""
+        """Return a copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
 
     def at(self, index: Any) -> "Query":
-        """The question for some of the images."""
+        """Return the question for some of the images."""
         rest = jax.tree.map(lambda x: x[index], (self.images, self.values, self.baseline, self.target))
         return Query(model=self.model, layer=self.layer, **dict(zip(_PER_IMAGE, rest, strict=True)))
 
     def scores(self, values: Any) -> Float[Array, " b"]:
-        """The scores where the layer has these values."""
+        """Return the scores where the layer has these values."""
         if self.layer == INPUT:
             return self.score(values)
         return self.score(self.images, (replace(self.layer, values),))
 
     def score(self, images: Any, interceptors: Sequence[Any] = ()) -> Float[Array, " b"]:
-        """The scores of other images."""
+        """Return the scores of other images."""
         return jax.vmap(score_one)(self.target, run(self.model, images, self.target.layers, interceptors))
 
     def gradients(self, values: Any) -> tuple[Float[Array, " b"], Float[Array, "b *axes"]]:
-        """Scores, and their gradients where the layer has these values."""
+        """Return the scores, and their gradients, where the layer has these values."""
         scores, back = jax.vjp(self.scores, values)
         return scores, back(jnp.ones_like(scores))[0]
 
     def values_and_gradients(self, images: Any) -> tuple[Any, Any, Any]:
-        """Of other images, in one pass: the layer's values, the scores, and their gradients at the layer."""
+        """Return the layer's values for other images, the scores, and their gradients at the layer.
+
+        One pass gives all three.
+        """
         if self.layer == INPUT:
             return images, *self.gradients(images)
 
@@ -89,18 +92,15 @@ _PER_IMAGE = ("images", "values", "baseline", "target")
 
 
 def score_one(target: Any, found: Any) -> jax.Array:
-    """The score of one image; objectives see batches."""
+    """Return the score of one image; objectives see batches."""
     return target(jax.tree.map(lambda x: x[None], found))
 
 
-def ask(
-    model: Model, images: Images, target: Any, *, layer: str | None = None, baseline: Any = None, targets_of: Any = None
-) -> Query:
-    """The query behind a call of a method, with every argument checked.
+def ask(model: Model, images: Images, target: Any, *, layer: str | None = None, baseline: Any = None) -> Query:
+    """Check every argument of a method and return the query behind the call.
 
     Args:
         model, images, target, layer, baseline: see `attribution`.
-        targets_of: images whose top class is meant where target is None, if not these.
     """
     images = check_some(check_images(images, channels=check_model(model).channels))
     name = INPUT if layer is None else model.resolve(layer)
@@ -124,6 +124,7 @@ def ask(
 
 
 def check_path(model: Model, layer: str, names: Sequence[str]) -> None:
+    """Refuse a layer that no named layer depends on."""
     if not model.leads_to(layer, names):
         raise ValueError(
             f"layer={layer!r} is not on the way to the target, which reads {', '.join(map(repr, names))} of {model.name}: "
@@ -132,7 +133,10 @@ def check_path(model: Model, layer: str, names: Sequence[str]) -> None:
 
 
 def _baseline(model: Model, images: jax.Array, baseline: Any, layer: str, shape: tuple[int, ...]) -> jax.Array:
-    """The baseline at the layer, one per image: given there, or what the layer makes of a baseline image."""
+    """Return the baseline at the layer, one per image.
+
+    It is given there, or is what the layer makes of a baseline image.
+    """
     count, image = images.shape[0], images.shape[1:]
     given = as_array(0.0 if baseline is None else baseline, "baseline", BASELINE).astype(images.dtype)
     check_finite(given, "baseline")

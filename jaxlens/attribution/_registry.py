@@ -21,12 +21,14 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(_MEANINGS)
 
 
 def method(*, values: Meaning = "signed") -> Callable[[Fn], Fn]:
-    """Make a function a method of attribution: an `entry`, and a member of `METHODS` under its own name.
+    """Make a function a method of attribution: an `entry`, in `METHODS` under its own name.
 
     Args:
-        values: "signed" where positive values speak for the target and negative ones against it. "sizes" where how large a
-            value is says how much its place matters: a sign, if there is one, is that of a gradient (whether a brighter pixel
-            would raise the score). "levels" where only differences count: the higher, the more, and 0 is nothing special.
+        values: what the method's values say. "signed": positive values speak for the target and
+            negative ones against it. "sizes": the magnitude of a value says how much its place
+            matters; a sign, if there is one, is that of a gradient (whether a brighter pixel would
+            raise the score). "levels": only differences count; the higher, the more, and 0 is
+            nothing special.
     """
 
     def register(fn: Fn) -> Fn:
@@ -39,5 +41,5 @@ def method(*, values: Meaning = "signed") -> Callable[[Fn], Fn]:
 
 
 def methods_of(meaning: Meaning) -> frozenset[str]:
-    """The names of the methods whose values mean this."""
+    """Return the names of the methods whose values mean this."""
     return frozenset(name for name, values in MEANINGS.items() if values == meaning)

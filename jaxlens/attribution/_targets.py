@@ -1,4 +1,4 @@
-"""What may stand for a target: a class, one class per image, labels, any objective, or None for the top class."""
+"""What may be a target: a class, one per image, labels, an objective, or None for the top class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ LEGAL = (
 
 
 def as_target(target: Any, model: Model, logits: jax.Array | None, count: int) -> Objective:
-    """The bound objective of a target, with one task per image; `logits` are needed for None only."""
+    """Return the bound objective of a target, one task per image; only None needs `logits`."""
     objective = _objective(target, model, logits)
     if remembers(objective):
         raise ValueError(f"target={objective.describe()} remembers earlier steps, which an attribution does not have.")
@@ -76,7 +76,7 @@ def _vector(logits: jax.Array | None, model: Model) -> jax.Array:
 
 
 def _one_each(objectives: list[Objective]) -> Objective:
-    """Objectives of one kind as the tasks of one."""
+    """Return objectives of one kind as the tasks of one objective."""
     if several := [each.describe() for each in objectives if task_count(each) not in (None, 1)]:
         raise ValueError(f"target lists {several[0]!r}, which holds several targets itself: give one for each image.")
     if len({jax.tree.structure(each) for each in objectives}) > 1:
@@ -89,7 +89,7 @@ def _one_each(objectives: list[Objective]) -> Objective:
 
 
 def per_image(objective: Objective, count: int) -> Any:
-    """The objective with an axis of images on every leaf."""
+    """Return the objective with an axis of images on every leaf."""
 
     def leaf(value: Any, rank: int) -> jax.Array:
         value = jnp.asarray(value)
@@ -101,11 +101,11 @@ def per_image(objective: Objective, count: int) -> Any:
 
 
 def check_target(objective: Objective, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raises for channels and positions that are not there; what is traced cannot be looked at."""
+    """Refuse channels and positions that do not exist; traced targets are not looked at."""
     if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(objective)):
         objective.check(shapes, 1)
 
 
 def name_of(objective: Objective, image: int) -> str:
-    """A short name of an image's target."""
+    """Return a short name of an image's target."""
     return objective.describe(image) if all(np.ndim(leaf) for leaf in jax.tree.leaves(objective)) else objective.describe()

@@ -1,4 +1,4 @@
-"""Images in and out, and labelled images to train on."""
+"""Image files in and out, animations, and labeled images to train on."""
 
 from jaxlens.data._animation import save_animation as save_animation
 from jaxlens.data._image import load_image as load_image

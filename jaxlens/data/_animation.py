@@ -6,51 +6,69 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 from PIL import Image
 
 from jaxlens._checks import brief, check_flag, check_images, check_number, check_path
 from jaxlens._files import atomic
 from jaxlens._package import optional
+from jaxlens._types import Images, Number
 from jaxlens.data._image import to_uint8
 
-# Pillow's name of each format, the milliseconds in which it counts, and the shortest time that viewers keep to.
-# The longest time of a frame is what a format's field holds.
+# Of each format: Pillow's name, and in milliseconds the unit of time, the shortest time that
+# viewers keep to, and the longest time that the format's field holds.
 _PILLOW = {".gif": ("GIF", 10, 20, 655_350), ".webp": ("WEBP", 1, 1, 16_777_215), ".png": ("PNG", 1, 1, 65_535)}
 _VIDEO = 0.001, 1000  # frames per second
 _SUFFIXES = (*_PILLOW, ".mp4")
 
+if TYPE_CHECKING:
+    Frames = Images | Iterable[ArrayLike]
+else:  # checked by hand
+    Frames = Any
 
-def save_animation(path: str | Path, frames: Any, fps: Any = 20, loop: bool = True) -> Path:
-    """Writes pictures as an animation in the format that the ending of the path names. The file is whole or not there.
+
+def save_animation(path: str | Path, frames: Frames, fps: Number = 20, loop: bool = True) -> Path:
+    """Write pictures as an animation in the format that the path's ending names.
+
+    The file appears whole or not at all.
 
     Args:
         path: ends in one of
-            ".gif": 256 colours per frame, at most 50 frames per second, shown by everything.
+            ".gif": 256 colors per frame, at most 50 frames per second, shown by everything.
             ".webp": small, with losses that are hard to see.
             ".png": an animated PNG, without losses.
-            ".mp4": H.264, smallest, half the resolution in colour; needs `pip install 'jaxlens-vision[video]'`. An odd height
-                or width is made even, which H.264 demands, by repeating the last row or column.
-        frames: floats in [0, 1], `[N, H, W, 3]`, or an iterable of `[H, W, 3]`, of which ".mp4" holds one at a time.
-        fps: frames per second. Times are rounded to what a format counts in (10 ms for GIF, 1 ms for WebP and PNG), so that
-            the sum is right. Equal frames in a row may become one that stays longer.
-        loop: begin again at the end, for ever. Of ".mp4" the player decides.
+            ".mp4": H.264, smallest, with half the resolution in color. It needs
+                `pip install 'jaxlens-vision[video]'`. H.264 demands an even height and width: an
+                odd one is made even by repeating the last row or column.
+        frames: floats in [0, 1], `[N, H, W, 3]`, or an iterable of `[H, W, 3]`. ".mp4" holds one
+            frame of an iterable in memory at a time.
+        fps: frames per second. Times are rounded to what the format counts in (10 ms for GIF, 1 ms
+            for WebP and PNG) such that their sum is right. Equal frames in a row may become one
+            that stays longer.
+        loop: begin again at the end, for ever. For ".mp4" the player decides.
 
     Returns: the path.
 
     Raises:
-        ValueError: for another ending, no frames, frames of different sizes or out of range, and an `fps` that is not above 0
-            or too fast for the format.
+        ValueError: for another ending, no frames, frames of different sizes or out of range, and an
+            `fps` that is not above 0 or too fast or too slow for the format.
         TypeError: for frames that are not floats.
         ImportError: for ".mp4" without its extra.
         OSError: if the file cannot be written.
 
     Example:
-        >>> found = render(model, "mixed4a:3", thresholds=range(1, 129)).snapshots
-        >>> save_animation("evolution.gif", [found[step][0, 0] for step in sorted(found)], fps=25)
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> frames = np.linspace(np.zeros((24, 32, 3)), np.ones((24, 32, 3)), 5)  # black to white
+        >>> data.save_animation("fade.gif", frames, fps=25).name
+        'fade.gif'
+
+        With `found = render(model, "mixed4a:3", thresholds=range(1, 129)).snapshots` the frames of
+        an ascent are `[found[step][0, 0] for step in sorted(found)]`.
     """
     path = check_path(path, "path")
     suffix = animation_format(path, fps)
@@ -70,7 +88,7 @@ def save_animation(path: str | Path, frames: Any, fps: Any = 20, loop: bool = Tr
 
 
 def animation_format(path: Path, fps: Any) -> str:
-    """The ending of a path, or an error if no animation of this speed can be written there."""
+    """Return the path's ending, or raise if no animation of this speed can be written there."""
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ValueError(f"path={str(path)!r} ends in {suffix!r}, but must end in one of {', '.join(_SUFFIXES)}.")
@@ -88,7 +106,7 @@ def animation_format(path: Path, fps: Any) -> str:
 
 
 def _checked(frames: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Each frame as uint8, or an error that gives its number."""
+    """Yield each frame as uint8, or raise an error with its number."""
     shape = None
     for i, frame in enumerate(frames):
         pixels = np.asarray(check_images(frame, name=f"frames[{i}]", batched=False), np.float32)
@@ -118,7 +136,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
     height, width = (side + side % 2 for side in first.shape[:2])
     rate = str(Fraction(float(fps)).limit_denominator(100_000))
     source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", rate, "-i", "-"]
-    # Colours as in BT.709, and the file says so: otherwise players guess by its size.
+    # Colors as in BT.709, and the file says so: otherwise players guess by its size.
     tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     colors = ["-vf", f"scale=out_color_matrix=bt709:out_range=tv,{tags}", "-pix_fmt", "yuv420p"]
     target = ["-c:v", "libx264", "-crf", "16", *colors, "-movflags", "+faststart", "-f", "mp4", f"file:{path}"]
@@ -129,7 +147,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
             data = np.pad(frame, pad, mode="edge").tobytes()
             try:
                 process.stdin.write(data)
-            except OSError:  # ffmpeg gave up: what it said says why
+            except OSError:  # ffmpeg has ended: its error output says why
                 break
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -139,5 +157,5 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
 
 
 def _ffmpeg() -> str:
-    """The program that comes with imageio-ffmpeg."""
+    """Return the path of the program that comes with imageio-ffmpeg."""
     return optional("imageio_ffmpeg", "Writing .mp4 files needs imageio-ffmpeg", "video").get_ffmpeg_exe()

@@ -1,4 +1,4 @@
-"""From an image file to a picture in Pillow's hands: the one place that opens what strangers have written."""
+"""Decode image files: the one place that opens untrusted ones."""
 
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,27 @@ from PIL import Image, ImageOps
 from jaxlens._checks import brief, check_path
 from jaxlens.errors import ImageFileError
 
-# Pillow reads more; of those some are decoded by other programs (EPS by Ghostscript) or are no pictures.
+# Pillow reads more. Some of those need other programs (EPS: Ghostscript) or are no pictures.
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "JPEG2000", "TIFF", "GIF", "BMP", "PPM")
 
-# TIFF's tags: bits of a sample, whether 0 is white, and whether samples are unsigned (1), signed (2) or floats (3).
+# TIFF's tags: bits of a sample, whether 0 is white, and the samples' format: unsigned (1),
+# signed (2) or floats (3).
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _WHITE_IS_ZERO, _SIGNED = 258, 262, 339, 0, 2
 
 
 def open_picture(path: str | Path) -> Image.Image:
-    """The first picture of a file, upright: in mode "RGB", or in mode "F" and within [0, 1] if it is of more than 8 bits.
+    """Return the first picture of a file, upright.
+
+    Its mode is "RGB"; or "F", with values in [0, 1], if the file has more than 8 bits.
 
     Args:
-        path: a file in one of `FORMATS`, of at most `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million unless it is set).
+        path: a file in one of `FORMATS`, of at most `PIL.Image.MAX_IMAGE_PIXELS` pixels (89 million
+            unless it is set).
 
     Raises:
         OSError: of the fitting kind, if there is no such file or it may not be read.
-        ImageFileError: if it is damaged, cut short, too large, of another format, or of numbers whose range is unknown.
+        ImageFileError: if it is damaged, cut short, too large, of another format, or of numbers
+            whose range is unknown.
     """
     path = check_path(path, "path")
     if path.is_dir():
@@ -50,7 +55,7 @@ def open_picture(path: str | Path) -> Image.Image:
 
 
 def check_pixels(height: int, width: int, what: str) -> None:
-    """Refuses pictures that would not fit into memory."""
+    """Raise for pictures that would not fit into memory."""
     if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
         raise ImageFileError(
             f"{what} {height} x {width} pixels, more than the {Image.MAX_IMAGE_PIXELS} that are read. Shrink it, or raise "
@@ -59,13 +64,16 @@ def check_pixels(height: int, width: int, what: str) -> None:
 
 
 def readable() -> tuple[str, ...]:
-    """Those of `FORMATS` that the installed Pillow knows."""
+    """Return those of `FORMATS` that the installed Pillow knows."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def pixels(picture: Image.Image) -> np.ndarray:
-    """A picture of `open_picture`, cut or resized since, as float32 `[H, W, 3]` in [0, 1]."""
+    """Return a picture of `open_picture` as float32 `[H, W, 3]` in [0, 1].
+
+    It may have been cropped or resized.
+    """
     array = np.array(picture, np.float32)
     if picture.mode == "F":
         return np.repeat(array.clip(0, 1)[..., None], 3, axis=-1)  # bicubic filters overshoot
@@ -74,7 +82,7 @@ def pixels(picture: Image.Image) -> np.ndarray:
 
 
 def _plain(path: Path, file: Image.Image) -> Image.Image:
-    """8 bits and fewer. Of colours with an opacity the colours, whatever the opacity."""
+    """Return a picture of 8 bits or fewer as RGB, with the stored colors whatever their opacity."""
     if _SIGNED in _tag(file, _SAMPLE_FORMAT):
         raise _unknown_range(path, "signed numbers")
     if file.mode == "P" and "transparency" in file.info:
@@ -86,7 +94,7 @@ def _plain(path: Path, file: Image.Image) -> Image.Image:
 
 
 def _deep(path: Path, file: Image.Image) -> Image.Image:
-    """Grey of 16 and 32 bits and of floats, as floats in [0, 1]."""
+    """Return gray of 16 or 32 bits, or of floats, as floats in [0, 1]."""
     values = np.asarray(file).astype(np.float32)
     if file.mode.startswith("I;16"):
         values /= 2.0 ** next(iter(_tag(file, _BITS)), 16) - 1
@@ -100,7 +108,7 @@ def _deep(path: Path, file: Image.Image) -> Image.Image:
 
 
 def _tag(file: Any, number: int) -> tuple[int, ...]:
-    """A TIFF file's tag; nothing of other files."""
+    """Return a TIFF file's tag; nothing for other files."""
     value = file.tag_v2.get(number, ()) if file.format == "TIFF" else ()
     return value if isinstance(value, tuple) else (value,)
 

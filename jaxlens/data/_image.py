@@ -11,30 +11,42 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from jaxlens._checks import brief, check_images, check_int, check_path
 from jaxlens._files import atomic
+from jaxlens._types import Images, Size
 from jaxlens.data._decode import open_picture, pixels
 
-_SIDE = 1 << 16  # of a picture; formats allow no more
-# Pillow's names of what keeps an opacity of 256 levels.
+_SIDE = 1 << 16  # pixels; formats allow no longer sides
+# Pillow's names of the formats that keep an opacity of 256 levels.
 _OPACITY = ("PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "TGA", "SGI", "ICO", "IM", "DDS", "QOI")
 
 
-def load_image(path: str | Path, size: Any = None) -> np.ndarray:
-    """An image file as float32 `[H, W, 3]` in [0, 1].
+def load_image(path: str | Path, size: Size | None = None) -> np.ndarray:
+    """Read an image file as float32 `[H, W, 3]` in [0, 1].
 
-    Black is 0 and white is 1 whatever the file's bits: grey of 16 bits is divided by 65535 and not rounded to 8. Of floats
-    the file's own values are taken, if all are in [0, 1]. Grey becomes three equal colours. Of pictures with transparency
-    the stored colours are taken, whatever the opacity, as torchvision does.
+    Black is 0 and white is 1, whatever the file's bits: gray of 16 bits is divided by 65535 and not
+    rounded to 8. The values of a file of floats are taken as they are, if all are in [0, 1]. Gray
+    becomes three equal colors. Transparency is ignored: the stored colors are taken, whatever the
+    opacity, as torchvision does.
 
     Args:
-        path: PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, GIF (its first frame), BMP or PPM, told by their contents and not by the
-            ending; turned upright by its EXIF tag. At most `PIL.Image.MAX_IMAGE_PIXELS` pixels, 89 million by default.
-        size: (height, width) to resize to; an integer makes the shorter side that long and crops the centre square.
+        path: PNG, JPEG, WebP, AVIF, JPEG 2000, TIFF, GIF (its first frame), BMP or PPM. The
+            contents tell the format, not the ending. The picture is turned upright by its EXIF tag.
+            It may have at most `PIL.Image.MAX_IMAGE_PIXELS` pixels, 89 million by default.
+        size: (height, width) to resize to. An integer makes the shorter side that long and crops
+            the center square.
 
     Raises:
         OSError: of the fitting kind, if there is no such file or it may not be read.
-        ImageFileError: (an OSError and ValueError) if it is damaged, cut short, too large, or of another format; or if it
-            holds 32-bit integers or floats beyond [0, 1], as nothing says which of them is white.
-        TypeError, ValueError: for a size that is none.
+        ImageFileError: (an OSError and ValueError) if the file is damaged, cut short, too large, or
+            of another format; or if it holds 32-bit integers or floats beyond [0, 1], where nothing
+            says which value is white.
+        TypeError, ValueError: for a size that is not legal.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> path = data.save_image("photo.png", np.full((24, 32, 3), 0.5))
+        >>> data.load_image(path).shape, data.load_image(path, 16).shape
+        ((24, 32, 3), (16, 16, 3))
     """
     sides = None if size is None else _sides(size)
     picture = open_picture(path)
@@ -45,20 +57,31 @@ def load_image(path: str | Path, size: Any = None) -> np.ndarray:
     return pixels(picture)
 
 
-def save_image(path: str | Path, image: Any, metadata: Mapping[str, str] | None = None) -> Path:
-    """Writes a picture to a file, in the format its ending names. The file is whole or not there.
+def save_image(path: str | Path, image: Images, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write a picture to a file, in the format that the path's ending names.
+
+    The file appears whole or not at all.
 
     Args:
-        path: any ending Pillow writes; its folder is made if it is not there.
-        image: floats in [0, 1], `[H, W, C]` with 3 colours, 1 for grey, or 4 with opacity, which .png, .webp and .tiff keep.
+        path: any ending that Pillow writes. A missing folder is made.
+        image: floats in [0, 1], `[H, W, C]` with 3 colors, 1 for gray, or 4 with opacity, which
+            .png, .webp and .tiff keep.
         metadata: texts by name to keep in the file; only .png files take them.
 
     Returns: the path.
 
     Raises:
-        ValueError: for another shape, values beyond [0, 1], an unknown ending, or opacity or texts in a file that keeps none.
+        ValueError: for another shape, values beyond [0, 1], an unknown ending, or opacity or texts
+            in a file that keeps none.
         TypeError: for an image that is not of floats.
         OSError: of the fitting kind, if the file cannot be written.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> gray = np.linspace(0, 1, 24 * 32).reshape(24, 32, 1)
+        >>> data.save_image("pictures/ramp.png", gray, {"layer": "mixed4a"}).as_posix()
+        'pictures/ramp.png'
     """
     path, array = check_path(path, "path"), _floats(image)
     if array.ndim != 3:
@@ -79,7 +102,10 @@ def save_image(path: str | Path, image: Any, metadata: Mapping[str, str] | None 
 
 
 def picture_format(path: Path, channels: int = 3) -> str:
-    """Pillow's name of the format that a path's ending names, or an error if it cannot hold such a picture."""
+    """Return Pillow's name of the format that a path's ending names.
+
+    An error says so if the format cannot hold such a picture.
+    """
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise ValueError(f"path={str(path)!r} ends in {path.suffix!r}, which Pillow does not write; .png and .jpg are common.")
@@ -88,8 +114,17 @@ def picture_format(path: Path, channels: int = 3) -> str:
     return kind
 
 
-def to_uint8(image: Any) -> np.ndarray:
-    """Floats in [0, 1], `[..., H, W, C]`, as 0..255, rounded to nearest; finite values outside are clipped."""
+def to_uint8(image: Images) -> np.ndarray:
+    """Return floats in [0, 1], `[..., H, W, C]`, as integers 0..255, rounded to the nearest.
+
+    Finite values outside [0, 1] are clipped.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> data.to_uint8(np.array([[[0.0, 0.2, 1.3]]])).tolist()
+        [[[0, 51, 255]]]
+    """
     array = _floats(image)
     if array.ndim < 3 or array.shape[-1] not in (1, 3, 4) or 0 in array.shape[-3:]:
         raise ValueError(f"image has shape {array.shape}, but [..., H, W, C] with 1, 3 or 4 channels is needed.")
@@ -98,8 +133,17 @@ def to_uint8(image: Any) -> np.ndarray:
     return np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
 
 
-def show_image(image: Any) -> None:
-    """Shows floats `[H, W, C]` in [0, 1]: inline in a notebook, else in the system's viewer where there is one."""
+def show_image(image: Images) -> None:
+    """Show floats `[H, W, C]` in [0, 1]: inline in a notebook, else in the system's viewer.
+
+    Where there is no viewer, nothing is shown.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> image = np.full((24, 32, 3), 0.5)
+        >>> data.show_image(image)  # doctest: +SKIP
+    """
     array = _floats(image)
     if array.ndim != 3:
         raise ValueError(f"image has shape {array.shape}, but one picture [H, W, C] is needed.")
@@ -114,7 +158,7 @@ def show_image(image: Any) -> None:
 
 
 def _floats(image: Any) -> np.ndarray:
-    """An array of floats; those of half precision are widened, since 1/255 is less than their step."""
+    """Return an array of floats; half precision is widened: its steps may exceed 1/255."""
     try:
         array = np.asarray(image)
     except Exception as error:  # ragged lists, objects, what is traced
@@ -125,7 +169,7 @@ def _floats(image: Any) -> np.ndarray:
 
 
 def _sides(size: Any) -> tuple[int, int]:
-    """Height and width."""
+    """Return height and width."""
     pair = size if isinstance(size, tuple | list) or np.ndim(size) == 1 else (size, size)
     if len(pair) != 2:
         raise ValueError(f"size={size!r} must be an integer or (height, width).")

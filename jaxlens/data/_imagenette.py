@@ -10,7 +10,7 @@ from jaxlens._files import cache_dir, temporary
 from jaxlens.data._loader import Loader, load_folder
 from jaxlens.errors import DatasetError
 
-# In the order of their folders, which are WordNet's ids.
+# In the order of their folders, whose names are WordNet's ids.
 IMAGENETTE_CLASSES = (
     "tench",
     "English springer",
@@ -39,15 +39,15 @@ _FOLDERS = [
 
 @dataclasses.dataclass(frozen=True)
 class _Archive:
-    """One of the sizes in which fast.ai publishes it; MD5 sums as in torchvision 0.29's `Imagenette`."""
+    """One of the sizes that fast.ai publishes; MD5 sums as in torchvision 0.29's `Imagenette`."""
 
     url: str
     digest: str
-    side: int | None  # of the shorter side of its images
+    side: int | None  # pixels of its images' shorter sides; None: full size
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Bytes; the digest tells the rest."""
+        """Return the least and the most bytes; the digest tells the rest."""
         return 0, 1 << 31
 
 
@@ -67,16 +67,19 @@ def load_imagenette(
     seed: int = 0,
     progress: bool = True,
 ) -> Loader:
-    """Batches of ImageNette (Howard 2019, github.com/fastai/imagenette), downloaded on first use.
+    """Return batches of ImageNette (Howard 2019, github.com/fastai/imagenette).
 
-    Of the three sizes that fast.ai publishes, the smallest whose images need no enlarging is taken: 160 pixels up to
-    `size` 128, 320 up to 256, else full size. The archive is checked against its published MD5 sum.
+    The archive is downloaded on first use and checked against its published MD5 sum. fast.ai
+    publishes three sizes. The smallest whose images need no enlarging is taken: 160 pixels up to
+    `size` 128, 320 up to 256, else full size.
 
     Args:
-        split: "train" (9469 images, shuffled and augmented, see `Loader`) or "val" (3925, in order).
+        split: "train" (9469 images, shuffled and augmented, see `Loader`) or "val" (3925, in
+            order).
         size: side of the images.
         batch_size: images per batch.
-        folder: where the dataset lies or goes; by default jaxlens' cache folder (see `modelzoo.cache_dir`).
+        folder: where the dataset lies or goes; by default jaxlens' cache folder (see
+            `modelzoo.cache_dir`).
         seed: of order and augmentation.
         progress: show a bar while downloading.
 
@@ -86,6 +89,19 @@ def load_imagenette(
         ValueError: for another split.
         DownloadError: if the archive cannot be had or is not the published one.
         DatasetError: if the folder there is not ImageNette's.
+
+    Example:
+        The first lines write one picture per class, in place of the download.
+
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> ids = "n01440764 n02102040 n02979186 n03000684 n03028079".split()
+        >>> ids += "n03394916 n03417042 n03425413 n03445777 n03888257".split()
+        >>> for name in ids:
+        ...     path = data.save_image(f"imagenette2-160/val/{name}/0.png", np.zeros((16, 16, 3)))
+        >>> loader = data.load_imagenette("val", 128, batch_size=4, folder=".")
+        >>> len(loader), loader.classes[:2]
+        (3, ('tench', 'English springer'))
     """
     check_choice(split, "split", ("train", "val"))
     check_int(size, "size", low=1)
@@ -103,7 +119,7 @@ def load_imagenette(
 
 
 def _fetch(archive: _Archive, home: Path, progress: bool) -> None:
-    """Downloads and unpacks; the dataset's folder is whole or not there."""
+    """Download and unpack; the dataset's folder appears whole or not at all."""
     advice = f"Or unpack the archive by other means as {home}."
     with _download.fetched(archive, home, advice=advice, progress=progress) as (file, _), temporary(home) as part:
         with tarfile.open(file) as tar:

@@ -1,4 +1,4 @@
-"""Batches of labelled image files, read by several threads in a reproducible order."""
+"""Batches of labeled image files, read by several threads in a reproducible order."""
 
 import dataclasses
 import functools
@@ -11,40 +11,52 @@ from PIL import Image, ImageOps
 
 from jaxlens._checks import SEEDS, check_flag, check_int, check_path
 from jaxlens._package import optional
+from jaxlens._types import Whole
 from jaxlens.data._decode import open_picture, pixels, readable
 from jaxlens.errors import DatasetError
 
-# Before a random crop the shorter side is this much longer: 160 for crops of 128, as in the ImageNette tutorial.
+# Before a random crop the shorter side is this much longer: 160 for crops of 128, as in the
+# ImageNette tutorial.
 MARGIN = 1.25
 
 
 @dataclasses.dataclass(frozen=True)
 class Loader:
-    """Labelled image files in batches.
+    """Labeled image files in batches.
 
-    Iterating gives `(images, labels)`: float32 `[B, size, size, 3]` in [0, 1] and int32 `[B]`. A training loader shuffles,
-    crops at random and flips half of the images; the last images that do not fill a batch are left out. Otherwise files
-    come in order, the middle square is taken, and the last batch may be short.
+    Iterating gives `(images, labels)`: float32 `[B, size, size, 3]` in [0, 1] and int32 `[B]`. A
+    training loader shuffles, crops at random and flips half of the images; it leaves out the last
+    images where they do not fill a batch. Otherwise files come in order, the center square is
+    taken, and the last batch may be short.
 
     Attributes:
         files: the images.
-        labels: of each, its place in `classes`.
+        labels: for each image its place in `classes`.
         classes: names.
         size: side of the images in pixels.
         batch_size: images per batch.
         train: shuffle and augment.
         seed: equal seeds give equal batches.
-        threads: that read ahead; 0 reads in the caller's.
+        threads: how many threads read ahead; with 0 the caller's thread reads.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> pictures = [np.full((24, 32, 3), i / 4) for i in range(5)]
+        >>> files = tuple(data.save_image(f"{i}.png", x) for i, x in enumerate(pictures))
+        >>> loader = data.Loader(files, (0, 0, 1, 1, 1), ("dark", "light"), 16, 2, train=True)
+        >>> len(loader), loader.classes  # the fifth image fills no batch
+        (2, ('dark', 'light'))
     """
 
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
-    size: Any
-    batch_size: Any
+    size: Whole
+    batch_size: Whole
     train: bool = False
-    seed: Any = 0
-    threads: Any = 4
+    seed: Whole = 0
+    threads: Whole = 4
 
     def __post_init__(self) -> None:
         numbers = {
@@ -54,7 +66,7 @@ class Loader:
             "threads": check_int(self.threads, "threads", low=0, high=1024),
         }
         object.__setattr__(self, "train", check_flag(self.train, "train"))
-        for name, number in numbers.items():  # NumPy's integers overflow
+        for name, number in numbers.items():  # Python's, because NumPy's integers overflow
             object.__setattr__(self, name, number)
         if len(self.labels) != len(self.files):
             raise ValueError(f"labels has {len(self.labels)} entries for {len(self.files)} files.")
@@ -71,8 +83,8 @@ class Loader:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return self.epoch(0)
 
-    def epoch(self, number: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of one epoch: each epoch has its own order, crops and flips."""
+    def epoch(self, number: Whole) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Return the batches of one epoch: each epoch has its own order, crops and flips."""
         check_int(number, "number", low=0, high=SEEDS - 1)
         grain = optional("grain", "Reading batches of files needs grain", "train")
         data: Any = grain.MapDataset.source(range(len(self.files)))
@@ -89,7 +101,7 @@ class Loader:
         return pixels(ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)), np.int32(self.labels[index])
 
     def _augmented(self, index: int, random: Any) -> tuple[np.ndarray, np.int32]:
-        """Random crop and flip; `random` is grain's generator for this image in this epoch."""
+        """Crop and flip at random; `random` is grain's generator for this image in this epoch."""
         picture = _open(self.files[index])
         scale = round(self.size * MARGIN) / min(picture.size)
         picture = picture.resize([max(self.size, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR)
@@ -99,21 +111,28 @@ class Loader:
 
 
 def load_folder(
-    path: str | Path, size: Any = 128, batch_size: Any = 32, *, train: bool = False, seed: Any = 0, threads: Any = 4
+    path: str | Path, size: Whole = 128, batch_size: Whole = 32, *, train: bool = False, seed: Whole = 0, threads: Whole = 4
 ) -> Loader:
-    """Batches from a folder that holds one folder of images per class.
+    """Return batches from a folder that holds one folder of images per class.
 
     Args:
-        path: its subfolders, in alphabetical order, are the classes; images may lie at any depth in them. Hidden files
-            and files whose ending is not that of an image are passed over.
+        path: its subfolders, in alphabetical order, are the classes; images may lie at any depth in
+            them. Hidden files and files whose ending is not that of an image are passed over.
         size, batch_size, train, seed, threads: see `Loader`.
 
     Raises:
-        DatasetError: if there is no such folder, it has no subfolders, or some of these hold no images.
+        DatasetError: if there is no such folder, it has no subfolders, or some of these hold no
+            images.
 
     Example:
-        >>> train = load_folder("flowers/train", 96, train=True)
-        >>> for images, labels in train: ...
+        >>> import numpy as np
+        >>> from jaxlens import data
+        >>> for value, name in enumerate(["black", "white"]):
+        ...     path = data.save_image(f"train/{name}/0.png", np.full((24, 32, 3), float(value)))
+        >>> loader = data.load_folder("train", size=16, batch_size=2)
+        >>> for images, labels in loader:
+        ...     print(images.shape, [loader.classes[label] for label in labels])
+        (2, 16, 16, 3) ['black', 'white']
     """
     root = check_path(path, "path")
     layout = "It must hold one folder of images per class: path/<class>/<image>."

@@ -1,4 +1,13 @@
-"""Figures."""
+"""Figures: contact sheets, tables of renders, attribution maps, activations, training curves.
+
+Pictures come back as Pillow images (`.save("figure.png")` writes one), `collapse_channels`,
+`hue_to_rgb` and `maco_display` as arrays, `training_curves` as a matplotlib figure.
+
+- Renders: `contact_sheet`, `evolution_strip`, `comparison`, `interaction_grid`, `maco_display`.
+- Attributions: `attribution_map` for one, `attributions` for a table of methods.
+- Activations: `collapse_channels`, and `hue_to_rgb` for its colors.
+- Training: `training_curves`.
+"""
 
 from jaxlens.plot._attribution import attribution_map as attribution_map
 from jaxlens.plot._attribution import attributions as attributions

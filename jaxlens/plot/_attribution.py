@@ -1,4 +1,4 @@
-"""Attribution maps as pictures: heat maps, on the image or through it, one by one and as tables of methods."""
+"""Attribution maps as pictures: heat maps alone, blended with the image or masking it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,58 +9,79 @@ import numpy as np
 from PIL import Image
 
 from jaxlens._checks import as_array, check_flag, check_images, check_int, check_text, shortened
+from jaxlens._types import Images
 from jaxlens.attribution._maps import check_channels_last, resize
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import MapsLike, ValuesLike
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import check_names, grid
 from jaxlens.plot._panel import Look, check_range, lines, zoomed
+from jaxlens.plot._types import Colormap
 
 MAX_ZOOM = 64
-WIDTH = 160  # panels of a table are at least so wide, so that there is room for names
+WIDTH = 160  # the least width of a table's panels: names need room
 
 
 def attribution_map(
-    values: Any,
-    image: Any,
+    values: ValuesLike,
+    image: Images,
     *,
     view: str = "heat_map",
     sign: str = "all",
     outliers: float = 2.0,
     scale: float | None = None,
-    cmap: Any = None,
+    cmap: Colormap = None,
     alpha: float = 0.5,
     colorbar: bool = False,
     title: str = "",
     zoom: int = 1,
 ) -> Image.Image:
-    """An attribution as a picture of the size of its image.
+    """Draw an attribution as a picture of the size of its image.
 
-    Channels are summed, the map is brought to the image's size (bilinear), its sign chosen, and `v = clip(map / top, -1, 1)`,
-    where top is the smallest magnitude up to which all of them make `100 - outliers` percent of their sum.
+    The channels are summed, the map is resized to the image (bilinear), and `sign` is applied. The
+    picture shows `v = clip(map / top, -1, 1)`. Here top is the smallest magnitude such that all
+    magnitudes up to it make `100 - outliers` percent of the sum of all.
 
     Args:
         values: an Attribution of one image, or floats `[h, w]`, `[h, w, C]` or `[B, h, w, C]`.
-        image: floats in [0, 1], `[H, W, C]` or `[B, H, W, C]` with 1 or 3 channels; the B panels stand side by side.
-        view: "heat_map", colours alone; "blended", colours over the grey image; "masked", the image times v; "alpha", the image
-            on white with opacity v; "original", the image alone.
-        sign: "all" shows both signs, with 0 in the middle of the colours; "positive" and "negative" show the size of those
-            values, "absolute" that of all. "masked" and "alpha" need one of these three.
-        outliers: percent of the sum of magnitudes, in [0, 100), held by the largest ones, which get the same full colour.
-        scale: the value of full colour, instead of top: give the same to several maps to compare their sizes.
-        cmap: colours instead of ours (blue, white, red; or white to dark): the name of a matplotlib colormap, or a function
-            from floats in [0, 1] to `[..., 3]`, as a colormap itself. With sign "all" 0.5 is the colour of 0.
-        alpha: the part of the colours in a "blended" view.
-        colorbar: draw the colours with their lowest and highest values below, in views that have colours.
+        image: floats in [0, 1], `[H, W, C]` or `[B, H, W, C]` with 1 or 3 channels. The B panels
+            stand side by side.
+        view: "heat_map": colors alone. "blended": colors over the gray image. "masked": the image
+            times v. "alpha": the image on white with opacity v. "original": the image alone.
+        sign: "all" shows both signs, with 0 in the middle of the colors. "positive" and "negative"
+            show the magnitudes of the values of that sign, "absolute" those of all values. "masked"
+            and "alpha" need one of these three.
+        outliers: percent of the sum of magnitudes, in [0, 100). The largest magnitudes, which hold
+            that much, all get the full color.
+        scale: the value that gets the full color, instead of top. Give several maps the same scale
+            to compare their magnitudes.
+        cmap: other colors: the name of a matplotlib colormap, or a function from floats in [0, 1]
+            to `[..., 3]`, such as a colormap itself. With sign "all", 0.5 is the color of 0. By
+            default blue, white, red for "all", and white to dark for the others.
+        alpha: the weight of the colors in a "blended" view.
+        colorbar: draw a bar of the colors with their lowest and highest values below, in views that
+            have colors.
         title: a line at the top.
-        zoom: draw every pixel of the image as so many in each direction.
+        zoom: draw each pixel of the image as a square of `zoom` x `zoom` pixels.
 
-    Returns: a Pillow image. A map of zeros is a blank panel with the note "all zero", one without values of the sign asked for
-        has "none positive" or "none negative".
+    Returns: a Pillow image. A map of zeros is a blank panel with the note "all zero". A map without
+        values of the chosen sign has the note "none positive" or "none negative".
 
     Raises:
-        ValueError: for NaN, shapes that do not fit, choices that are not legal.
+        ValueError: for NaN, shapes that do not fit, and choices that are not legal.
 
-    As captum's `visualize_image_attr`, which fails for a map of zeros and resizes nothing.
+    Differs from captum's `visualize_image_attr`, which fails for a map of zeros and does not
+    resize.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo, plot
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (1, 24, 32, 3))
+        >>> found = attribution.saliency(model, images)
+        >>> plot.attribution_map(found, images[0], view="blended", sign="absolute", zoom=4).size
+        (128, 96)
     """
     look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
     zoom, scale = _check_zoom(zoom), _check_scale(scale)
@@ -72,8 +93,8 @@ def attribution_map(
 
 
 def attributions(
-    maps: Mapping[str, Any] | Sequence[Any],
-    images: Any,
+    maps: MapsLike,
+    images: Images,
     names: Sequence[str] | None = None,
     *,
     view: str = "heat_map",
@@ -81,7 +102,7 @@ def attributions(
     outliers: float = 2.0,
     shared_scale: bool = False,
     scale: float | None = None,
-    cmap: Any = None,
+    cmap: Colormap = None,
     alpha: float = 0.5,
     colorbar: bool = False,
     notes: Mapping[str, Sequence[str]] | None = None,
@@ -89,30 +110,40 @@ def attributions(
     title: str = "",
     zoom: int | None = None,
 ) -> Image.Image:
-    """A table of attributions: a row for each image and a column for each method.
+    """Draw a table of attributions: a row for each image and a column for each method.
 
     Args:
-        maps: `{name: values}` with values as in `attribution_map`, for B images; or Attributions, named by their methods.
+        maps: `{name: values}`, values as in `attribution_map`, for B images; or a list of
+            Attributions, which are named by their methods.
         images: floats in [0, 1], `[B, H, W, C]` with 1 or 3 channels.
         names: B names at the left.
-        shared_scale: the same value has the same colour in all panels, so that a method or image with weak values looks weak.
-            By default each panel has a scale of its own and only places can be compared. For one scale per method make a table
-            for each.
-        notes: for each name of `maps` B texts to write below its panels, such as scores; they may have several lines.
-        original: whether the first column shows the images.
+        shared_scale: use one scale for all panels: equal values have equal colors, and a method or
+            an image with weak values looks weak. By default each panel has a scale of its own, and
+            only places can be compared. For one scale per method, make one table per method.
+        notes: for each name of `maps`, B texts to write below its panels, such as scores. A text
+            may have several lines.
+        original: show the images in the first column.
         title: a line at the top.
-        zoom: see `attribution_map`; by default what makes panels 160 pixels wide or more.
-        sign: see `attribution_map`; or `{name: sign}` for the maps of some methods ("all" for the others).
+        zoom: see `attribution_map`. By default panels become 160 pixels wide or more.
+        sign: see `attribution_map`; or `{name: sign}` for the maps of some methods ("all" for the
+            others).
         view, outliers, scale, cmap, alpha, colorbar: see `attribution_map`.
 
     Returns: a Pillow image.
 
     Raises:
-        ValueError: as `attribution_map`, and if there are no maps, or there are more or fewer of anything than images.
+        ValueError: as `attribution_map`; also if there are no maps, or if the number of maps, names
+            or notes is not that of the images.
 
     Example:
-        >>> maps = [attribution.saliency(model, images), attribution.integrated_gradients(model, images)]
-        >>> attributions(maps, images, ["dog", "cat"]).save("attributions.png")
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo, plot
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> methods = [attribution.saliency, attribution.input_x_gradient]
+        >>> maps = [method(model, images) for method in methods]
+        >>> plot.attributions(maps, images, ["dog", "cat"], colorbar=True).save("attributions.png")
     """
     scale, images = _check_scale(scale), _images(images, "images")
     shared_scale, original = check_flag(shared_scale, "shared_scale"), check_flag(original, "original")
@@ -147,7 +178,7 @@ def attributions(
 
 
 def _images(images: Any, name: str, batched: bool = True) -> np.ndarray:
-    """Checked, as floats `[B, H, W, 3]`."""
+    """Return checked images as float64 `[B, H, W, 3]`."""
     array = np.asarray(check_images(images, name=name, channels=None, batched=batched), np.float64)
     array = array if batched else array[None]
     if array.shape[-1] not in (1, 3) or 0 in array.shape:
@@ -158,7 +189,7 @@ def _images(images: Any, name: str, batched: bool = True) -> np.ndarray:
 
 
 def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
-    """One map per image, of its size: float64 `[B, H, W]`."""
+    """Return one map per image, of the image's size: float64 `[B, H, W]`."""
     raw = values.values if isinstance(values, Attribution) else values
     array = np.asarray(as_array(raw, name, "an Attribution, or maps [B, h, w, C]"))
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -184,14 +215,14 @@ def _maps(values: Any, name: str, images: np.ndarray) -> np.ndarray:
     array = array.sum(-1, keepdims=True)
     if array.shape[1:3] == images.shape[1:3]:
         return array[..., 0]
-    largest = np.abs(array).max(axis=(1, 2, 3), keepdims=True)  # resized in float32
+    largest = np.abs(array).max(axis=(1, 2, 3), keepdims=True)  # `resize` computes in float32
     unit = np.where(largest > 0, largest, 1)
     small = jnp.asarray(array / unit, jnp.float32)
     return (np.asarray(resize(small, images.shape[1:3]), np.float64) * unit)[..., 0]
 
 
-def _named(maps: Sequence[Any]) -> dict[str, Attribution]:
-    """Attributions by method, and by layer too where a method is there twice."""
+def _named(maps: Any) -> dict[str, Attribution]:
+    """Name each attribution by its method; where a method occurs twice, by its layer too."""
     if not isinstance(maps, Sequence) or isinstance(maps, str):
         raise TypeError(f"maps={shortened(maps)} must be {{name: values}}, or a list of Attributions.")
     for i, each in enumerate(maps):
@@ -217,7 +248,7 @@ def _notes(notes: Mapping[str, Sequence[str]] | None, columns: Mapping[str, Any]
 
 
 def _check_scale(scale: float | None) -> float | None:
-    return None if scale is None else check_range(scale, "scale", lambda x: x > 0, "a number > 0, the value of full colour")
+    return None if scale is None else check_range(scale, "scale", lambda x: x > 0, "a number > 0, the value of full color")
 
 
 def _check_zoom(zoom: Any) -> int:
@@ -227,6 +258,6 @@ def _check_zoom(zoom: Any) -> int:
 
 
 def _aligned(panels: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """All as high as the highest: a blank panel has no colour bar."""
+    """Pad all panels to the height of the highest: a blank panel has no color bar."""
     high = max(len(panel) for panel in panels)
     return [np.pad(panel, ((0, high - len(panel)), (0, 0), (0, 0)), constant_values=255) for panel in panels]

@@ -1,4 +1,4 @@
-"""Tables of pictures: one task over the steps, methods side by side, neurons together."""
+"""Tables of pictures: one task over the steps, methods side by side, sums of neurons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,21 +10,30 @@ from jaxlens._checks import check_int, shortened
 from jaxlens.optvis.render import RenderResult
 from jaxlens.plot._grid import check_names, grid, to_tiles
 from jaxlens.plot._sheet import contact_sheet
+from jaxlens.plot._types import Names, Pictures
 
 
 def evolution_strip(result: RenderResult, task: int = 0, image: int = 0, *, title: str = "") -> Image.Image:
-    """The snapshots of one picture in a row, in order, each under its step.
+    """Draw the snapshots of one picture in a row, in order, each under its step.
 
     Args:
-        result: of a `render(..., thresholds=(1, 32, 128, 512))`.
-        task: which of its N tasks.
-        image: which of the B images of the task.
+        result: what a `render(..., thresholds=(1, 32, 128, 512))` returned.
+        task: the number of one of its N tasks.
+        image: the number of one of the task's B images.
         title: a line at the top.
 
     Returns: a Pillow image.
 
     Raises:
         ValueError: if there are no snapshots, or no such task or image.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, plot
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis.render import render
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = render(model, "conv3:3", size=(24, 32), steps=2, thresholds=(1, 2))
+        >>> plot.evolution_strip(result, title="conv3:3").save("evolution.png")
     """
     if not _check_result(result).snapshots:
         raise ValueError("result has no snapshots: render with thresholds=(1, 32, 128, 512).")
@@ -36,29 +45,37 @@ def evolution_strip(result: RenderResult, task: int = 0, image: int = 0, *, titl
 
 
 def comparison(
-    rows: Mapping[str, Any] | Sequence[Any],
+    rows: Mapping[str, Pictures] | Sequence[Pictures],
     names: Sequence[str] | None = None,
     row_names: Sequence[str] | None = None,
     *,
     title: str = "",
 ) -> Image.Image:
-    """A table of pictures, a row for each method or setting and a column for each of what they were applied to.
+    """Draw a table of pictures: a row for each method or setting, a column for each picture.
 
     Args:
-        rows: `{name: pictures}`, or a list of pictures. Pictures are a RenderResult, or floats in [0, 1] `[N, H, W, C]` or
-            `[N, B, H, W, C]` (the B side by side), C as in `contact_sheet`. All rows have N; their sizes may differ.
-        names: N names above the columns; by default those of the first RenderResult, if there is one.
+        rows: `{name: pictures}`, or a list of pictures. Pictures are a RenderResult, or floats in
+            [0, 1] `[N, H, W, C]` or `[N, B, H, W, C]` (the B side by side), with C as in
+            `contact_sheet`. N is the same in all rows; sizes may differ. `{f"rate {r}":
+            render(model, "mixed4a:0-5", optimizer=optax.adam(r)) for r in (0.01, 0.05)}`
+            compares two learning rates.
+        names: N names above the columns; by default those of the first RenderResult, if there is
+            one.
         row_names: names at the left; by default the keys of `rows`.
         title: a line at the top.
 
     Returns: a Pillow image.
 
     Raises:
-        ValueError: if there are no rows, they have different N, or there are more or fewer names than pictures.
+        ValueError: if there are no rows, if they have different N, or if there are more or fewer
+            names than pictures.
 
     Example:
-        >>> rates = {f"rate {rate}": render(model, "mixed4a:0-5", optimizer=optax.adam(rate)) for rate in (0.01, 0.05)}
-        >>> comparison(rates).save("rates.png")
+        >>> import jax
+        >>> from jaxlens import attribution, plot
+        >>> images = jax.random.uniform(jax.random.key(0), (3, 24, 32, 3))
+        >>> rows = {"photo": images, "blurred": attribution.metrics.blurred(images, 2)}
+        >>> plot.comparison(rows, ["dog", "cat", "fish"]).save("comparison.png")
     """
     if not isinstance(rows, Mapping | Sequence) or isinstance(rows, str | bytes):
         raise TypeError(f"rows={shortened(rows)} must be {{name: pictures}}, or a list of pictures.")
@@ -78,23 +95,30 @@ def comparison(
     return _table(tiles, above, left, title)
 
 
-def interaction_grid(result: RenderResult, rows: Any, columns: Any, *, title: str = "") -> Image.Image:
-    """The pictures of `recipes.interactions` as a table, the names of its row objectives at the left and the others above.
+def interaction_grid(result: RenderResult, rows: Names, columns: Names, *, title: str = "") -> Image.Image:
+    """Draw the pictures of `recipes.interactions` as a table, with the names of its objectives.
+
+    The names of the row objectives stand at the left, those of the column objectives at the top.
 
     Args:
-        result: its tasks row by row.
-        rows, columns: names, or how many there are: the names are then taken from those of the tasks, "row + column".
+        result: the tasks, row by row.
+        rows, columns: lists of names; or how many rows and columns there are: their names are then
+            taken from those of the tasks, "row + column".
         title: a line at the top.
 
     Returns: a Pillow image.
 
     Raises:
-        ValueError: if rows times columns is not the number of tasks, or their names are not "row + column".
+        ValueError: if rows times columns is not the number of tasks, or their names are not
+            "row + column".
         TypeError: if `rows` or `columns` is a single string.
 
     Example:
-        >>> result = recipes.interactions(model, "mixed4a:0-2", "mixed4a:7,9")
-        >>> interaction_grid(result, 3, 2).save("interactions.png")
+        >>> from jaxlens import Model, modelzoo, plot, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.interactions(model, "conv3:0-2", "conv3:7,9", size=(24, 32), steps=2)
+        >>> plot.interaction_grid(result, 3, 2).save("interactions.png")
     """
     n, m = _count(rows, "rows"), _count(columns, "columns")
     if n * m != len(_check_result(result).names):
@@ -108,7 +132,7 @@ def interaction_grid(result: RenderResult, rows: Any, columns: Any, *, title: st
 
 
 def _table(rows: list[np.ndarray], above: list[str] | None, left: list[str], title: str) -> Image.Image:
-    """Rows of as many pictures each, with names above the first row only."""
+    """Draw rows of equally many pictures, with names above the first row only."""
     return grid([list(row) for row in rows], [above, *[None] * (len(rows) - 1)], left, title)
 
 
@@ -129,7 +153,10 @@ def _count(value: Any, name: str) -> int:
 
 
 def _parts(names: Sequence[str], rows: int, columns: int) -> tuple[list[str], list[str]]:
-    """Names of rows and columns of which those of the tasks are "row + column"; either may itself hold a " + "."""
+    """Return the names of rows and columns, given tasks' names "row + column".
+
+    A row's or a column's own name may hold a " + " too.
+    """
     terms = names[0].split(" + ")
     for i in range(1, len(terms)):
         first, second = " + ".join(terms[:i]) + " + ", " + " + " + ".join(terms[i:])

@@ -1,4 +1,4 @@
-"""Pictures in rows, with names above and beside them: what all tables of pictures share."""
+"""Pictures in rows, with names above and beside them: the layout that all tables share."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from jaxlens._checks import as_array, check_finite, check_text, shortened
 from jaxlens.data import to_uint8
 
 MARGIN = 8
-LABEL = 240  # a name beside a row may be so wide, or as wide as a picture
+LABEL = 240  # the most width of a name beside a row, unless pictures are wider
 INK, PAPER = (34, 34, 34), (255, 255, 255)
 
 
 def check_names(names: Any, argument: str, count: int, what: str) -> list[str] | None:
-    """As many names as there are things to be named, or None."""
+    """Return `count` names as a list of text, or None where there are none."""
     if names is None:
         return None
     if isinstance(names, str | bytes) or not isinstance(names, Sequence | np.ndarray):
@@ -27,9 +27,10 @@ def check_names(names: Any, argument: str, count: int, what: str) -> list[str] |
 
 
 def to_tiles(images: Any, name: str = "images") -> np.ndarray:
-    """Floats `[N, H, W, C]`, or `[N, B, H, W, C]` with the B side by side, as uint8 `[N, H, W, 3]`.
+    """Return pictures as uint8 `[N, H, W, 3]`.
 
-    One channel is grey. Four are laid on white by the last, `alpha * rgb + 1 - alpha`.
+    They are floats `[N, H, W, C]`, or `[N, B, H, W, C]` with the B side by side. One channel is
+    gray. Four channels are laid on white by the last: `alpha * rgb + 1 - alpha`.
     """
     images = np.asarray(check_finite(as_array(images, name, "pictures [N, H, W, C]"), name))
     if images.ndim not in (4, 5) or 0 in images.shape:
@@ -48,7 +49,9 @@ def to_tiles(images: Any, name: str = "images") -> np.ndarray:
 def grid(
     tiles: Sequence[Sequence[np.ndarray]], above: Sequence[Sequence[str] | None], left: Sequence[str], title: str
 ) -> Image.Image:
-    """Rows of pictures, pixel for pixel; columns are as wide as the widest of all, rows as high as their highest.
+    """Draw rows of pictures, pixel for pixel.
+
+    All columns are as wide as the widest picture, each row is as high as its highest.
 
     Args:
         tiles: for each row its pictures, uint8 `[h, w, 3]`.
@@ -85,7 +88,7 @@ def grid(
 
 
 def _shortened(name: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The name, with its middle left out if it is wider than `width`."""
+    """Return the name, with its middle left out if it is wider than `width`."""
     keep = len(name)
     short = name
     while font.getlength(short) > width and keep > 2:

@@ -1,36 +1,41 @@
 """Many channels in one picture, each with a hue of its own."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import as_array, check_flag
+from jaxlens.plot._types import Floats
 
-# Red, yellow, green, cyan, blue and magenta, of length 1: every sixth of the wheel.
+# Red, yellow, green, cyan, blue and magenta, divided by their lengths: every sixth of the wheel.
 _CORNERS = np.asarray([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]], np.float64)
 _CORNERS /= np.linalg.norm(_CORNERS, axis=1, keepdims=True)
 
 
-def hue_to_rgb(hue: Any) -> np.ndarray:
-    """Colours of length 1 around the colour wheel.
+def hue_to_rgb(hue: Floats) -> np.ndarray:
+    """Return colors of length 1 around the color wheel.
 
-    Every sixth of a turn is a corner: red, yellow, green, cyan, blue, magenta, each divided by its length. Between the
-    corners k and k + 1, at `t = 6 hue - k`, the colour is `(1 - s) corner[k] + s corner[k + 1]`, divided by its length.
-    `s = sin(pi t / 2)` after red, green and blue and `s = 1 - cos(pi t / 2)` before them: hues near these three, which are hard
-    to tell apart, get less of the wheel. Lucid's `hue_to_rgb(360 * hue)`.
+    Every sixth of a turn is a corner: red, yellow, green, cyan, blue, magenta, each divided by its
+    length. Between the corners k and k + 1, at `t = 6 hue - k`, the color is
+    `(1 - s) corner[k] + s corner[k + 1]`, divided by its length. `s = sin(pi t / 2)` after red,
+    green and blue and `s = 1 - cos(pi t / 2)` before them: hues near these three, which are hard to
+    tell apart, get less of the wheel. Equals Lucid's `hue_to_rgb(360 * hue)`.
 
     Args:
         hue: a number or floats of any shape, in turns: 0 is red, 1/3 green, 2/3 blue, 1 red again.
 
-    Returns: float32 `[..., 3]` of values in [0, 1] with `r**2 + g**2 + b**2 = 1`.
+    Returns: float32 `[..., 3]` in [0, 1] with `r**2 + g**2 + b**2 = 1`.
 
     Raises:
         ValueError: if a hue is NaN or infinite.
+
+    Example:
+        >>> from jaxlens import plot
+        >>> plot.hue_to_rgb([0, 1 / 3, 2 / 3]).round(2).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    turns = np.asarray(as_array(hue, "hue", "turns around the colour wheel"), np.float64)
+    turns = np.asarray(as_array(hue, "hue", "turns around the color wheel"), np.float64)
     if not np.isfinite(turns).all():
-        raise ValueError("hue has values that are NaN or infinite, but turns around the colour wheel are needed.")
+        raise ValueError("hue has values that are NaN or infinite, but turns around the color wheel are needed.")
     return _wheel(turns).astype(np.float32)
 
 
@@ -44,32 +49,41 @@ def _wheel(turns: np.ndarray) -> np.ndarray:
     return colors / np.linalg.norm(colors, axis=-1, keepdims=True)
 
 
-def collapse_channels(activations: Any, *, signed: bool | None = None) -> np.ndarray:
-    """Channels as colours: one picture that shows which channel is active where.
+def collapse_channels(activations: Floats, *, signed: bool | None = None) -> np.ndarray:
+    """Show channels as colors: one picture says which channel is active where.
 
-    Channel c of C has the hue `h[c] = c / C`. If there are negative values, it has `h[c] = c / 2C` for its positive ones, and
-    for its negative ones the opposite hue `h[c] + 1/2`. With the colour `u[c]` of the channel's hue (see `hue_to_rgb`), a
-    position with activations a gets
+    Channel c of C has the hue `h[c] = c / C`. If there are negative values, it has `h[c] = c / 2C`
+    for its positive values and the opposite hue `h[c] + 1/2` for its negative ones. With the color
+    `u[c]` of the channel's hue (see `hue_to_rgb`), a position with activations a gets
 
         `v = sum_c |a[c]| u[c] + (sum_c |a[c]| - max_c |a[c]|) * (1, 1, 1)`,   `rgb = |a| v / |v|`,
 
-    with Euclidean norms: the hue says which channel leads, white how many take part, brightness how active they are. In the
-    end all is divided by the largest value in the whole result: one scale for all positions and images, so that dim places
-    stay dim, and activations times a positive number give the same picture.
+    with Euclidean norms: the hue says which channel leads, white how many take part, brightness how
+    active they are. At the end the whole result is divided by its largest value. This is one scale
+    for all positions and images: dim places stay dim, and activations times a positive number give
+    the same picture.
 
     Args:
         activations: floats `[..., C]`, such as `[H, W, C]` or `[N, H, W, C]`.
-        signed: whether there are hues for negative values. By default as the values ask for; True gives every call the same
-            hues, whatever the signs of its values.
+        signed: whether there are hues for negative values. By default the values decide. True gives
+            every call the same hues, whatever the signs of its values.
 
     Returns: float32 `[..., 3]` in [0, 1]; black where nothing is active.
 
     Raises:
-        ValueError: if there are no channels, a value is NaN or infinite, or `signed` is False and one is negative.
-        TypeError: if they are not floats.
+        ValueError: if there are no channels, a value is NaN or infinite, or `signed` is False and a
+            value is negative.
+        TypeError: if the activations are not floats.
 
-    As Lucid's `collapse_channels`, which has no common scale and can leave [0, 1]. For more than a dozen channels reduce them
-    first, or take the most active ones: close hues look alike.
+    Differs from Lucid's `collapse_channels`, which has no common scale and can leave [0, 1]. Close
+    hues look alike: for more than a dozen channels reduce them first, or take the most active ones.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import plot
+        >>> activations = np.asarray([[[2.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]])
+        >>> plot.collapse_channels(activations).round(2).tolist()  # red, a darker blue, black
+        [[[1.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]]
     """
     array = np.asarray(as_array(activations, "activations", "an array of floats [..., C]"))
     if array.ndim == 0 or array.shape[-1] == 0:

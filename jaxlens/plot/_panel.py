@@ -1,4 +1,4 @@
-"""One attribution map as a panel: scaled, coloured, on its image or through it."""
+"""One attribution map as a panel: scaled and colored, alone, on its image or through it."""
 
 import dataclasses
 import math
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxlens._checks import check_choice, check_flag, check_number, shortened
 from jaxlens.data import to_uint8
 from jaxlens.plot._grid import INK, PAPER
+from jaxlens.plot._types import Colormap
 
 VIEWS = ("heat_map", "blended", "masked", "alpha", "original")
 SIGNS = {
@@ -20,7 +21,7 @@ SIGNS = {
     "absolute": np.abs,
 }
 
-# Colours at equal distances, from the lowest value to the highest: 0 is white in all of them.
+# Colors at equal distances, from the lowest value to the highest: 0 is white in all of them.
 _BLUES = ((1.0, 1.0, 1.0), (0.3, 0.55, 0.85), (0.05, 0.15, 0.4))
 _REDS = ((1.0, 1.0, 1.0), (0.9, 0.4, 0.3), (0.4, 0.0, 0.1))
 _PURPLES = ((1.0, 1.0, 1.0), (0.55, 0.45, 0.75), (0.2, 0.0, 0.3))
@@ -29,12 +30,12 @@ COLORS = {"all": (*_BLUES[:0:-1], *_REDS), "positive": _REDS, "negative": _BLUES
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How maps are to look; every choice is checked."""
+    """How maps are drawn; every choice is checked."""
 
     view: str
     sign: str
     outliers: float
-    cmap: Any
+    cmap: Colormap
     alpha: float
     colorbar: bool
 
@@ -51,16 +52,22 @@ class Look:
             _function(self.cmap)
 
     def top(self, values: np.ndarray) -> float:
-        """The value of full colour: what is above makes `outliers` percent of the sum. 0 for a map of zeros."""
+        """Return the value of full color: larger ones make `outliers` percent of the sum.
+
+        It is 0 for a map of zeros.
+        """
         sizes = np.sort(np.abs(SIGNS[self.sign](values)), axis=None)
         if not (largest := sizes[-1]):
             return 0.0
-        sums = np.cumsum(np.ldexp(sizes, -np.frexp(largest)[1]))  # neither too large nor too small for floats
+        sums = np.cumsum(np.ldexp(sizes, -np.frexp(largest)[1]))  # a power of 2: no over- or underflow
         enough = np.searchsorted(sums, sums[-1] * (100 - self.outliers) / 100)
         return float(sizes[min(enough, len(sizes) - 1)])
 
     def panel(self, values: np.ndarray, image: np.ndarray, scale: float, zoom: int) -> np.ndarray:
-        """One map `[H, W]` and its image `[H, W, 3]`: uint8 `[zoom H, zoom W, 3]`, with a colour bar below if there is one."""
+        """Draw one map `[H, W]` and its image `[H, W, 3]`: uint8 `[zoom H, zoom W, 3]`.
+
+        A color bar, if asked for, is added below.
+        """
         if self.view == "original":
             return zoomed(to_uint8(image), zoom)
         shown = SIGNS[self.sign](values)
@@ -84,7 +91,7 @@ class Look:
         return self.view in ("heat_map", "blended")
 
     def color(self, v: np.ndarray) -> np.ndarray:
-        """Colours `[..., 3]` of values in [-1, 1] if the sign is "all", else in [0, 1]."""
+        """Return colors `[..., 3]` of values in [-1, 1] if the sign is "all", else in [0, 1]."""
         place = (v + 1) / 2 if self.sign == "all" else v
         if self.cmap is not None:
             return _function(self.cmap)(place)[..., :3]
@@ -93,7 +100,7 @@ class Look:
         return np.stack([np.interp(place, stops, channel) for channel in colors.T], -1)
 
     def bar(self, width: int, scale: float) -> np.ndarray:
-        """The colours from the lowest value to the highest, with what they stand for."""
+        """Draw the colors from the lowest value to the highest, with both numbers."""
         low = -scale if self.sign == "all" else 0.0
         high = -scale if self.sign == "negative" else scale
         colors = to_uint8(self.color(np.linspace(low / scale, 1, width))[None])
@@ -102,7 +109,7 @@ class Look:
 
 
 def check_range(value: Any, name: str, legal: Callable[[float], bool], words: str) -> float:
-    """A finite number for which `legal` holds, or an error in these words."""
+    """Return a finite number for which `legal` holds, or raise an error in these words."""
     try:
         number = check_number(value, name)
     except (TypeError, ValueError):
@@ -113,7 +120,7 @@ def check_range(value: Any, name: str, legal: Callable[[float], bool], words: st
 
 
 def _function(cmap: Any) -> Any:
-    """A function from floats in [0, 1] to colours."""
+    """Return a function from floats in [0, 1] to colors."""
     if callable(cmap) and not isinstance(cmap, type):
         return cmap
     from matplotlib import colormaps  # slow to import
@@ -124,7 +131,7 @@ def _function(cmap: Any) -> Any:
 
 
 def zoomed(panel: np.ndarray, zoom: int) -> np.ndarray:
-    """Every pixel as `zoom` x `zoom` of them."""
+    """Draw every pixel as `zoom` x `zoom` pixels."""
     return panel.repeat(zoom, 0).repeat(zoom, 1)
 
 
@@ -139,7 +146,7 @@ def _blank(height: int, width: int, note: str) -> np.ndarray:
 
 
 def _text(left: str, right: str, width: int) -> np.ndarray:
-    """A line of text that starts at the left, and one that ends at the right."""
+    """Draw a line of two texts: one starts at the left, one ends at the right."""
     font = _font(width)
     strip = Image.new("RGB", (width, math.ceil(font.getbbox("Ag")[3]) + 3), PAPER)
     draw = ImageDraw.Draw(strip)
@@ -149,5 +156,5 @@ def _text(left: str, right: str, width: int) -> np.ndarray:
 
 
 def lines(text: str, width: int) -> list[np.ndarray]:
-    """Each line of a text as a strip."""
+    """Draw each line of a text as a strip."""
     return [_text(line, "", width) for line in text.splitlines()]

@@ -7,13 +7,18 @@ from jaxlens.training import History
 
 
 def training_curves(history: History, *, title: str = "") -> Any:
-    """Loss and accuracy by epoch, training and validation.
+    """Draw loss and accuracy by epoch, for training and validation.
 
     Args:
         history: what `train_model` returned.
-        title: above both.
+        title: a line above both.
 
     Returns: a matplotlib figure; `.savefig("training.png")` writes it.
+
+    Example:
+        >>> from jaxlens import plot, training
+        >>> history = training.History(train_loss=[2.3, 1.1], train_accuracy=[0.1, 0.6])
+        >>> plot.training_curves(history, title="simple_cnn").savefig("training.png")
     """
     if not isinstance(history, History):
         raise TypeError(f"history={shortened(history)} must be a training.History, which `train_model` returned.")

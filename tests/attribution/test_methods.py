@@ -169,16 +169,16 @@ def test_vmap(model, images):
 
 
 def test_chunks_and_samples_do_not_compile_anew(model, images):
-    from jaxlens.attribution.gradient import _sums
+    from jaxlens.attribution import _batches
 
     attribution.smooth_grad(model, images, 1, samples=4, batch_size=2)
-    compiled = _sums._add._cache_size()
+    compiled = _batches._compiled._cache_size()
     for samples in (5, 9):
         attribution.smooth_grad(model, images, 1, samples=samples, batch_size=2)
     attribution.smooth_grad(model, images, [0, 1, 2], samples=4, sigma=0.3, seed=7, batch_size=2)
-    assert _sums._add._cache_size() == compiled
+    assert _batches._compiled._cache_size() == compiled
     attribution.smooth_grad(model, images, 1, samples=4, batch_size=3)  # the control: another size is another program
-    assert _sums._add._cache_size() == compiled + 1
+    assert _batches._compiled._cache_size() == compiled + 1
 
 
 def test_baselines_at_a_layer_may_be_images_or_values(model, images):

@@ -13,7 +13,7 @@ from scipy import stats
 
 from jaxlens.attribution import integrated_gradients, saliency
 from jaxlens.attribution import metrics as m
-from jaxlens.attribution.metrics._fidelity import cells_of, random_sets
+from jaxlens.attribution.metrics._fidelity import pixel_cells, random_sets
 from tests.attribution.metric_cases import NET, SMALL, H, W, draw, linear, photos, squares, total, toy
 
 # captum calls NumPy's functions on PyTorch's tensors
@@ -38,7 +38,7 @@ def test_mu_fidelity_equals_scipy():
     found = m.mu_fidelity(NET, x, values, [1, 3], grid=4, samples=30, seed=5)
     sets = np.asarray(random_sets(jax.random.key(5), jnp.arange(30), 16, 3))
     assert (sets.sum(1) == 3).all() and len({tuple(row) for row in sets}) > 20  # round(.2 * 16) of them, not always the same
-    cells = cells_of(SMALL, 4)
+    cells = pixel_cells(SMALL, 4)
     for image, label in ((0, 1), (1, 3)):
         probability = lambda x: np.asarray(jax.nn.softmax(NET(x[None]), -1))[0, label]  # noqa: B023, E731
         taken = [s[cells][..., None] for s in sets]

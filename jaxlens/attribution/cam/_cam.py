@@ -1,8 +1,9 @@
-"""Class activation maps: a layer's channels, weighted by what the score's gradient says, added up at each position.
+"""Class activation maps: a layer's channels, weighted by the score's gradient and added up.
 
-All of them return `[B, h, w, 1]` on the layer's own grid: signed, neither rectified, normalised nor resized, which
-`attribution.relu`, `normalize` and `resize` do; the papers rectify. A is a layer's values `[h, w, K]` and g the gradient of the
-score there. A layer of tokens `[T, C]` is put on the grid of its patches; class token and registers are left out.
+All of them return `[B, h, w, 1]` on the layer's own grid: signed, neither rectified, normalized nor
+resized, which `attribution.relu`, `normalize` and `resize` do; the papers rectify. A is a layer's
+values `[h, w, K]` and g the gradient of the score there. A layer of tokens `[T, C]` is put on the
+grid of its patches; class token and registers are left out.
 """
 
 import functools
@@ -10,17 +11,19 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, check_choice
+from jaxlens._numerics import nonzero
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._layers import values_and_gradients
 from jaxlens.attribution._maps import relu, resize
 from jaxlens.attribution._query import INPUT, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import TargetLike
 from jaxlens.attribution.cam._default_layer import cam_layer
+from jaxlens.attribution.cam._principal import principal
 from jaxlens.attribution.cam._several import Layers, several
 from jaxlens.attribution.gradient._saliency import gradients as gradients_of
 from jaxlens.model import Model, rules
@@ -35,33 +38,12 @@ def _grad_cam(a: Maps, g: Maps) -> Maps:
 
 
 def _grad_cam_plus_plus(a: Maps, g: Maps) -> Maps:
-    alpha = g**2 / _nonzero(2 * g**2 + a.sum((1, 2), keepdims=True) * g**3 + PLUS_PLUS_EPS)
+    alpha = g**2 / nonzero(2 * g**2 + a.sum((1, 2), keepdims=True) * g**3 + PLUS_PLUS_EPS)
     return (alpha * relu(g)).sum((1, 2), keepdims=True) * a
 
 
 def _xgrad_cam(a: Maps, g: Maps) -> Maps:
-    return (g * a).sum((1, 2), keepdims=True) / _nonzero(a.sum((1, 2), keepdims=True) + X_EPS) * a
-
-
-def _nonzero(x: jax.Array) -> jax.Array:
-    return jnp.where(x == 0, 1, x)
-
-
-def principal(x: Maps) -> Float[Array, "b h w 1"]:
-    """Each position's coordinate along the first principal component of the channels, with the sign of their sum."""
-    b, h, w, k = x.shape
-    rows = x.reshape(b, h * w, k)
-    rows = rows - rows.mean(1, keepdims=True)
-    size = jnp.abs(rows).max((1, 2), keepdims=True)  # squares of small gradients would vanish
-    rows = rows / jnp.where(size > 0, size, 1)
-    if h * w <= k:  # the smaller of the two Gram matrices
-        values, vectors = jnp.linalg.eigh(rows @ rows.swapaxes(1, 2))
-        found = vectors[..., -1] * jnp.sqrt(jnp.maximum(values[:, -1:], 0))
-    else:
-        _, vectors = jnp.linalg.eigh(rows.swapaxes(1, 2) @ rows)
-        found = (rows @ vectors[..., -1:])[..., 0]
-    sign = jnp.where((found * rows.sum(2)).sum(1) < 0, -1, 1)
-    return (sign[:, None] * found * size[:, :, 0]).reshape(b, h, w, 1)
+    return (g * a).sum((1, 2), keepdims=True) / nonzero(a.sum((1, 2), keepdims=True) + X_EPS) * a
 
 
 # From A and g to what is added up over channels.
@@ -100,27 +82,45 @@ def _cam(
 def grad_cam(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: Layers = None,
     per_channel: bool = False,
     batch_size: int | None = None,
 ) -> Attribution:
-    """Grad-CAM, `sum_k w_k A_k` with `w_k` the mean gradient over positions (Selvaraju et al. 2017, arXiv:1610.02391).
+    """Return `sum_k w_k A_k` with `w_k` the mean gradient over positions: Grad-CAM.
 
-    `[B, h, w, 1]` on the layer's own grid, signed; the paper takes `attribution.relu` of it, and resizes bilinearly.
+    Selvaraju et al. 2017, arXiv:1610.02391. `[B, h, w, 1]` on the layer's own grid, signed; the
+    paper takes `attribution.relu` of it, and resizes bilinearly.
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`.
-        layer: maps `[H, W, C]` or tokens `[T, C]`, which are put back in rows and columns. None takes the last layer on a grid
-            all of which the target can see: the last features of a convolutional network, and the norm before the last
-            attention of a transformer that reads a class token (after it, the patches have no gradient). A list of layers
-            gives the mean of their maps, each rectified, scaled to [0, 1] and resized to the image, `[B, H, W, 1]`, as several
-            target layers do in pytorch-grad-cam (which scales the mean once more).
-        per_channel: `[B, h, w, K]`, without the sum over channels (captum's `attr_dim_summation=False`).
+        layer: maps `[H, W, C]`, or tokens `[T, C]`, which are put back in rows and columns. None
+            takes the last layer on a grid all of which the target can see: the last features of a
+            convolutional network, and the norm before the last attention of a transformer that
+            reads a class token (after it, the patches have no gradient). A list of layers gives the
+            mean of their maps, each rectified, scaled to [0, 1] and resized to the image,
+            `[B, H, W, 1]`, as several target layers do in pytorch-grad-cam (which scales the mean
+            once more).
+        per_channel: return `[B, h, w, K]`, without the sum over channels (captum's
+            `attr_dim_summation=False`).
 
     Raises:
-        ValueError: for a layer without a grid, and for one whose positions the target cannot see; with layers that would do.
+        ValueError: for a layer without a grid, and for one whose positions the target cannot see;
+            the error names layers that would do.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.grad_cam(model, images, 3)
+        >>> found.layer, found.values.shape
+        ('pool3', (2, 3, 4, 1))
+        >>> heat = attribution.normalize(attribution.relu(found.values))
+        >>> attribution.resize(heat, (24, 32)).shape
+        (2, 24, 32, 1)
     """
     return _cam("grad_cam", model, images, target, layer, batch_size, per_channel)
 
@@ -128,12 +128,25 @@ def grad_cam(
 @method()
 @several
 def grad_cam_plus_plus(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """Grad-CAM++, `w_k = sum a relu(g)` with `a = g**2 / (2 g**2 + sum(A_k) g**3 + 1e-6)`.
+    """Return `sum_k w_k A_k` with `w_k = sum a relu(g)`: Grad-CAM++.
 
-    Chattopadhay et al. 2018, arXiv:1710.11063. The 1e-6 is pytorch-grad-cam's: where gradients are below a thousandth it sets
-    the weights, and not the formula. xplique takes 1e-4, and means where this takes sums. Args: see `grad_cam`.
+    `a = g**2 / (2 g**2 + sum(A_k) g**3 + 1e-6)` (Chattopadhay et al. 2018, arXiv:1710.11063). The
+    1e-6 is pytorch-grad-cam's: where gradients are below a thousandth it sets the weights, and not
+    the formula. xplique takes 1e-4, and means where this takes sums.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.grad_cam_plus_plus(model, images, 3, layer="conv3").values.shape
+        (2, 6, 8, 1)
     """
     return _cam("grad_cam_plus_plus", model, images, target, layer, batch_size)
 
@@ -141,11 +154,24 @@ def grad_cam_plus_plus(
 @method()
 @several
 def xgrad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """XGrad-CAM, `w_k = sum(g A_k) / (sum(A_k) + 1e-7)`: gradients weighted by activation (Fu et al. 2020, arXiv:2008.02312).
+    """Return `sum_k w_k A_k` with gradients weighted by activation: XGrad-CAM.
 
-    For layers whose values are not negative: a channel whose values nearly cancel has a huge weight. Args: see `grad_cam`.
+    `w_k = sum(g A_k) / (sum(A_k) + 1e-7)` (Fu et al. 2020, arXiv:2008.02312). It is made for layers
+    whose values are not negative: a channel whose values nearly cancel has a huge weight.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.xgrad_cam(model, images, 3, layer="relu3").values.shape
+        (2, 6, 8, 1)
     """
     return _cam("xgrad_cam", model, images, target, layer, batch_size)
 
@@ -153,11 +179,24 @@ def xgrad_cam(
 @method()
 @several
 def hires_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """HiResCAM, `sum_k g_k A_k` at each position (Draelos and Carin 2020, arXiv:2011.08891).
+    """Return `sum_k g_k A_k` at each position: HiResCAM.
 
-    Adds up to the score less its bias where only one linear layer, or a pool and one, follows. Args: see `grad_cam`.
+    Draelos and Carin 2020, arXiv:2011.08891. Values add up to the score less its bias where only
+    one linear layer, or a pool and one, follows.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.hires_cam(model, images, 3, layer="conv3").values.shape
+        (2, 6, 8, 1)
     """
     return _cam("hires_cam", model, images, target, layer, batch_size)
 
@@ -165,11 +204,24 @@ def hires_cam(
 @method()
 @several
 def grad_cam_elementwise(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """`sum_k relu(g_k A_k)` at each position: HiResCAM of what speaks for the target only (pytorch-grad-cam).
+    """Return `sum_k relu(g_k A_k)` at each position: HiResCAM of what speaks for the target only.
 
-    Args: see `grad_cam`.
+    As pytorch-grad-cam's GradCAMElementWise.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.grad_cam_elementwise(model, images, 3, layer="conv3")
+        >>> bool((found.values >= 0).all())
+        True
     """
     return _cam("grad_cam_elementwise", model, images, target, layer, batch_size)
 
@@ -177,11 +229,23 @@ def grad_cam_elementwise(
 @method()
 @several
 def layer_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """LayerCAM, `sum_k relu(g_k) A_k` at each position, for early layers too (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943).
+    """Return `sum_k relu(g_k) A_k` at each position: LayerCAM, for early layers too.
 
-    Args: see `grad_cam`.
+    Jiang et al. 2021, doi:10.1109/TIP.2021.3089943.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.layer_cam(model, images, 3, layer=["relu1", "relu3"]).values.shape
+        (2, 24, 32, 1)
     """
     return _cam("layer_cam", model, images, target, layer, batch_size)
 
@@ -189,13 +253,26 @@ def layer_cam(
 @method(values="levels")
 @several
 def eigen_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """EigenCAM, the positions' first principal component over channels (Muhammad and Yeasin 2020, arXiv:2008.00299).
+    """Return the positions' first principal component over channels: EigenCAM.
 
-    It does not depend on the target, which is asked for its score and default layer only, and takes no gradient. Channels are
-    centred, so that the map's mean is 0. The sign, which a principal component leaves open (pytorch-grad-cam's is random), is
-    that of the correlation with the sum over channels. Args: see `grad_cam`.
+    Muhammad and Yeasin 2020, arXiv:2008.00299. The map does not depend on the target, which is
+    asked for its score and default layer only, and takes no gradient. Channels are centered, so
+    that the map's mean is 0. A principal component leaves its sign open (pytorch-grad-cam's is
+    random); here it is that of the correlation with the sum over channels.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.eigen_cam(model, images, layer="relu3").values.shape
+        (2, 6, 8, 1)
     """
     return _cam("eigen_cam", model, images, target, layer, batch_size)
 
@@ -203,11 +280,24 @@ def eigen_cam(
 @method(values="levels")
 @several
 def eigen_grad_cam(
-    model: Model, images: Images, target: Any = None, *, layer: Layers = None, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, layer: Layers = None, batch_size: int | None = None
 ) -> Attribution:
-    """The first principal component of `g A` over channels, with the sign of HiResCAM (pytorch-grad-cam).
+    """Return the first principal component of `g A` over channels, with the sign of HiResCAM.
 
-    As in `eigen_cam` channels are centred and the map's mean is 0. Args: see `grad_cam`.
+    As pytorch-grad-cam's EigenGradCAM. As in `eigen_cam`, channels are centered and the map's mean
+    is 0.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.eigen_grad_cam(model, images, 3, layer="relu3").values.shape
+        (2, 6, 8, 1)
     """
     return _cam("eigen_grad_cam", model, images, target, layer, batch_size)
 
@@ -217,16 +307,29 @@ def eigen_grad_cam(
 def random_cam(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: Layers = None,
     seed: Seed = 0,
     batch_size: int | None = None,
 ) -> Attribution:
-    """The control: weights drawn evenly from [-1, 1], the same for every image (pytorch-grad-cam).
+    """Return `sum_k w_k A_k` with random weights, the control for class activation maps.
 
-    A map that is no better than this one owes what it shows to the activations. Args: see `grad_cam`; `seed` is an int or a JAX
-    key.
+    Weights are drawn evenly from [-1, 1], the same for every image (pytorch-grad-cam). A map that
+    is no better than this one owes what it shows to the activations.
+
+    Args:
+        model, images, target, layer, batch_size: see `grad_cam`.
+        seed: an int or a JAX key.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.random_cam(model, images, layer="relu3", seed=1).values.shape
+        (2, 6, 8, 1)
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
@@ -241,21 +344,32 @@ def random_cam(
 def guided_grad_cam(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: Layers = None,
     interpolation: Literal["bilinear", "nearest"] = "bilinear",
     allow: Iterable[str] = (),
     batch_size: int | None = None,
 ) -> Attribution:
-    """Guided backpropagation times the rectified Grad-CAM at the image's size (Selvaraju et al. 2017, arXiv:1610.02391).
+    """Return guided backpropagation times the rectified Grad-CAM, at the image's size.
 
-    `[B, H, W, C]`, at the input. The Grad-CAM in it is of the true gradient.
+    Selvaraju et al. 2017, arXiv:1610.02391. `[B, H, W, C]`, at the input. The Grad-CAM in it is of
+    the true gradient.
 
     Args:
         model, images, target, layer, batch_size: see `grad_cam`.
         interpolation: of the Grad-CAM: "bilinear" as in the paper, or "nearest" as in captum.
-        allow: nonlinearities that may keep their own gradient; see `model.rules.guided`.
+        allow: names of nonlinearities that may keep their own gradient; see `model.rules.guided`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.guided_grad_cam(model, images, 3, layer="relu3")
+        >>> found.layer, found.values.shape
+        ('input', (2, 24, 32, 3))
     """
     check_choice(interpolation, "interpolation", ("bilinear", "nearest"))
     query = ask(model, images, target)

@@ -1,4 +1,4 @@
-"""The layer that a class activation map looks at: the one named, or the last whose grid the target sees whole."""
+"""The layer of a class activation map: the one named, or the last that the target sees whole."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from jaxlens.attribution._query import Query, check_path
 from jaxlens.model import Model
 from jaxlens.model._architecture import Architecture, Size
 
-# They change nothing, or only how many positions there are: the layer before them is the one to look at.
+# They change nothing, or only the number of positions: the layer before them is the one to use.
 _PASSING = ("Dropout", "Identity", "Permute", "StochasticDepth", "Flatten", "AdaptiveAvgPool", "AvgPool")
 
 
@@ -23,7 +23,7 @@ class _Survey:
 
 @functools.lru_cache(maxsize=256)
 def _survey(architecture: Architecture, size: Size, targets: tuple[str, ...]) -> _Survey:
-    """Goes back from the target to the last layer whose grid it sees whole."""
+    """Go back from the target to the last layer whose grid it sees whole."""
     layers = architecture.layers(size)
     grids = {name: grid_of(name, layer.shape, size) for name, layer in layers.items() if name != "input"}
     grids = {name: grid for name, grid in grids.items() if grid is not None}
@@ -40,17 +40,18 @@ def _survey(architecture: Architecture, size: Size, targets: tuple[str, ...]) ->
 
 
 def _fits(grid: Grid, size: Size) -> bool:
-    """Whether the grid looks like the image, rather than like windows or heads that happen to be three axes."""
+    """Return whether the grid looks like the image, and not like windows or heads on three axes."""
     down, across = size[0] / grid.height, size[1] / grid.width
     return down / across < 2 and across / down < 2
 
 
 def cam_layer(query: Query, layer: Any, *, gradient: bool) -> tuple[str, Grid]:
-    """The layer of a class activation map, given or by default, and its grid.
+    """Return the layer of a class activation map, given or by default, and its grid.
 
-    The default is the last layer before the target, in order of execution, that lies on a grid all of whose values the target
-    can see: a network's last convolutional features, not the maps of class scores that come after (SqueezeNet), and in a
-    transformer with a class token the norm before the last attention.
+    The default is the last layer before the target, in order of execution, that lies on a grid all
+    of whose values the target can see. In a convolutional network these are the last features, not
+    the maps of class scores that come after (SqueezeNet); in a transformer with a class token it is
+    the norm before the last attention.
 
     Args:
         query: at the input.
@@ -93,7 +94,7 @@ def _why(name: str, shape: tuple[int, ...]) -> str:
 
 
 def _with_grids(model: Model, size: tuple[int, ...], like: str = "") -> str:
-    """Layers that have a grid, nearest names first, with their shapes."""
+    """Return the layers that have a grid, nearest names first, with their shapes."""
     layers = model.architecture.layers(size)
     legal = [n for n, layer in layers.items() if n != "input" and grid_of(n, layer.shape, size)]
     if not legal:

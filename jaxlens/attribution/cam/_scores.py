@@ -1,4 +1,4 @@
-"""Class activation maps whose weights are scores, not gradients: Score-CAM and Ablation-CAM."""
+"""Class activation maps weighted by scores instead of gradients: Score-CAM and Ablation-CAM."""
 
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from jaxlens.attribution._maps import normalize, resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, TargetLike
 from jaxlens.attribution.cam._default_layer import cam_layer
 from jaxlens.attribution.cam._several import Layers, several
 from jaxlens.attribution.perturbation._masked import masked_scores
@@ -22,7 +23,10 @@ from jaxlens.model import Model
 
 @pytree
 class ChannelMasks:
-    """Mask number s of an image shows what its s-th channel shows: the channel at the image's size, between 0 and 1."""
+    """Masks from channels: number s shows where an image's s-th channel is high.
+
+    A mask is the channel, resized to the image and brought to [0, 1].
+    """
 
     maps: Float[Array, "b h w k"]
 
@@ -33,7 +37,10 @@ class ChannelMasks:
 
 @pytree
 class WithoutChannel:
-    """Mask number s of an image puts the baseline in place of channel `channels[image, s]`, at every position."""
+    """Masks that ablate a channel: number s puts the baseline in place of `channels[image, s]`.
+
+    They do so at every position.
+    """
 
     channels: Int[Array, "b s"]
     total: int = field(static=True)
@@ -48,29 +55,43 @@ class WithoutChannel:
 def score_cam(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: Layers = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     weights: Literal["softmax", "increase"] = "softmax",
     channels: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """Score-CAM, `sum_k w_k A_k` with `w_k` from the score of the image seen through channel k.
+    """Return `sum_k w_k A_k`, `w_k` from the score of the image seen through channel k: Score-CAM.
 
-    Wang et al. 2020, arXiv:1910.01279. Each channel is resized to the image bilinearly and brought to [0, 1] (a constant one to
-    0): the mask m of `m x + (1 - m) x'`. One evaluation per channel and no gradient. `[B, h, w, 1]`, as `grad_cam`.
+    Wang et al. 2020, arXiv:1910.01279. `[B, h, w, 1]`, as `grad_cam`. Each channel is resized to
+    the image bilinearly and brought to [0, 1] (a constant one to 0): the mask m of
+    `m x + (1 - m) x'`. It takes one evaluation per channel and no gradient.
 
     Args:
-        model, images, target, layer, batch_size: see `grad_cam`. Scores go through a softmax as they are: for logits as in
-            pytorch-grad-cam, the largest of a few dozen takes all the weight.
-        baseline: what is behind the mask; black by default. pytorch-grad-cam multiplies the normalised image, so that its
-            baseline is the mean colour; it also resizes with `align_corners=True`, as the paper's code does not.
-        weights: "softmax" of the scores over channels (the paper's algorithm 1; the baseline's score, which it subtracts,
-            cancels), or the "increase" over the baseline's score itself (its definition 3).
-        channels: only so many of each image's channels, those of the largest mean `|A_k|`; None for all.
+        model, images, target, layer, batch_size: see `grad_cam`. Scores go through a softmax as
+            they are. Of logits, as in pytorch-grad-cam, the largest of a few dozen takes all the
+            weight.
+        baseline: what is behind the mask; black by default. pytorch-grad-cam multiplies the
+            normalized image, so that its baseline is the mean color. It also resizes with
+            `align_corners=True`, which the paper's code does not.
+        weights: "softmax" of the scores over channels (the paper's algorithm 1; it subtracts the
+            baseline's score, which cancels), or the "increase" over the baseline's score itself
+            (its definition 3).
+        channels: use only so many of each image's channels, those of the largest mean `|A_k|`; None
+            for all.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.score_cam(model, images, 3, layer="relu3", channels=8).values.shape
+        (2, 6, 8, 1)
     """
     check_choice(weights, "weights", ("softmax", "increase"))
     query = ask(model, images, target, baseline=baseline)
@@ -96,26 +117,38 @@ def score_cam(
 def ablation_cam(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: Layers = None,
     channels: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """Ablation-CAM, `sum_k w_k A_k` with `w_k = (y - y_k) / |y|`, where `y_k` is the score with channel k at 0.
+    """Return `sum_k w_k A_k` with `w_k = (y - y_k) / |y|`, `y_k` without channel k: Ablation-CAM.
 
-    Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360. One evaluation per channel and no gradient.
-    `[B, h, w, 1]`, as `grad_cam`.
+    Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360. `[B, h, w, 1]`, as `grad_cam`. y
+    is the score, `y_k` the score with channel k at 0. It takes one evaluation per channel and no
+    gradient.
 
-    The paper divides by y. For y < 0 that turns the map round, and what speaks for the target comes out negative; with `|y|`
-    positive always speaks for it, and nothing changes where y > 0. pytorch-grad-cam divides by y, and puts -1e7 in place of 0
-    at layers that have negative values.
+    The paper divides by y. For y < 0 that turns the map round, and what speaks for the target comes
+    out negative. With `|y|` positive values always speak for it, and nothing changes where y > 0.
+    pytorch-grad-cam divides by y, and puts -1e7 in place of 0 at layers that have negative values.
 
     Args:
-        model, images, target, layer, batch_size: see `grad_cam`. Of tokens the channel is 0 at all, class token included.
-        channels: only so many of each image's channels, those of the largest mean `|A_k|`; the others have weight 0.
+        model, images, target, layer, batch_size: see `grad_cam`. In layers of tokens the channel is
+            0 at all of them, class token included.
+        channels: use only so many of each image's channels, those of the largest mean `|A_k|`; the
+            others have weight 0.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.ablation_cam(model, images, 3, layer="relu3", channels=8).values.shape
+        (2, 6, 8, 1)
     """
     query = ask(model, images, target)
     name, grid = cam_layer(query, layer, gradient=False)
@@ -132,7 +165,7 @@ def ablation_cam(
 
 
 def most_active(maps: Float[Array, "b h w k"], channels: int | None) -> Int[Array, "b s"]:
-    """The channels to look at, for each image."""
+    """Return the channels to look at, for each image."""
     count, total = maps.shape[0], maps.shape[3]
     if channels is None:
         return jnp.broadcast_to(jnp.arange(total), (count, total))
@@ -140,5 +173,5 @@ def most_active(maps: Float[Array, "b h w k"], channels: int | None) -> Int[Arra
 
 
 def weighted(maps: Float[Array, "b h w s"], weights: Float[Array, "b s"]) -> Float[Array, "b h w 1"]:
-    """The sum of weighted maps."""
+    """Return the sum of weighted maps."""
     return (maps * weights[:, None, None]).sum(-1, keepdims=True)

@@ -13,10 +13,10 @@ Cam = TypeVar("Cam", bound=Callable[..., Attribution])
 
 
 def several(cam: Cam) -> Cam:
-    """A class activation map that takes a list of layers too.
+    """Make a class activation map take a list of layers too.
 
-    As pytorch-grad-cam does with several target layers: each map is rectified, scaled to [0, 1] within its image and resized to
-    the image; the mean of these is the map.
+    As pytorch-grad-cam does with several target layers: each map is rectified, scaled to [0, 1]
+    within its image and resized to the image. The mean of these is the map.
     """
 
     @functools.wraps(cam)

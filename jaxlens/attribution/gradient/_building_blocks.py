@@ -1,5 +1,7 @@
-"""Attribution to the channels, positions and groups of a layer, and from one layer to another, as in "The Building Blocks of
-Interpretability" (Olah et al. 2018, doi:10.23915/distill.00010)."""
+"""Attribution to channels, positions and groups of a layer, and from one layer to another.
+
+After "The Building Blocks of Interpretability" (Olah et al. 2018, doi:10.23915/distill.00010).
+"""
 
 from typing import Any
 
@@ -15,6 +17,7 @@ from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import FloatsLike, TargetLike
 from jaxlens.attribution.gradient._path import StraightLine
 from jaxlens.attribution.gradient._quadrature import nodes
 from jaxlens.attribution.gradient._saliency import gradients, total
@@ -27,26 +30,37 @@ from jaxlens.optvis.objectives import Objective
 def spatial_attribution(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
     steps: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """`sum over channels of A * d score / d A`: what each position of a layer does for the target, `[B, h, w, 1]`.
+    """Return what each position of a layer does for the target, `[B, h, w, 1]`.
+
+    `sum over channels of A * d score / d A` for the layer's activations A. A gradient rule of the
+    model is honored: `model.with_gradient_rule(rules.standard(pools="l2"))` is the article's
+    smoother one.
 
     Args:
-        model, images, target, batch_size: see `jaxlens.attribution`. "Why this class and not that one" is a target too:
+        model, images, target, batch_size: see `jaxlens.attribution`. "Why this class and not that
+            one" is a target too:
             `class_logit("logits", "tabby") - class_logit("logits", "beagle")`.
         layer: a map.
-        steps: None takes one gradient, as the article does; a number averages that many along the way from activations of zero
-            to those of the image, so that values add up to `score - score at zero activations` (`delta`); the article's
-            notebook: 100.
+        steps: None takes one gradient, as the article does. A number averages that many along the
+            way from activations of zero to those of the image, so that values add up to
+            `score - score at zero activations` (`delta`); the article's notebook: 100.
         progress: show a bar when it takes longer than two seconds.
 
-    A gradient rule of the model is honoured: `model.with_gradient_rule(rules.standard(pools="l2"))` is the article's smoother
-    one.
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.spatial_attribution(model, images, 3, layer="pool2").values.shape
+        (2, 6, 8, 1)
     """
     query = _ask_map(model, images, target, layer, "spatial_attribution")
     products = _products(query, steps, batch_size, progress)
@@ -57,16 +71,30 @@ def spatial_attribution(
 def channel_attribution(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
     steps: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """`sum over positions of A * d score / d A`: what each channel of a layer does for the target, `[B, C]`.
+    """Return what each channel of a layer does for the target, `[B, C]`.
 
-    Args: see `spatial_attribution`; any layer with channels.
+    `sum over positions of A * d score / d A` for the layer's activations A.
+
+    Args:
+        model, images, target, steps, batch_size, progress: see `spatial_attribution`.
+        layer: any layer with channels.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.channel_attribution(model, images, 3, layer="pool2")
+        >>> found.values.shape, jax.lax.top_k(found.values, 5)[1].shape
+        ((2, 64), (2, 5))
     """
     query = ask(model, images, target, layer=layer, baseline=jnp.zeros(_shape(model, images, layer)))
     products = _products(query, steps, batch_size, progress)
@@ -78,25 +106,37 @@ def channel_attribution(
 def group_attribution(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
-    spatial: Any,
-    channels: Any,
+    spatial: FloatsLike,
+    channels: FloatsLike,
     steps: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """What groups of neurons do for the target, `[B, G]`: `sum (spatial_g x channels_g) * d score / d A`.
+    """Return what groups of neurons do for the target, `[B, G]`.
 
-    A factorisation of a layer's activations, `A ~ sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes
-    G groups of neurons of its C channels. `delta` is their sum minus that of `A * d score / d A`: what the factorisation
-    leaves out.
+    `sum (spatial_g x channels_g) * d score / d A`. A factorization of a layer's activations,
+    `A ~ sum over g of spatial[..., g] x channels[g]` (non-negative, usually), makes G groups of
+    neurons of its C channels. `delta` is the sum of the values minus that of `A * d score / d A`:
+    what the factorization leaves out.
 
     Args:
-        layer, steps and others: see `spatial_attribution`.
+        model, images, target, layer, steps, batch_size, progress: see `spatial_attribution`.
         spatial: `[B, h, w, G]`, how much of each group is at each position.
         channels: `[G, C]`, how much of each channel is in each group.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> spatial = jax.random.uniform(jax.random.key(1), (2, 6, 8, 3))  # of 3 groups
+        >>> parts = {"spatial": spatial, "channels": jax.random.uniform(jax.random.key(2), (3, 64))}
+        >>> attribution.group_attribution(model, images, 3, layer="pool2", **parts).values.shape
+        (2, 3)
     """
     query = _ask_map(model, images, target, layer, "group_attribution")
     spatial, channels = check_reals(spatial, "spatial"), check_reals(channels, "channels")
@@ -123,7 +163,7 @@ class PositionNorm(Objective):
     def __call__(self, activations: Any) -> Float[Array, ""]:
         flat = activations[self.layer].reshape(-1, activations[self.layer].shape[-1])
         square = jnp.square(jnp.take(flat, self.index, axis=0)).sum()
-        return jnp.sqrt(jnp.maximum(square, 1e-12))  # no gradient where nothing is active, and no NaN
+        return jnp.sqrt(jnp.maximum(square, 1e-12))  # where nothing is active: gradient 0, not NaN
 
     def describe(self, task: int = 0) -> str:
         return f"|{self.layer}|"
@@ -147,15 +187,31 @@ class ChannelSum(Objective):
 def spatial_to_spatial(
     model: Model, images: Images, *, layer: str, to: str, batch_size: int | None = None, progress: bool = True
 ) -> Float[Array, "b h2 w2 h w"]:
-    """What each position of `layer` does for each position of a later layer `to`, `[B, h2, w2, h, w]`.
+    """Return what each position of `layer` does for each position of `to`, `[B, h2, w2, h, w]`.
 
-    `sum over channels of A * d |A2[i, j]| / d A` with the Euclidean norm of the later layer's vector there, as the article's
-    connected saliency maps. One gradient for each position of `to`; `batch_size` of them at a time.
+    `sum over channels of A * d |A2[i, j]| / d A` with the Euclidean norm of the later layer's
+    vector there, as in the article's connected saliency maps. It takes one gradient for each
+    position of `to`.
+
+    Args:
+        model, images: see `jaxlens.attribution`.
+        layer, to: maps; `to` comes after `layer`.
+        batch_size: gradients at a time.
+        progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.spatial_to_spatial(model, images, layer="pool2", to="pool3").shape
+        (2, 3, 4, 6, 8)
     """
     query, shape = _ask_between(model, images, layer, to, PositionNorm)
     if len(shape) != 3 or query.values.ndim != 4:
         raise ValueError(f"layer={layer!r} and to={to!r} must be maps; they are {query.values.shape[1:]} and {shape}.")
-    found = _between(query, shape[0] * shape[1], False, batch_size, progress)
+    found = _between(query, shape[0] * shape[1], batch_size, progress)
     return found.reshape(query.count, *shape[:2], *query.values.shape[1:3])
 
 
@@ -163,13 +219,29 @@ def spatial_to_spatial(
 def channel_to_channel(
     model: Model, images: Images, *, layer: str, to: str, batch_size: int | None = None, progress: bool = True
 ) -> Float[Array, "b c2 c"]:
-    """What each channel of `layer` does for each channel of a later layer `to`, `[B, C2, C]`.
+    """Return what each channel of `layer` does for each channel of the later `to`, `[B, C2, C]`.
 
-    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. One gradient for each channel of `to`, `batch_size`
-    of them at a time.
+    `sum over positions of A * d (sum over positions of A2[c2]) / d A`. It takes one gradient for
+    each channel of `to`.
+
+    Args:
+        model, images: see `jaxlens.attribution`.
+        layer, to: layers with channels; `to` comes after `layer`.
+        batch_size: gradients at a time.
+        progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.channel_to_channel(model, images[:1], layer="pool1", to="conv2")
+        >>> found.shape
+        (1, 64, 32)
     """
     query, shape = _ask_between(model, images, layer, to, ChannelSum)
-    return _between(query, shape[-1], True, batch_size, progress)
+    return _between(query, shape[-1], batch_size, progress)
 
 
 def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> tuple[Query, tuple[int, ...]]:
@@ -178,29 +250,18 @@ def _ask_between(model: Model, images: Any, layer: str, to: str, kind: Any) -> t
     return query, _shape(model, query.images, name)
 
 
-@pytree
-class _Between:
-    query: Query
-    outputs: Any
-    channels: bool = field(static=True)
+def _between(query: Query, outputs: int, batch_size: int | None, progress: bool) -> jax.Array:
+    """Return what each channel, or each position, does for each one of the target's layer."""
+    inner = query.values.shape[-1] if isinstance(query.target, ChannelSum) else query.values[0, ..., 0].size
+    state = jnp.zeros((query.count, outputs, inner), query.values.dtype)
+    return accumulate(_attribute, query, None, state, outputs, batch_size=batch_size, progress=progress, label="between layers")
 
 
-def _between(query: Query, outputs: int, channels: bool, batch_size: int | None, progress: bool) -> jax.Array:
-    inner = query.values.shape[-1] if channels else query.values[0, ..., 0].size
-    state = jnp.zeros((query.count * outputs, inner), query.values.dtype)
-    context = _Between(query=query, outputs=jnp.asarray(outputs), channels=channels)
-    found = accumulate(_attribute, context, state, query.count * outputs, batch_size, progress, "between layers")
-    return found.reshape(query.count, outputs, inner)
-
-
-@jax.jit
-def _attribute(context: _Between, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, output = index // context.outputs, index % context.outputs
-    query = context.query.at(image)
+def _attribute(query: Query, work: None, image: jax.Array, output: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     target = type(query.target)(index=output, layer=query.target.layer)
     values, _, gradient = query.replace(target=target).values_and_gradients(query.images)
-    products = (values * gradient).reshape(index.shape[0], -1, values.shape[-1])
-    return state.at[index].set(products.sum(1) if context.channels else products.sum(2))
+    products = (values * gradient).reshape(image.shape[0], -1, values.shape[-1])
+    return state.at[image, output].set(products.sum(1 if isinstance(target, ChannelSum) else 2))
 
 
 def _shape(model: Model, images: Any, layer: str) -> tuple[int, ...]:
@@ -217,7 +278,7 @@ def _ask_map(model: Model, images: Any, target: Any, layer: str, method: str) ->
 
 
 def _gradient(query: Query, steps: int | None, batch_size: int | None, progress: bool) -> jax.Array:
-    """One gradient at the layer, or its mean on the way from the baseline."""
+    """Return one gradient at the layer, or its mean on the way from the baseline."""
     if steps is None:
         return gradients(query, batch_size)[1]
     steps = check_int(steps, "steps", low=1)

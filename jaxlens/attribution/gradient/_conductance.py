@@ -1,4 +1,4 @@
-"""Conductance: how much of the way from a baseline image passes through each neuron of a layer."""
+"""Conductance: how much of the way from a baseline image passes through each neuron."""
 
 import dataclasses
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from jaxlens.attribution._entry import entry
 from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, NeuronLike, TargetLike
 from jaxlens.attribution.gradient._path import start_image
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.model import Model, check_model
@@ -28,9 +29,8 @@ Place = Literal["middle", "left", "right"]
 
 @pytree
 class _Path:
-    """The straight line between baseline images and images, in steps."""
+    """The straight line from baseline images to images, in steps."""
 
-    query: Query
     start: Float[Array, "b h w c"]
     steps: Any
     place: Any  # of the gradient within a step
@@ -41,33 +41,44 @@ class _Path:
 def conductance(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     steps: int = 50,
     at: Place = "middle",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """`integral of d score / d h * d h` at a layer, while the image moves from the baseline image in a straight line.
+    """Return `integral of d score / d h * d h` at a layer, on the way from the baseline image.
 
-    Dhamdhere et al. 2018, arXiv:1805.12233, as `sum over k of d score / d h * (h(k+1) - h(k))` (Shrikumar et al. 2018,
-    arXiv:1807.09946): integrated gradients, split over the neurons of the layer. Adds up to `score(x) - score(x')` for layers
-    that everything passes through.
+    Dhamdhere et al. 2018, arXiv:1805.12233, as `sum over k of d score / d h * (h(k+1) - h(k))`
+    (Shrikumar et al. 2018, arXiv:1807.09946): integrated gradients, split over the neurons of the
+    layer. The image moves from the baseline image in a straight line. Values add up to
+    `score(x) - score(x')` for layers that everything passes through.
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`.
-        layer: whose neurons share the difference in score.
-        baseline: an image for all: a number or `[H, W, C]`; black by default.
-        steps: of the path; one gradient each, and the layer's values at both ends of each.
-        at: where in each step the gradient is taken: the "middle" (errors fall with the square of steps), or the "left" or
-            "right" end. captum's LayerConductance is "left", between points that by default do not reach the ends of the path.
+        layer: the layer whose neurons share the difference in score.
+        baseline: one image for all: a number or `[H, W, C]`; black by default.
+        steps: of the path. Each takes one gradient, and the layer's values at both its ends.
+        at: where in each step the gradient is taken: the "middle" (errors fall with the square of
+            steps), or the "left" or "right" end. captum's LayerConductance is "left", between
+            points that by default do not reach the ends of the path.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.conductance(model, images, 3, layer="pool2", steps=4).values.shape
+        (2, 6, 8, 64)
     """
-    path = _path(model, images, target, layer, baseline, steps, at)
-    query = path.query
-    values = accumulate(_conduct, path, jnp.zeros_like(query.values), query.count * steps, batch_size, progress, "conductance")
+    query, path = _path(model, images, target, layer, baseline, steps, at)
+    state = jnp.zeros_like(query.values)
+    values = accumulate(_conduct, query, path, state, steps, batch_size=batch_size, progress=progress, label="conductance")
     return _finish("conductance", query, path.start, values, query.layer, batch_size)
 
 
@@ -75,42 +86,51 @@ def conductance(
 def neuron_conductance(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
-    neuron: Any,
-    baseline: Any = None,
+    neuron: NeuronLike,
+    baseline: BaselineLike = None,
     steps: int = 50,
     at: Place = "middle",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The part of integrated gradients that passes through one neuron: `integral of d score / d h_j * d h_j / d x_i * dx_i`.
+    """Return the part of integrated gradients that passes through one neuron.
 
-    Its sum over the neurons of a layer that everything passes through is `integrated_gradients`; its sum over the image is that
-    neuron's `conductance`. Dhamdhere et al. 2018, arXiv:1805.12233.
+    `integral of d score / d h_j * d h_j / d x_i * dx_i` (Dhamdhere et al. 2018, arXiv:1805.12233).
+    Its sum over the neurons of a layer that everything passes through is `integrated_gradients`;
+    its sum over the image is that neuron's `conductance`.
 
     Args:
+        model, images, target, layer, baseline, steps, at, batch_size, progress: see `conductance`.
         neuron: a channel (all its positions), or a position `(row, column, channel)` of a map.
-        Others: see `conductance`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.neuron_conductance(model, images, layer="pool2", neuron=7, steps=4)
+        >>> found.values.shape
+        (2, 24, 32, 3)
     """
-    path = _path(model, images, target, layer, baseline, steps, at)
-    query = path.query
+    query, path = _path(model, images, target, layer, baseline, steps, at)
     path = dataclasses.replace(path, neuron=_mask(neuron, query))
-    flow = accumulate(
-        _through, path, jnp.zeros_like(query.images), query.count * steps, batch_size, progress, "neuron conductance"
-    )
+    state = jnp.zeros_like(query.images)
+    flow = accumulate(_through, query, path, state, steps, batch_size=batch_size, progress=progress, label="neuron conductance")
     values = flow * (query.images - path.start) / steps
     found = scores_of(query.replace(layer=INPUT), query.images, batch_size)
     return Attribution(values=values, scores=found, method="neuron_conductance", layer=INPUT)
 
 
-def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, at: str) -> _Path:
+def _path(model: Model, images: Any, target: Any, layer: str, baseline: Any, steps: int, at: str) -> tuple[Query, _Path]:
     check_choice(at, "at", PLACES)
     steps = check_samples(steps, "steps")
     query = ask(model, images, target, layer=check_model(model).resolve(layer))
     start = start_image(model, query, baseline)
-    return _Path(query=query, start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[at]))
+    return query, _Path(start=start, steps=jnp.float32(steps), place=jnp.float32(PLACES[at]))
 
 
 def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Array:
@@ -118,22 +138,14 @@ def _points(path: _Path, query: Query, sample: jax.Array, offset: Any) -> jax.Ar
     return start + over((sample.astype(jnp.float32) + offset) / path.steps, query.images) * (query.images - start)
 
 
-@jax.jit
-def _conduct(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    steps = path.steps.astype(int)
-    image, sample = index // steps, index % steps
-    query = path.query.at(image)
+def _conduct(query: Query, path: _Path, image: jax.Array, sample: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     gradient = query.values_and_gradients(_points(path, query, sample, path.place))[2]
     ends = (_at_layer(query, _points(path, query, sample, offset)) for offset in (0, 1))
     left, right = ends
     return state.at[image].add(jnp.where(over(alive, gradient), gradient * (right - left), 0))
 
 
-@jax.jit
-def _through(path: _Path, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    steps = path.steps.astype(int)
-    image, sample = index // steps, index % steps
-    query = path.query.at(image)
+def _through(query: Query, path: _Path, image: jax.Array, sample: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
     images = _points(path, query, sample, path.place)
     gradient = query.values_and_gradients(images)[2] * path.neuron
     found = jax.vjp(lambda images: _at_layer(query, images), images)[1](gradient)[0]
@@ -145,7 +157,7 @@ def _at_layer(query: Query, images: jax.Array) -> jax.Array:
 
 
 def _mask(neuron: Any, query: Query) -> jax.Array:
-    """1 at the neuron, `[1, ...]`."""
+    """Return `[1, ...]` with 1 at the neuron and 0 elsewhere."""
     shape = query.values.shape[1:]
     place = tuple(neuron) if isinstance(neuron, tuple | list | np.ndarray) and np.size(neuron) else (neuron,)
     if len(place) not in (1, len(shape)):

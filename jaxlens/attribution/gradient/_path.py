@@ -1,4 +1,4 @@
-"""Attribution along the straight line from a baseline: integrated gradients and its relatives."""
+"""Attribution along the straight line from a baseline: integrated gradients and relatives."""
 
 import warnings
 from typing import Any
@@ -19,6 +19,7 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, BaselinesLike, TargetLike
 from jaxlens.attribution.gradient._quadrature import MAX_GAUSS, QUADRATURES, Quadrature, nodes
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.gradient._sums import Sample, gradient_sums
@@ -59,32 +60,45 @@ class ImageLine:
 def integrated_gradients(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     steps: int = 50,
     quadrature: Quadrature = "gausslegendre",
     tolerance: float | None = 0.01,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """`(x - x') * integral over a of d score / d x at x' + a (x - x')`: adds up to `score(x) - score(x')`.
+    """Return `(x - x') * integral over a of d score / d x at x' + a (x - x')`.
 
-    Sundararajan et al. 2017, arXiv:1703.01365. At a layer, x and x' are its values for the image and for the baseline image,
-    joined by a straight line (captum's LayerIntegratedGradients).
+    Sundararajan et al. 2017, arXiv:1703.01365. Values add up to `score(x) - score(x')`. At a layer,
+    x and x' are its values for the image and for the baseline image, joined by a straight line
+    (captum's LayerIntegratedGradients).
 
     Args:
         model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
-        steps: gradients per image. captum's and the paper's 50.
-        quadrature: how the integral is made a sum: "gausslegendre" (captum's default), "trapezoid", "middle", "left" or
-            "right". Their weights add up to 1, unlike captum's riemann_trapezoid.
-        tolerance: share of the difference in score that may be missing before a warning says so, and how many steps would do
-            (which it finds out by trying, up to 8 times as many); None to ask nothing.
+        steps: gradients per image. 50 is captum's and the paper's number.
+        quadrature: the sum that stands for the integral: "gausslegendre" (captum's default),
+            "trapezoid", "middle", "left" or "right". Weights add up to 1, unlike those of captum's
+            riemann_trapezoid.
+        tolerance: share of the difference in score that may be missing. Beyond it, a warning says
+            so, and how many steps would do; that number is found by trying, up to 8 times as many.
+            None never warns.
         progress: show a bar when it takes longer than two seconds.
 
     Warns:
         IncompleteWarning: where `|delta|` is more than `tolerance` of the difference in score.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.integrated_gradients(model, images, 3, steps=8, tolerance=None)
+        >>> found.values.shape, found.delta.shape
+        ((2, 24, 32, 3), (2,))
     """
     check_choice(quadrature, "quadrature", QUADRATURES)
     steps = check_samples(steps, "steps")
@@ -109,14 +123,14 @@ def _integrate(query: Query, steps: int, quadrature: str, batch_size: int | None
 
 
 def ends(query: Query, batch_size: int | None) -> tuple[jax.Array, jax.Array]:
-    """The scores at both ends of the path."""
+    """Return the scores at both ends of the path."""
     return scores_of(query, query.values, batch_size), scores_of(query, query.baseline, batch_size)
 
 
 def _warn(
     query: Query, delta: jax.Array, change: jax.Array, tolerance: float, steps: int, quadrature: str, batch_size: int | None
 ) -> None:
-    """Says which images are incomplete, and how many steps would do."""
+    """Warn of the images that are incomplete, and say how many steps would do."""
     missing = np.abs(np.asarray(delta)) > tolerance * np.abs(np.asarray(change))
     if not missing.any():
         return
@@ -142,21 +156,33 @@ def _warn(
 def internal_influence(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     steps: int = 50,
     quadrature: Quadrature = "gausslegendre",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The mean gradient at a layer while the image moves from the baseline image: `integral of d score / d h at x' + a (x -
-    x')`.
+    """Return the mean gradient at a layer while the image moves from the baseline image.
 
-    Leino et al. 2018, arXiv:1802.03788. Not multiplied by anything, so it adds up to nothing. The baseline is an image here.
-    Other
-    args: see `integrated_gradients`.
+    `integral over a of d score / d h at x' + a (x - x')` (Leino et al. 2018, arXiv:1802.03788). The
+    gradient is not multiplied by anything, so it adds up to nothing.
+
+    Args:
+        model, images, target, steps, quadrature, batch_size, progress: see `integrated_gradients`.
+        layer: the layer whose values are h.
+        baseline: one image for all: a number or `[H, W, C]`; black by default.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.internal_influence(model, images, 3, layer="pool2", steps=4).values.shape
+        (2, 6, 8, 64)
     """
     check_choice(quadrature, "quadrature", QUADRATURES)
     steps = check_samples(steps, "steps")
@@ -169,7 +195,10 @@ def internal_influence(
 
 
 def start_image(model: Model, query: Query, baseline: Any) -> jax.Array:
-    """A baseline image for methods whose path lies among images: `[1, H, W, C]` if it is one for all."""
+    """Return a baseline image for methods whose path lies among images.
+
+    Its shape is `[1, H, W, C]`: it is one for all images.
+    """
     shape = query.images.shape
     given = as_array(0.0 if baseline is None else baseline, "baseline", "a number or one image").astype(query.images.dtype)
     if given.shape not in ((), shape[1:], (1, *shape[1:])):
@@ -200,9 +229,9 @@ class RandomLine:
 def expected_gradients(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
-    baselines: Any,
+    baselines: BaselinesLike,
     layer: str | None = None,
     samples: int = 50,
     sigma: float = 0.0,
@@ -210,20 +239,30 @@ def expected_gradients(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """Integrated gradients averaged over baselines, by drawing a baseline and a point on the way for each sample.
+    """Average integrated gradients over baselines, by samples of a baseline and a point on the way.
 
-    `E over x', a of (x - x') * d score / d x at x' + a (x - x')`: the Shapley values of SHAP's GradientExplainer, captum's
-    GradientShap (Erion et al. 2021, arXiv:1906.10670). Adds up to `score(x) - E score(x')` as the number of samples grows;
-    `delta` says by how much these miss.
+    `E over x', a of (x - x') * d score / d x at x' + a (x - x')`: the Shapley values of SHAP's
+    GradientExplainer, captum's GradientShap (Erion et al. 2021, arXiv:1906.10670). With more
+    samples, the sum of values approaches `score(x) - E score(x')`; `delta` is what it lacks.
 
     Args:
         model, images, target, layer, batch_size: see `jaxlens.attribution`.
-        baselines: `[K, H, W, C]`, images in [0, 1] to draw from, such as other photographs; of the layer's shape `[K, ...]` if
-            there is a layer.
+        baselines: images in [0, 1] to draw from, such as other photographs, `[K, H, W, C]`; of the
+            layer's shape, `[K, ...]`, if there is a layer.
         samples: gradients per image. captum: 5.
         sigma: standard deviation of Gaussian noise added to the image (captum's `stdevs`, 0).
         seed: an int or a JAX key. Draws are the same for every image of a batch.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> others = jax.random.uniform(jax.random.key(1), (3, 24, 32, 3))
+        >>> attribution.expected_gradients(model, images, baselines=others, samples=4).values.shape
+        (2, 24, 32, 3)
     """
     samples = check_samples(samples)
     query = ask(model, images, target, layer=layer)
@@ -245,7 +284,7 @@ def expected_gradients(
 
 
 def check_baselines(baselines: Any, query: Query) -> jax.Array:
-    """Several baselines `[K, ...]` at the query's layer, shared by its images."""
+    """Return several baselines `[K, ...]` at the query's layer, shared by its images."""
     given, shape = as_array(baselines, "baselines", "an array of baselines [K, ...]"), query.values.shape[1:]
     given = given.astype(query.values.dtype)
     if given.ndim != query.values.ndim or given.shape[1:] != shape or not given.shape[0]:
@@ -256,7 +295,7 @@ def check_baselines(baselines: Any, query: Query) -> jax.Array:
 
 
 def _mean_score(query: Query, baselines: jax.Array, batch_size: int | None) -> jax.Array:
-    """Each target's mean score over the baselines."""
+    """Return each target's mean score over the baselines."""
     many, k = query.count, baselines.shape[0]
     pairs = query.at(jnp.repeat(jnp.arange(many), k))
     return scores_of(pairs, jnp.tile(baselines, (many,) + (1,) * (baselines.ndim - 1)), batch_size).reshape(many, k).mean(1)

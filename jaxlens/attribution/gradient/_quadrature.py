@@ -10,11 +10,12 @@ QUADRATURES = ("gausslegendre", "trapezoid", "middle", "left", "right")
 
 
 def nodes(quadrature: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and weights, float32, of `steps` evaluations; zeros follow up to a power of two.
+    """Return points and weights of `steps` evaluations, float32, padded to a power of two with 0.
 
-    "gausslegendre" is exact for polynomials of degree `2 steps - 1`. "trapezoid" has both ends, at half the weight of the
-    others (captum's weights of it add up to `(steps - 1) / steps`, and lose that share of every attribution); one step of it
-    is the middle. "left", "right" and "middle" are the Riemann sums.
+    "gausslegendre" is exact for polynomials of degree `2 steps - 1`. "trapezoid" has both ends, at
+    half the weight of the others; one step of it is the middle. (captum's weights of it add up to
+    `(steps - 1) / steps`, and every attribution loses that share.) "left", "right" and "middle" are
+    the Riemann sums.
     """
     if quadrature == "gausslegendre":
         if steps > MAX_GAUSS:

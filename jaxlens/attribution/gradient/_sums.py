@@ -1,13 +1,14 @@
 """Sums of gradients over samples: what path integrals and noisy gradients share."""
 
-from typing import Any, Protocol
+import functools
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlens._numerics import over
-from jaxlens._pytree import field, pytree
+from jaxlens._pytree import pytree
 from jaxlens.attribution._batches import accumulate
 from jaxlens.attribution._query import Query
 
@@ -18,17 +19,18 @@ QUANTITIES: dict[str, Any] = {
 }
 
 
+@runtime_checkable
 class Sampler(Protocol):
-    """Says for sample number s of an image where the gradient is taken and how much it counts."""
+    """Says where the gradient of sample number s of an image is taken, and how much it counts."""
 
     def sample(self, query: Query, index: jax.Array) -> "Sample":
-        """The samples of n images with n sample numbers."""
+        """Return the samples of n images with n sample numbers."""
         ...
 
 
 @pytree
 class Sample:
-    """Where gradients are taken: at the layer of these images, or where the layer is made to have these values."""
+    """Where gradients are taken: at the layer of these images, or at these values of the layer."""
 
     images: Float[Array, "n h w c"] | None = None
     values: Float[Array, "n *axes"] | None = None
@@ -44,16 +46,9 @@ class Totals:
     second: Float[Array, "b *axes"] | None
 
 
-@pytree
-class _Context:
-    query: Query
-    sampler: Any
-    quantity: str = field(static=True)
-
-
 def gradient_sums(
     query: Query,
-    sampler: Any,
+    sampler: Sampler,
     samples: int,
     *,
     batch_size: int | None,
@@ -62,24 +57,42 @@ def gradient_sums(
     quantity: str = "gradient",
     second: bool = False,
 ) -> Totals:
-    """`sum w g` over the samples of each image, and `sum w g**2` if `second`; `quantity`, of `QUANTITIES`, says what g is."""
+    """Return `sum w g` over the samples of each image, and `sum w g**2` if `second`.
+
+    `quantity`, one of `QUANTITIES`, says what g is.
+    """
     zero = jnp.zeros_like(query.values)
     state = Totals(first=zero, second=jnp.zeros_like(zero) if second else None)
-    context = _Context(query=query, sampler=sampler, quantity=quantity)
-    return accumulate(_add, context, state, query.count * samples, batch_size, progress, label)
+    # By sample: what is drawn for a sample is drawn once for many images.
+    return accumulate(
+        _STEPS[quantity],
+        query,
+        sampler,
+        state,
+        samples,
+        batch_size=batch_size,
+        progress=progress,
+        label=label,
+        by_sample=True,
+    )
 
 
-@jax.jit
-def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -> Totals:
-    # All images of a sample before the next sample: what is drawn for a sample is drawn once for many of them.
-    image, sample = index % context.query.count, index // context.query.count
-    query = context.query.at(image)
-    place = context.sampler.sample(query, sample)
+def _add(
+    query: Query,
+    sampler: Sampler,
+    image: jax.Array,
+    sample: jax.Array,
+    alive: jax.Array,
+    state: Totals,
+    *,
+    quantity: Any,
+) -> Totals:
+    place = sampler.sample(query, sample)
     if place.images is None:
         values, gradient = place.values, query.gradients(place.values)[1]
     else:
         values, _, gradient = query.values_and_gradients(place.images)
-    gradient = QUANTITIES[context.quantity](values, gradient)
+    gradient = quantity(values, gradient)
     gradient = gradient if place.factor is None else place.factor * gradient
     weights = over(jnp.where(alive, place.weights, 0), gradient)
 
@@ -87,3 +100,6 @@ def _add(context: _Context, state: Totals, index: jax.Array, alive: jax.Array) -
         return total if total is None else total.at[image].add(terms)
 
     return Totals(first=added(state.first, weights * gradient), second=added(state.second, weights * jnp.square(gradient)))
+
+
+_STEPS = {name: functools.partial(_add, quantity=quantity) for name, quantity in QUANTITIES.items()}

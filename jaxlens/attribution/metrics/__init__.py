@@ -1,4 +1,13 @@
-"""How good an attribution is."""
+"""Metrics of attributions: how far to trust them.
+
+- Removal: `deletion`, `insertion`, `road`, `average_drop`, `average_gain`,
+  `increase_in_confidence`; `blurred` and `noisy_linear_imputation` are their fills.
+- Faithfulness: `infidelity`, `mu_fidelity`.
+- Robustness: `sensitivity_max`, `stability`.
+- Sanity checks: `model_randomization`, `random_logit`.
+- Localization: `pointing_game`, `energy_pointing_game`.
+- Shape and likeness of maps: `complexity`, `sparseness`; `spearman`, `ssim`.
+"""
 
 from jaxlens.attribution.metrics._curves import blurred as blurred
 from jaxlens.attribution.metrics._curves import deletion as deletion

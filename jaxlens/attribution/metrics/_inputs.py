@@ -1,4 +1,4 @@
-"""What metrics are asked: a score as a function of the pixels, and an attribution as a map of them."""
+"""Inputs of metrics: a score as a function of the pixels, and an attribution as a map of them."""
 
 import functools
 from collections.abc import Mapping
@@ -20,17 +20,28 @@ from jaxlens.attribution._targets import OUTPUT, as_target
 from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis.objectives import Objective, class_probability
 
-MAX_VALUE = 1e15  # metrics square values, and sum the squares
+MAX_VALUE = 1e15  # metrics sum squares of values
 
 
 @pytree
 class Curve:
-    """A score while pixels are taken away or put in, and what it comes to.
+    """A score while pixels are removed or inserted, and the area under it.
 
     Attributes:
         area: `[B]`, the mean height of the curve.
         scores: `[B, S]`, the score at each point.
-        fractions: `[S]`, the share of pixels taken away or put in.
+        fractions: `[S]`, the share of pixels removed or inserted.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> chance = jax.random.normal(jax.random.key(1), (2, 24, 32, 1))  # a map to compare with
+        >>> curve = attribution.metrics.insertion(model, images, chance, steps=4)
+        >>> curve.fractions.tolist(), curve.scores.shape
+        ([0.0, 0.25, 0.5, 0.75, 1.0], (2, 5))
     """
 
     area: Float[Array, " b"]
@@ -44,7 +55,10 @@ class Curve:
 
 
 def metric_query(model: Model, images: Images, target: Any, score: str = "probability", baseline: Any = None) -> Query:
-    """The query of a metric: of a class its probability, or its logit; any other target as it is."""
+    """Return the query of a metric: a class becomes its probability or its logit.
+
+    Any other target stays as it is.
+    """
     check_choice(score, "score", ("probability", "logit"))
     images = check_images(images, channels=check_model(model).channels)
     if score == "probability" and _names_class(target, model):
@@ -63,7 +77,7 @@ def _names_class(target: Any, model: Model) -> bool:
 
 
 def check_values(values: Any, count: int | None = None, name: str = "values") -> jax.Array:
-    """The array of an attribution, `[B, ...]`, without NaN."""
+    """Return the array of an attribution, `[B, ...]`, without NaN."""
     array = values.values if isinstance(values, Attribution) else values
     if isinstance(array, jax.Array | np.ndarray) and (array.ndim < 2 or (count is not None and array.shape[0] != count)):
         raise ValueError(f"{name} has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
@@ -74,7 +88,7 @@ def check_values(values: Any, count: int | None = None, name: str = "values") ->
 
 
 def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | None = None) -> Float[Array, "b h w"]:
-    """One number per pixel: channels summed, then resized bilinearly to `size`."""
+    """Return one number per pixel: channels summed, then resized bilinearly to `size`."""
     array = check_values(values, count)
     if array.ndim != 4:
         raise ValueError(
@@ -88,7 +102,7 @@ def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | Non
 
 
 def attributed(method: Any, model: Any, images: Any, target: Any, options: Mapping[str, Any]) -> Any:
-    """The values that a method attributes."""
+    """Return the values that a method attributes."""
     found = method(model, images, target, **options)
     if not isinstance(found, Attribution):
         raise TypeError(f"method={shortened(method)} gives {type(found).__name__}, where methods give an Attribution.")
@@ -102,18 +116,16 @@ def _summed(array: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def map_of(values: Any, query: Query) -> Float[Array, "b h w"]:
-    """`pixel_map` for the images of a query."""
+    """Return the `pixel_map` for the images of a query."""
     return pixel_map(values, query.count, query.size)
 
 
 @jax.jit
 def ranks_of(maps: Float[Array, "b h w"]) -> jax.Array:
-    """Each pixel's place in the order of its image: 0 has the largest value; of equal ones the first is first."""
+    """Return each pixel's place in the order of its image: 0 has the largest value.
+
+    Of equal values the first is first.
+    """
     flat = maps.reshape(maps.shape[0], -1)
     order = jnp.argsort(-flat, axis=1, stable=True)
     return jnp.argsort(order, axis=1).reshape(maps.shape)
-
-
-def ratio(a: Float[Array, "*axes"], b: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """`a / b`, and 0 where b is 0."""
-    return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))

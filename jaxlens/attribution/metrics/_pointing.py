@@ -9,27 +9,42 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from jaxlens._checks import as_array, check_finite, check_number
+from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution.metrics._inputs import pixel_map, ratio
+from jaxlens.attribution._types import BoxesLike, ValuesLike
+from jaxlens.attribution.metrics._inputs import pixel_map
 
 BOXES = "(left, top, right, bottom), or an array or list of these"
 
 
 @entry
-def pointing_game(values: Any, boxes: Any, *, size: tuple[int, int] | None = None, tolerance: float = 0) -> Float[Array, " b"]:
-    """1 where the largest value lies in one of the object's boxes, else 0 (Zhang et al. 2018, arXiv:1608.00507).
+def pointing_game(
+    values: ValuesLike, boxes: BoxesLike, *, size: tuple[int, int] | None = None, tolerance: float = 0
+) -> Float[Array, " b"]:
+    """Return 1 where the largest value lies in one of the object's boxes, else 0.
 
-    Where several values are largest it is the share of them that lie in a box, so that a constant map gets what chance gets.
+    Zhang et al. 2018, arXiv:1608.00507. Where several values are largest, return the share of them
+    that lie in a box, so that a constant map gets what chance gets.
 
     Args:
         values: an `Attribution` or its array `[B, h, w, C]`; channels are summed.
-        boxes: `(left, top, right, bottom)` in pixels of the image, from the corner at (0, 0); a pixel is in a box if its
-            centre is. `[4]` for all images, `[B, 4]`, `[B, N, 4]`, or a list with the boxes `[n, 4]` of each image. Boxes of
-            no area are padding.
-        size: the image's (height, width), to which maps of another size are resized bilinearly; None if they have it.
-        tolerance: pixels by which the point may miss a box. The paper: 15, for images of a few hundred pixels.
+        boxes: `(left, top, right, bottom)` in pixels of the image, from the corner at (0, 0); a
+            pixel is in a box if its center is. `[4]` for all images, `[B, 4]`, `[B, N, 4]`, or a
+            list with the boxes `[n, 4]` of each image. Boxes without area are padding.
+        size: the image's (height, width), to which maps of another size are resized bilinearly;
+            None if they have it.
+        tolerance: pixels by which the point may miss a box. The paper: 15, for images of a few
+            hundred pixels.
 
     Returns: `[B]`; the mean over images is the accuracy.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens.attribution import metrics
+        >>> values = np.zeros((2, 4, 6, 1))
+        >>> values[0, 1, 4] = values[1, 3, 0] = 1
+        >>> metrics.pointing_game(values, (3, 0, 6, 3)).tolist()  # the same box for both images
+        [1.0, 0.0]
     """
     maps = pixel_map(values, None, size)
     return _hits(maps, _inside(_boxes(boxes, len(maps)), maps, _check_tolerance(tolerance)))
@@ -42,10 +57,22 @@ def _hits(maps: Float[Array, "b h w"], inside: Bool[Array, "b h w"]) -> Float[Ar
 
 
 @entry
-def energy_pointing_game(values: Any, boxes: Any, *, size: tuple[int, int] | None = None) -> Float[Array, " b"]:
-    """The share of the positive attributions that lies in the object's boxes (Wang et al. 2020, arXiv:1910.01279).
+def energy_pointing_game(values: ValuesLike, boxes: BoxesLike, *, size: tuple[int, int] | None = None) -> Float[Array, " b"]:
+    """Return the share of the positive attributions that lies in the object's boxes.
 
-    Args: as `pointing_game`. Returns: `[B]`, in [0, 1]; 0 where nothing is positive.
+    Wang et al. 2020, arXiv:1910.01279.
+
+    Args: as `pointing_game`.
+
+    Returns: `[B]`, in [0, 1]; 0 where nothing is positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens.attribution import metrics
+        >>> values = np.zeros((1, 4, 6, 1))
+        >>> values[0, 1, 4], values[0, 3, 0] = 3, 1
+        >>> metrics.energy_pointing_game(values, [(3, 0, 6, 3)]).tolist()
+        [0.75]
     """
     maps = pixel_map(values, None, size)
     return _energy(maps, _inside(_boxes(boxes, len(maps)), maps, 0.0))
@@ -62,7 +89,7 @@ def _check_tolerance(tolerance: float) -> float:
 
 
 def _boxes(boxes: Any, count: int) -> Float[Array, "b n 4"]:
-    """Boxes as they should be, `[B or 1, N, 4]`."""
+    """Return checked boxes, `[B or 1, N, 4]`."""
     array = _padded(boxes)
     if array.ndim != 3 or array.shape[2] != 4 or array.shape[0] not in (1, count):
         raise ValueError(
@@ -80,7 +107,7 @@ def _boxes(boxes: Any, count: int) -> Float[Array, "b n 4"]:
 
 @jax.jit
 def _inside(boxes: Float[Array, "k n 4"], maps: Float[Array, "b h w"], tolerance: Any) -> Bool[Array, "b h w"]:
-    """Which pixels have their centre in a box, or within the tolerance of one."""
+    """Return which pixels have their center in a box, or within the tolerance of one."""
     left, top, right, bottom = (boxes[:, :, i, None, None] for i in range(4))
     y = jnp.arange(maps.shape[1])[None, None, :, None] + 0.5
     x = jnp.arange(maps.shape[2])[None, None, None, :] + 0.5
@@ -91,7 +118,7 @@ def _inside(boxes: Float[Array, "k n 4"], maps: Float[Array, "b h w"], tolerance
 
 
 def _padded(boxes: Any) -> Any:
-    """Boxes as `[B or 1, N, 4]`: lists of different lengths are filled up with empty boxes."""
+    """Return boxes as `[B or 1, N, 4]`; lists of different lengths are padded with empty boxes."""
     if isinstance(boxes, list | tuple):
         each = [as_array(some, "boxes", BOXES) for some in boxes]
         if each and all(some.ndim == 2 for some in each):

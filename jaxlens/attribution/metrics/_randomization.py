@@ -19,6 +19,7 @@ from jaxlens.attribution._maps import normalize
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._result import Attribution
 from jaxlens.attribution._targets import OUTPUT
+from jaxlens.attribution._types import TargetLike
 from jaxlens.attribution.metrics._inputs import attributed
 from jaxlens.attribution.metrics._similarity import WINDOW, rank_correlation, structural_similarity
 from jaxlens.model import Model
@@ -29,11 +30,22 @@ Method = Callable[..., Attribution]
 
 @pytree
 class Randomization:
-    """How alike the maps of a network and of its randomised copies are.
+    """How alike the maps of a network and of its randomized copies are.
 
     Attributes:
-        similarity: `[S, B]`, after each of S randomisations.
-        layers: what was randomised at each: in cascades, together with all before.
+        similarity: `[S, B]`, after each of S randomizations.
+        layers: what each randomization redrew; in cascades, together with all before.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> check = attribution.metrics.model_randomization
+        >>> found = check(attribution.saliency, model, images, layers=["fc2"], similarity="ssim")
+        >>> found.similarity.shape, found.layers
+        ((1, 2), ('fc2',))
     """
 
     similarity: Float[Array, "s b"]
@@ -50,7 +62,7 @@ def model_randomization(
     method: Method,
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     order: str = "cascading",
     layers: Sequence[str] | None = None,
@@ -59,30 +71,48 @@ def model_randomization(
     progress: bool = True,
     **options: Any,
 ) -> Randomization:
-    """How alike maps stay while the network's parameters are drawn anew, layer by layer (Adebayo et al. 2018,
-    arXiv:1810.03292).
+    """Compare maps while the network's parameters are drawn anew, layer by layer.
 
-    A map that stays as it was did not depend on what the network learnt. Guided backpropagation is the known example.
+    Adebayo et al. 2018, arXiv:1810.03292. A map that stays as it was did not depend on what the
+    network learned. Guided backpropagation is the known example.
 
-    A parameter is redrawn from the normal distribution with its own mean and standard deviation, each tensor by itself, so
-    that this works for any network; the paper draws from the distribution that training started from. A tensor of one value
-    (biases of 0, scales of 1) stays, as it would there, and one without negative values (variances) gets absolute values.
+    A parameter is redrawn from the normal distribution with its own mean and standard deviation,
+    each tensor by itself, so that this works for any network. The paper draws from the distribution
+    that training started from. A tensor of one value (biases of 0, scales of 1) stays, as it would
+    there; one without negative values (variances) gets absolute values.
 
     Args:
         method: such as `attribution.saliency`.
         model, images: see `jaxlens.attribution`.
         target: as the method takes it; None is the top class of the network as it is.
-        order: "cascading" randomises from the output down and keeps what was randomised before; "independent" randomises one
-            layer at a time and leaves the others.
-        layers: what to randomise, in this order: names in `model.layers` or whole blocks ("mixed4a", "features.10"). None:
-            every layer that has parameters, the last in order of execution first. Parameters that belong to no layer of
-            `model.layers` go by their own names, in the reverse of the order in which `model.params` has them, last.
-        similarity: "spearman": the rank correlation of absolute values, summed over channels where the attribution is a map
-            (NaN, which is warned of, where a map is constant: it has no order that could have changed); "ssim": structural
-            similarity of the same maps scaled to [0, 1] (they need 11 x 11 positions).
+        order: "cascading" randomizes from the output down and keeps what was randomized before.
+            "independent" randomizes one layer at a time and leaves the others.
+        layers: what to randomize, in this order: names in `model.layers` or whole blocks
+            ("mixed4a", "features.10"). None takes every layer that has parameters, the last in
+            order of execution first. Parameters that belong to no layer of `model.layers` come
+            last, under their own names, in the reverse of their order in `model.params`.
+        similarity: "spearman" is the rank correlation of absolute values, summed over channels
+            where the attribution is a map. It is NaN, with a warning, where a map is constant: that
+            has no order that could have changed. "ssim" is the structural similarity of the same
+            maps scaled to [0, 1]; they need 11 x 11 positions.
         seed: an int or a JAX key; each tensor has its own draw, the same in every order.
         progress: show a bar when it takes longer than two seconds.
         **options: the method's own.
+
+    Returns: a `Randomization`; low similarities are good.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.attribution import metrics
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = metrics.model_randomization(
+        ...     attribution.saliency, model, images, layers=["fc2", "conv3"]
+        ... )
+        >>> found.similarity.shape, found.layers
+        ((2, 2), ('fc2', 'conv3'))
     """
     check_choice(order, "order", ("cascading", "independent"))
     check_function(method, "method", "attribution.saliency")
@@ -105,19 +135,31 @@ def random_logit(
     method: Method,
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     similarity: str = "spearman",
     seed: Seed = 0,
     **options: Any,
 ) -> Float[Array, " b"]:
-    """How alike the maps of the target and of another class, drawn at random, are; low is good (Sixt et al. 2020,
-    arXiv:1912.09818).
+    """Compare the maps of the target with those of another class, drawn at random.
+
+    A low similarity is good (Sixt et al. 2020, arXiv:1912.09818).
 
     Args:
         target: None (the top class), class numbers or labels.
-        seed: an int or a JAX key. All images go the same random number of classes on.
+        seed: an int or a JAX key. All images move on by the same random number of classes.
         method, model, images, similarity, options: as `model_randomization`.
+
+    Returns: `[B]`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.metrics.random_logit(attribution.saliency, model, images).shape
+        (2,)
     """
     check_function(method, "method", "attribution.saliency")
     compare = _comparison(similarity)
@@ -146,7 +188,10 @@ _scaled = jax.jit(normalize)
 
 @jax.jit
 def _orders_alike(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> Float[Array, " b"]:
-    """The rank correlation, where a constant map is no success: it has no order that could have changed."""
+    """Return the rank correlation, and NaN for a constant map.
+
+    A constant map has no order that could have changed: it is no success.
+    """
     axes = tuple(range(1, a.ndim))
     flat = (jnp.ptp(a, axes) == 0) | (jnp.ptp(b, axes) == 0)
     return jnp.where(flat, jnp.nan, rank_correlation(a, b))

@@ -1,4 +1,4 @@
-"""ROAD: remove and debias. Pixels are removed by what their neighbours would make of them, not by a colour."""
+"""ROAD: remove and debias. Removed pixels get what their neighbors suggest, not one color."""
 
 import math
 from collections.abc import Callable
@@ -11,11 +11,13 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from jaxlens._checks import as_array, as_key, check_choice, check_images, check_scalar
-from jaxlens._pytree import field, pytree
+from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate
+from jaxlens.attribution._draws import drawn
 from jaxlens.attribution._entry import entry, varying
 from jaxlens.attribution._query import Query
+from jaxlens.attribution._types import MaskLike, TargetLike, ValuesLike
 from jaxlens.attribution.gradient._noise import MAX_NOISE, check_sigma
 from jaxlens.attribution.metrics._inputs import Curve, map_of, metric_query, ranks_of
 from jaxlens.model import Model
@@ -25,22 +27,31 @@ TOLERANCE = 1e-6  # of the residual, relative to the right-hand side
 
 
 @entry
-def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, seed: Seed = 0) -> Float[Array, "b h w c"]:
-    """Each pixel that is not kept becomes the weighted mean of its eight neighbours, plus noise (Rong et al. 2022,
-    arXiv:2202.00449).
+def noisy_linear_imputation(images: Images, keep: MaskLike, *, noise: float = 0.01, seed: Seed = 0) -> Float[Array, "b h w c"]:
+    """Replace each pixel that is not kept by the weighted mean of its eight neighbors, plus noise.
 
-    Neighbours beside, above and below have weight 1/6, diagonal ones 1/12; beyond the border there are none, and the others'
-    weights grow. This is one linear system for all removed pixels of an image, symmetric and positive definite, solved by
+    Rong et al. 2022, arXiv:2202.00449. Neighbors beside, above and below have weight 1/6, diagonal
+    ones 1/12. Beyond the border there are none, and the others' weights grow. This is one linear
+    system for all removed pixels of an image. It is symmetric and positive definite, and solved by
     conjugate gradients.
 
     Args:
         images: `[B, H, W, C]` in [0, 1].
         keep: `[H, W]` or `[B, H, W]`, true or 1 where a pixel is kept; at least one in each image.
-        noise: standard deviation of the normal noise that removed pixels get, in units of the images. pytorch-grad-cam adds
-            0.01 to normalised images.
+        noise: standard deviation of the normal noise that removed pixels get, in units of the
+            images. pytorch-grad-cam adds 0.01 to normalized images.
         seed: an int or a JAX key; the noise is the same for all images.
 
     Returns: the images, not clipped.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens.attribution import metrics
+        >>> images, keep = np.full((1, 4, 6, 3), 0.5), np.ones((4, 6), bool)
+        >>> images[0, 1, 2], keep[1, 2] = 1.0, False  # a white pixel, to be filled in
+        >>> filled = metrics.noisy_linear_imputation(images, keep, noise=0)
+        >>> filled[0, 1, 2].round(3).tolist()
+        [0.5, 0.5, 0.5]
     """
     images = check_images(images, channels=None)
     given = as_array(keep, "keep", "an array of bools")
@@ -58,23 +69,26 @@ def noisy_linear_imputation(images: Images, keep: Any, *, noise: float = 0.01, s
 def impute(
     images: Float[Array, "n h w c"], keep: Float[Array, "n h w"], noise: Float[Array, "n h w c"]
 ) -> Float[Array, "n h w c"]:
-    """`noisy_linear_imputation` with the noise given; each channel of each image stops by itself."""
+    """Apply `noisy_linear_imputation` with this noise; each channel of an image stops by itself."""
     per_channel = jax.vmap(_solve, in_axes=(2, None), out_axes=2)
     return jax.vmap(per_channel)(images, keep) + (1 - keep)[..., None] * noise
 
 
 def _solve(image: Float[Array, "h w"], keep: Float[Array, "h w"]) -> Float[Array, "h w"]:
     hole = 1 - keep
-    weight = _neighbours(jnp.ones_like(image))  # 1 but at the border
+    weight = _neighbours(jnp.ones_like(image))  # 1 except at the border
     mean = (keep * image).sum() / jnp.maximum(keep.sum(), 1)
-    # from the mean of what is kept: what remains to be found is small
+    # Start from the mean of the kept pixels: the rest of the solution is small.
     right = hole * _neighbours(keep * (image - mean))
     found = _conjugate_gradients(lambda u: hole * (weight * u - _neighbours(u)), right, 4 * sum(image.shape))
     return keep * image + hole * (mean + found)
 
 
 def _conjugate_gradients(apply: Callable[[Any], Any], right: Float[Array, "h w"], most: int) -> Float[Array, "h w"]:
-    """The u with `apply(u) = right`, from 0 on. (JAX's own does not run in loops inside `jax.shard_map`.)"""
+    """Return the u with `apply(u) = right`, starting from 0.
+
+    JAX's own solver does not run in loops inside `jax.shard_map`.
+    """
 
     def dot(a: Any, b: Any) -> jax.Array:
         return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
@@ -94,28 +108,28 @@ def _conjugate_gradients(apply: Callable[[Any], Any], right: Float[Array, "h w"]
 
 
 def _neighbours(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
-    """The weighted sum of each pixel's eight neighbours; nothing comes from beyond the border."""
+    """Return the weighted sum of each pixel's eight neighbors; beyond the border there are none."""
     padded = jnp.pad(x, 1)
     rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - 4 * x) / 12
 
 
 @pytree
-class _Context:
-    query: Query
+class _Removal:
+    """Which pixels are removed, and the noise in their fill."""
+
     ranks: Int[Array, "b h w"]
-    counts: Int[Array, " s"]  # of removed pixels; negative ones come from the end of the order
+    counts: Int[Array, " s"]  # of removed pixels; negative counts remove from the end of the order
     noise: Float[Array, ""]
     key: Any
-    score_count: int = field(static=True)
 
 
 @entry
 def road(
     model: Model,
     images: Images,
-    values: Any,
-    target: Any = None,
+    values: ValuesLike,
+    target: TargetLike = None,
     *,
     order: str = "combined",
     fractions: tuple[float, ...] = FRACTIONS,
@@ -125,24 +139,37 @@ def road(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Curve:
-    """The score after removing pixels by `noisy_linear_imputation`, in the order of an attribution (Rong et al. 2022,
-    arXiv:2202.00449).
+    """Score the images after removing pixels in the order of an attribution, by imputation.
 
-    Filled with a colour, the shape of what was removed tells the network something; this fill tells it less.
+    Rong et al. 2022, arXiv:2202.00449. Where pixels are filled with a color, the shape of what was
+    removed tells the network something; `noisy_linear_imputation` tells it less.
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`.
         values, score: as in `deletion`.
-        order: "morf", most relevant first: low scores are good; "lerf", least relevant first: high ones are;
-            "combined", `(lerf - morf) / 2`, in which high is good and 0 is what a random order has.
-        fractions: shares of pixels removed, each in (0, 1). pytorch-grad-cam's percentile 80 of the most relevant removes the
-            share 0.2.
+        order: "morf" removes the most relevant first: low scores are good. "lerf" removes the least
+            relevant first: high ones are. "combined" is `(lerf - morf) / 2`: high is good, and a
+                random
+            order has 0.
+        fractions: shares of the pixels to remove, each in (0, 1). pytorch-grad-cam's percentile 80
+            of the most relevant removes the share 0.2.
         noise: as in `noisy_linear_imputation`.
         seed: an int or a JAX key. The noise is the same for all images.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: a `Curve` with scores `[B, len(fractions)]`; its area is their mean. pytorch-grad-cam subtracts the score of the
-        whole image from "morf" and "lerf", which "combined" does not see.
+    Returns: a `Curve` with scores `[B, len(fractions)]`; its area is their mean. pytorch-grad-cam
+        subtracts the score of the whole image from "morf" and "lerf", which makes no difference to
+        "combined".
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.input_x_gradient(model, images)
+        >>> attribution.metrics.road(model, images, found, fractions=(0.2, 0.5)).scores.shape
+        (2, 2)
     """
     check_choice(order, "order", ("combined", "morf", "lerf"))
     query = metric_query(model, images, target, score)
@@ -155,29 +182,20 @@ def road(
             f"fractions={fractions!r} must be shares of the pixels between 0 and 1, at least one pixel and not all {pixels}."
         )
     signed = {"morf": counts, "lerf": -counts, "combined": np.concatenate([counts, -counts])}[order]
-    context = _Context(
-        query=query,
-        ranks=ranks,
-        counts=jnp.asarray(signed),
-        noise=check_sigma(noise, query, "noise"),
-        key=as_key(seed),
-        score_count=len(signed),
-    )
-    evaluations = query.count * len(signed)
-    found = accumulate(_fill, context, jnp.zeros(evaluations, jnp.float32), evaluations, batch_size, progress, "road")
-    scores = found.reshape(query.count, -1)
+    removal = _Removal(ranks=ranks, counts=jnp.asarray(signed), noise=check_sigma(noise, query, "noise"), key=as_key(seed))
+    state = jnp.zeros((query.count, len(signed)), jnp.float32)
+    scores = accumulate(_fill, query, removal, state, len(signed), batch_size=batch_size, progress=progress, label="road")
     if order == "combined":
         scores = (scores[:, len(counts) :] - scores[:, : len(counts)]) / 2
     return Curve(area=scores.mean(1), scores=scores, fractions=jnp.asarray(counts / pixels, scores.dtype))
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.score_count, index % context.score_count
-    query, ranks = context.query.at(image), context.ranks[image]
-    count, pixels = context.counts[number][:, None, None], math.prod(ranks.shape[1:])
+def _fill(
+    query: Query, removal: _Removal, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array
+) -> jax.Array:
+    ranks = removal.ranks[image]
+    count, pixels = removal.counts[number][:, None, None], math.prod(ranks.shape[1:])
     removed = jnp.where(count > 0, ranks < count, ranks >= pixels + count)
-    draw = lambda s: jax.random.normal(jax.random.fold_in(context.key, s), query.values.shape[1:], query.values.dtype)  # noqa: E731
-    noise = context.noise * jax.vmap(draw)(number)
+    noise = removal.noise * drawn(removal.key, number, query.values.shape[1:], query.values.dtype)
     filled = impute(query.values, 1 - removed.astype(query.values.dtype), noise)
-    return state.at[index].set(query.scores(filled).astype(state.dtype))
+    return state.at[image, number].set(query.scores(filled).astype(state.dtype))

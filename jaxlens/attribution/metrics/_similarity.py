@@ -4,18 +4,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from jaxlens._numerics import gaussian_weights, ratio
 from jaxlens.attribution._entry import entry
-from jaxlens.attribution.metrics._inputs import check_values, ratio
+from jaxlens.attribution._types import ValuesLike
+from jaxlens.attribution.metrics._inputs import check_values
 
 WINDOW, WINDOW_SIGMA = 11, 1.5  # Wang et al. 2004: a Gaussian window; so are K1 and K2
 K1, K2 = 0.01, 0.03
 
 
 def average_ranks(x: Float[Array, "b n"]) -> Float[Array, "b n"]:
-    """Ranks 1 to n in each row; equal values share the mean of theirs."""
+    """Return ranks 1 to n in each row; equal values share the mean of theirs."""
 
     def row(x: jax.Array) -> jax.Array:
         ordered = jnp.sort(x)
@@ -26,20 +27,27 @@ def average_ranks(x: Float[Array, "b n"]) -> Float[Array, "b n"]:
 
 
 @entry
-def spearman(a: Any, b: Any) -> Float[Array, " b"]:
-    """Spearman's rank correlation of each pair, over all values; ties share their mean rank.
+def spearman(a: ValuesLike, b: ValuesLike) -> Float[Array, " b"]:
+    """Return Spearman's rank correlation of each pair, over all values; ties share their mean rank.
 
     Args:
         a, b: `[B, ...]` of one shape: arrays, or Attributions.
 
     Returns: `[B]`; 0 where one side is constant: it orders nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens.attribution import metrics
+        >>> a, b = np.array([[1.0, 2, 3], [1, 2, 3]]), np.array([[1.0, 4, 9], [5, 0, -5]])
+        >>> metrics.spearman(a, b).round(3).tolist()
+        [1.0, -1.0]
     """
     return rank_correlation(*_pair(a, b))
 
 
 @jax.jit
 def rank_correlation(a: Float[Array, "b *axes"], b: Float[Array, "b *axes"]) -> Float[Array, " b"]:
-    """`spearman` without its checks; NaN also where a value is."""
+    """Return `spearman` without its checks; NaN also where a value is."""
     n = a[0].size
     rows = [x.reshape(x.shape[0], -1) for x in (a, b)]
     ranks = [(average_ranks(x) - (n + 1) / 2) / n for x in rows]  # exactly 0 if all are alike
@@ -56,12 +64,23 @@ def _pair(a: Any, b: Any) -> tuple[jax.Array, jax.Array]:
 
 
 @entry
-def ssim(a: Any, b: Any) -> Float[Array, " b"]:
-    """Mean structural similarity of maps in [0, 1] (Wang et al. 2004, doi:10.1109/TIP.2003.819861): a Gaussian window of 11
-    pixels, where it lies inside.
+def ssim(a: ValuesLike, b: ValuesLike) -> Float[Array, " b"]:
+    """Return the mean structural similarity of maps in [0, 1].
+
+    Wang et al. 2004, doi:10.1109/TIP.2003.819861: a Gaussian window of 11 pixels, at all places
+    where it lies inside the map.
 
     Args:
         a, b: `[B, h, w]` of one shape, 11 x 11 or more.
+
+    Returns: `[B]`; 1 for equal maps.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens.attribution import metrics
+        >>> maps = jax.random.uniform(jax.random.key(0), (2, 24, 32))
+        >>> metrics.ssim(maps, maps).round(3).tolist()
+        [1.0, 1.0]
     """
     a, b = _pair(a, b)
     if a.ndim != 3 or min(a.shape[1:]) < WINDOW:
@@ -71,10 +90,8 @@ def ssim(a: Any, b: Any) -> Float[Array, " b"]:
 
 @jax.jit
 def structural_similarity(a: Float[Array, "b h w"], b: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """`ssim` without its checks."""
-    offsets = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-0.5 * (offsets / WINDOW_SIGMA) ** 2)
-    kernel = jnp.asarray(weights / weights.sum(), a.dtype)
+    """Return `ssim` without its checks."""
+    kernel = jnp.asarray(gaussian_weights(WINDOW_SIGMA, WINDOW // 2), a.dtype)
 
     def local(x: Any) -> jax.Array:
         for shape in ((1, 1, WINDOW, 1), (1, 1, 1, WINDOW)):

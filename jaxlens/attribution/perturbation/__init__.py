@@ -1,1 +1,1 @@
-"""Scores of images with parts taken away."""
+"""Methods that score images with parts taken away."""

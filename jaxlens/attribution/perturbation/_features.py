@@ -1,4 +1,4 @@
-"""Features: groups of values that are taken away together, such as squares of a grid or superpixels."""
+"""Features: groups of values that are taken away together, such as grid cells or superpixels."""
 
 import functools
 from typing import Any
@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import check_int, check_size, shortened
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Size
 from jaxlens.attribution._query import Query
 
-MAX_OWN = 1024  # values that may each be a feature without having been asked for
+MAX_OWN = 1024  # the most values that become features of their own by default
 
 
 @pytree
@@ -21,19 +22,20 @@ class Features:
     """Which feature each value belongs to, and how many features there are.
 
     Attributes:
-        numbers: of one image's values, or `[B, ...]` of each image's; axes of size 1 go for all. -1 belongs to none.
-        count: the largest number and one.
+        numbers: the feature of each of one image's values, or `[B, ...]` for each image; an axis of
+            size 1 stands for all places along it. -1 is no feature.
+        count: the largest number plus one.
     """
 
     numbers: Any
     count: int = field(static=True)
 
     def spread(self, found: Float[Array, "b f"], query: Query) -> Float[Array, "b *axes"]:
-        """What was found for each feature, at all its values; 0 where there is no feature."""
+        """Return each feature's result at all its values; 0 where there is no feature."""
         return _spread(found, self.numbers, self.numbers.ndim == query.values.ndim)
 
     def of(self, query: Query, image: Any) -> Any:
-        """The numbers for images `image`, broadcastable to their values."""
+        """Return the numbers for images `image`, broadcastable to their values."""
         return self.numbers[image] if self.numbers.ndim == query.values.ndim else self.numbers[None]
 
 
@@ -43,14 +45,20 @@ def _spread(found: jax.Array, numbers: Any, each: bool) -> jax.Array:
     return jax.vmap(lambda row, numbers: row[numbers])(padded, numbers) if each else padded[:, numbers]
 
 
-def grid_features(size: tuple[int, int], cells: int | tuple[int, int]) -> np.ndarray:
-    """A grid of features: the number of the cell that each pixel lies in, row by row from 0.
+def grid_features(size: Size, cells: int | tuple[int, int]) -> np.ndarray:
+    """Return a grid of features: for each pixel the number of its cell, row by row from 0.
 
     Args:
         size: (height, width) of the images, or of the layer's map.
-        cells: of the grid, one number or (rows, columns). Where they do not divide the size, cells differ by one pixel.
+        cells: cells of the grid, one number for both axes or (rows, columns). Where they do not
+            divide the size, cells differ by one pixel.
 
-    Returns: integers `[H, W]`.
+    Returns: integers `[H, W]`, to be passed as `features`.
+
+    Example:
+        >>> from jaxlens import attribution
+        >>> attribution.grid_features((2, 6), (2, 3)).tolist()
+        [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5]]
     """
     height, width = check_size(size)
     rows, columns = cells_of(cells, (height, width))
@@ -59,7 +67,7 @@ def grid_features(size: tuple[int, int], cells: int | tuple[int, int]) -> np.nda
 
 
 def cells_of(cells: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """(rows, columns) of a grid no finer than a map of that size."""
+    """Return (rows, columns) of a grid no finer than a map of that size."""
     pair = (cells, cells) if not isinstance(cells, tuple | list) else tuple(cells)
     if len(pair) != 2:
         raise ValueError(f"cells={cells!r} must be a number, or (rows, columns).")
@@ -67,7 +75,7 @@ def cells_of(cells: Any, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def map_size(query: Query, method: str) -> tuple[int, int]:
-    """(height, width) of the layer's maps, or an error where it has none."""
+    """Return (height, width) of the layer's maps, or raise where it has none."""
     if query.values.ndim != 4:
         raise ValueError(
             f"layer={query.layer!r} outputs {query.values.shape[1:]} for an image, but {method} lays a grid on maps [H, W, C]. "
@@ -77,7 +85,10 @@ def map_size(query: Query, method: str) -> tuple[int, int]:
 
 
 def as_features(features: Any, query: Query, most: int = MAX_OWN) -> Features:
-    """The features a user gave; None is one for each value, if they are not more than `most`."""
+    """Return the features that a user gave, checked.
+
+    None makes each value a feature, if there are at most `most`.
+    """
     axes = query.values.shape[1:]
     if features is None:
         return _own(axes, most)
@@ -116,7 +127,7 @@ def _own(axes: tuple[int, ...], most: int) -> Features:
 
 
 def _readings(axes: tuple[int, ...], count: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes that features may have, each with the shape that it is made to."""
-    together = (*axes[:-1], 1)  # channels in one feature
+    """Return the shapes that features may have, each with the shape that it is reshaped to."""
+    together = (*axes[:-1], 1)  # one feature has all channels
     one = [(axes, axes)] if len(axes) == 1 else [(axes[:-1], together), (axes, axes), (together, together)]
     return one + [((count, *given), (count, *made)) for given, made in one]

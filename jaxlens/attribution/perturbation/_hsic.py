@@ -1,7 +1,6 @@
-"""HSIC: how much the score depends on whether a cell is shown, by a kernel measure of dependence."""
+"""HSIC: how much the score depends on a cell's being shown, by a kernel measure of dependence."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +12,23 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, TargetLike
 from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
 from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.attribution.perturbation._surrogate import half_masks
 from jaxlens.model import Model
 
-MAX_SAMPLES = 10**4  # each is compared to each
+MAX_SAMPLES = 10**4  # all pairs of them are compared
 
 
 @method(values="sizes")
 def hsic(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     cells: int | tuple[int, int] = 8,
     samples: int = 500,
     unbiased: bool = True,
@@ -36,23 +36,37 @@ def hsic(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The Hilbert-Schmidt independence criterion of each cell of a grid and the score (Novello et al. 2022, arXiv:2206.06219).
+    """Measure the dependence of the score on each cell of a grid, by HSIC.
 
-    Cells are shown or hidden with probability 1/2. Kernels: for a cell whether two masks agree in it, `1[m = m']`; for scores
-    `exp(-(y - y')**2 / (2 width**2))`, width the median distance of two scores (their mean distance if more than half are
-    equal; xplique's, the median score, may be near 0). 0 means independent; unsigned, and a scale of the score cancels.
+    The Hilbert-Schmidt independence criterion of Novello et al. 2022, arXiv:2206.06219. Each cell
+    is shown or hidden with probability 1/2. The kernel of a cell is `1[m = m']`: whether two masks
+    agree in it. The kernel of scores is `exp(-(y - y')**2 / (2 width**2))`, where width is the
+    median distance of two scores (their mean distance if more than half are equal; xplique's width,
+    the median score, may be near 0). The result is unsigned. 0 means independent. A factor of the
+    score cancels.
 
     Args:
-        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
-        cells: of the grid, one number or (rows, columns).
-        samples: masks per image, each one evaluation. The same for every image.
-        unbiased: the estimate whose mean is 0 for a cell without effect (Song et al. 2012, JMLR 13:1393), so that some are
-            slightly negative; False is the paper's `tr(K H L H) / (samples - 1)**2`, which is about 1 / samples too large for
-            every cell.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer
+            must have maps.
+        cells: cells of the grid, one number for both axes or (rows, columns).
+        samples: masks per image, one evaluation each. All images have the same masks.
+        unbiased: take the estimate whose mean is 0 for a cell without effect (Song et al. 2012,
+            JMLR 13:1393), so that some values are slightly negative. False takes the paper's
+            `tr(K H L H) / (samples - 1)**2`, which is about 1 / samples too large for every cell.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
+    Returns: `[B, rows, columns, 1]`, one value per cell;
+        `attribution.resize(values, size, "nearest")` shows them on the image.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.hsic(model, images, cells=(3, 4), samples=8).values.shape
+        (2, 3, 4, 1)
     """
     samples = check_int(samples, "samples", low=4, high=MAX_SAMPLES)
     query = ask(model, images, target, layer=layer, baseline=baseline)
@@ -67,7 +81,10 @@ def hsic(
 
 @functools.partial(jax.jit, static_argnums=2)
 def dependence(masks: Float[Array, "n d"], outputs: Float[Array, "b n"], unbiased: bool) -> Float[Array, "b d"]:
-    """The HSIC of each column of masks of 0 and 1 with each image's outputs, one image after the other."""
+    """Return the HSIC of each column of 0-1 masks with each image's outputs.
+
+    One image is computed after the other.
+    """
     return jax.lax.map(lambda each: _dependence(masks, each, unbiased), outputs)
 
 
@@ -78,10 +95,10 @@ def _dependence(masks: jax.Array, outputs: jax.Array, unbiased: bool) -> jax.Arr
     if not unbiased:
         mean = likeness.mean(0)
         centred = likeness - mean[None] - mean[:, None] + mean.mean()
-        # agreement is m m' + (1 - m)(1 - m'), and the rows of what is centred add up to 0
+        # Agreement is m m' + (1 - m)(1 - m'), and the rows of the centered matrix add up to 0.
         return 2 * _form(masks, centred) / (count - 1) ** 2
     others = ~jnp.eye(count, dtype=bool)
-    likeness = jnp.where(others, likeness - jnp.mean(likeness, where=others), 0)  # a constant changes nothing but rounding
+    likeness = jnp.where(others, likeness - jnp.mean(likeness, where=others), 0)  # a constant changes only rounding
     hidden = 1 - masks
     agree = masks * masks.sum(0)[None] + hidden * hidden.sum(0)[None] - 1  # each mask with the others
     row = likeness.sum(1)
@@ -91,12 +108,12 @@ def _dependence(masks: jax.Array, outputs: jax.Array, unbiased: bool) -> jax.Arr
 
 
 def _form(columns: jax.Array, matrix: jax.Array) -> jax.Array:
-    """`m matrix m` for each column m."""
+    """Return `m matrix m` for each column m."""
     return (columns * jnp.matmul(matrix, columns, precision="highest")).sum(0)
 
 
 def _width(gap: Float[Array, "n n"]) -> Float[Array, ""]:
-    """The median distance of two outputs, or their mean distance where that is 0, or 1 where that is too."""
+    """Return the median distance of two outputs; where it is 0, their mean distance, else 1."""
     count = gap.shape[0]
     pairs = gap[jnp.triu_indices(count, 1)]
     median, mean = jnp.median(pairs), pairs.mean()

@@ -1,8 +1,9 @@
 """Scores of images with a window changed, computing anew only what the window reaches.
 
-A window changes a rectangle of the first convolution's output, a slightly larger one of the second's, and so on. Each
-rectangle is computed from the values around it, which are those of the unchanged image; once it has grown to most of a map,
-the rest of the network runs as usual. The scores are those of a full pass up to rounding (Nakandala et al. 2019,
+A window changes a rectangle of the first convolution's output, a slightly larger one of the
+second's, and so on. Each rectangle is computed from the values around it, which are those of the
+unchanged image. Once a rectangle has grown to most of its map, the rest of the network runs as
+usual. The scores are those of a full pass up to rounding (Nakandala et al. 2019,
 arXiv:1906.07509, for CNNs).
 """
 
@@ -18,13 +19,13 @@ from jax import lax
 from jaxlens._program import ELEMENTWISE, Program, Step, Value, evaluate, trace
 from jaxlens.attribution._query import Query
 
-MOST = 0.6  # of a map: larger rectangles are not worth their seams
-_NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # how lax counts the axes of [B, H, W, C] and [h, w, C, D]
+MAX_SHARE = 0.6  # of a map: above this the whole map is cheaper than its rectangle
+_NHWC = ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # lax's axes of [B, H, W, C] and [h, w, C, D]
 
 
 @dataclasses.dataclass(frozen=True)
 class WindowGrid:
-    """Windows along rows and columns: the lengths of both axes, windows' sizes, strides and counts."""
+    """Windows along rows and columns: for both axes length, windows' size, stride and count."""
 
     lengths: tuple[int, int]
     size: tuple[int, int]
@@ -34,7 +35,7 @@ class WindowGrid:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """For each window along one axis of a map, what it changes: at most `size` places from `start` on."""
+    """What each window changes along an axis of a map: at most `size` places, from `start` on."""
 
     low: np.ndarray
     high: np.ndarray
@@ -49,7 +50,7 @@ class Span:
         return np.clip(self.low, 0, self.length - self.size)
 
     def through(self, window: int, stride: int, pad: int, length: int) -> "Span":
-        """What sliding windows over this axis reach."""
+        """Return the places that windows sliding over this axis reach."""
         low = -(-(self.low + pad - window + 1) // stride)
         high = (self.high - 1 + pad) // stride + 1
         return _span(low, high, length)
@@ -87,7 +88,7 @@ class Patch:
 
 @functools.partial(jax.jit, static_argnames=("grid",))
 def incremental_scores(query: Query, numbers: jax.Array, grid: WindowGrid) -> jax.Array:
-    """The scores of the query's one image with each of these windows at the baseline, `[n]`."""
+    """Return the score of the query's one image with each window at the baseline, `[n]`."""
     many = numbers.shape[0]
     once = _program(query)
     clean = once.walk([query.values, *jax.tree.leaves(query)], _plain)[1]
@@ -98,7 +99,10 @@ def incremental_scores(query: Query, numbers: jax.Array, grid: WindowGrid) -> ja
 
 
 def supports(query: Query) -> bool:
-    """Whether rectangles can be followed: two traces of the network, for one image and for two, have the same steps."""
+    """Say whether rectangles can be followed through the network.
+
+    They can if traces of the network for one image and for two have the same steps.
+    """
     if query.values.ndim != 4 or query.model.rule is not None:
         return False
     one, two = (_program(query.at(jnp.zeros(n, int))) for n in (1, 2))
@@ -144,16 +148,17 @@ class _Walk:
         found = self._follow(step, values)
         if found is not None and self._small(found):
             return [found]
-        return evaluate(step, [self._whole(v, self._clean(o)) if isinstance(v, Patch) else v for v, o in zip(values, step.operands, strict=True)])  # fmt: skip # noqa: E501
+        pairs = zip(values, step.operands, strict=True)
+        return evaluate(step, [self._whole(v, self._clean(o)) if isinstance(v, Patch) else v for v, o in pairs])
 
     def _clean(self, value: Value) -> Any:
-        """What the value is for the unchanged image, `[1, H, W, C]`."""
+        """Return the value for the unchanged image, `[1, H, W, C]`."""
         if value.maker is None:
             return self.query.values
         return self.clean(Value(value.depends, value.inexact, self.twin[value.maker], value.index))
 
     def _follow(self, step: Step, values: list[Any]) -> Patch | None:
-        """The rectangle that a step makes of rectangles; None where it has to see the whole."""
+        """Return the rectangle that a step makes of rectangles; None if it must see the whole."""
         name, params, out = step.name, step.equation.params, step.equation.outvars[0].aval
         first = values[0]
         if out.ndim != 4 or any(o.depends and not isinstance(v, Patch) for v, o in zip(values, step.operands, strict=True)):
@@ -231,7 +236,7 @@ class _Walk:
         return self._slide(step, x, out, reach, tuple(strides)[1:3], tuple(p["padding"])[1:3], float(start), run)
 
     def _slide(self, step: Step, x: Patch, out: Any, reach: Any, strides: Any, padding: Any, fill: float, run: Any) -> Patch:
-        """The rectangle of what windows sliding over a map make of it."""
+        """Return the rectangle that windows sliding over a map make of a rectangle."""
         spans = [
             span.through(window, stride, pad[0], length)
             for span, window, stride, pad, length in zip(x.spans, reach, strides, padding, out.shape[1:3], strict=True)
@@ -244,7 +249,7 @@ class _Walk:
         return Patch(run(self._around(x, self._clean(step.operands[0])[0], offset, shape, fill)), *spans)
 
     def _view(self, value: Any, operand: Value, spans: tuple[Span, Span]) -> Any:
-        """A value in a rectangle."""
+        """Return a value within a rectangle."""
         shape = (spans[0].size, spans[1].size)
         if not isinstance(value, Patch):
             if value.ndim == 0 or value.shape[1:3] == (1, 1):
@@ -262,7 +267,10 @@ class _Walk:
         return self._around(value, self._clean(operand)[0], offset, shape, 0.0)
 
     def _around(self, patch: Patch, clean: Any, offset: Any, shape: Any, fill: Any) -> Any:
-        """The map with its patch in it, in a rectangle of `shape` from `offset` on, which may reach beyond the map."""
+        """Return the map with its patch, in a rectangle of `shape` from `offset` on.
+
+        The rectangle may reach beyond the map.
+        """
         padded = jnp.pad(clean, [*((size, size) for size in shape), (0, 0)], constant_values=fill)
         around = self._slices(padded, [first + size for first, size in zip(offset, shape, strict=True)], shape)
         takes, inside = [], []
@@ -274,24 +282,27 @@ class _Walk:
         return jnp.where((inside[0][:, :, None] & inside[1][:, None, :])[..., None], taken, around)
 
     def _starts(self, span: Span, axis: int) -> Any:
-        """Where each unit's rectangle begins along an axis, `[n]`."""
+        """Return where each window's rectangle begins along an axis, `[n]`."""
         return jnp.asarray(span.start)[self.which[axis]]
 
     def _slices(self, x: Any, starts: Any, shape: Any) -> Any:
-        """Rectangles of one map, `[n, *shape, C]`."""
+        """Return rectangles of one map, `[n, *shape, C]`."""
         return jax.vmap(lambda r, c: lax.dynamic_slice(x, (r, c, 0), (*shape, x.shape[-1])))(*starts)
 
     def _inside(self, span: Span, axis: int) -> Any:
-        """Which places of a rectangle are in the window itself, which may be cut at the border: `[n, size]`."""
+        """Return which places of a rectangle lie in the window itself: `[n, size]`.
+
+        The window may be cut at the border.
+        """
         low, high = (jnp.asarray(x)[self.which[axis]] for x in (span.low, span.high))
         place = self._starts(span, axis)[:, None] + jnp.arange(span.size)[None]
         return (place >= low[:, None]) & (place < high[:, None])
 
     def _small(self, patch: Patch) -> bool:
         share = patch.rows.size * patch.columns.size / (patch.rows.length * patch.columns.length)
-        return share <= MOST
+        return share <= MAX_SHARE
 
     def _whole(self, patch: Patch, clean: Any) -> Any:
-        """The maps with their patches, `[n, H, W, C]`."""
+        """Return the maps with their patches, `[n, H, W, C]`."""
         starts = [self._starts(span, axis) for axis, span in enumerate(patch.spans)]
         return jax.vmap(lambda x, r, c: lax.dynamic_update_slice(clean[0], x, (r, c, 0)))(patch.values, *starts)

@@ -1,4 +1,4 @@
-"""Scores of images with parts taken away: what every method by perturbation needs."""
+"""Scores of images with parts taken away: what every perturbation method needs."""
 
 from typing import Any, Protocol
 
@@ -12,16 +12,22 @@ from jaxlens.attribution._query import Query
 
 
 class Masks(Protocol):
-    """Many masks, made where they are needed: 1 keeps a value, 0 puts the baseline in its place."""
+    """Many masks, made where they are needed.
+
+    A mask of 1 keeps a value, 0 puts the baseline in its place.
+    """
 
     def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n *axes"]:
-        """Masks number `number` of images `image`; they broadcast to the values of `query`, which is of these n images."""
+        """Return masks number `number` of images `image`.
+
+        They broadcast to the values of `query`, which is of these n images.
+        """
         ...
 
 
 @pytree
 class GivenMasks:
-    """Masks that are there: `[S, ...]` for all images."""
+    """Masks in an array: `[S, ...]` for all images."""
 
     each: Float[Array, "s *axes"]
 
@@ -31,7 +37,11 @@ class GivenMasks:
 
 @pytree
 class FeatureMasks:
-    """Which features are kept: `keep [S, F]`, or `[B, S, F]`; `features` numbers each value's feature, -1 for none."""
+    """Masks of whole features.
+
+    `keep` is `[S, F]`, or `[B, S, F]`: which features are kept. `features` numbers each value's
+    feature, -1 for none.
+    """
 
     keep: Float[Array, "*bs f"]
     features: Any  # int [..., broadcastable to one image's values] or [B, ...]
@@ -44,31 +54,20 @@ class FeatureMasks:
         return padded[:, self.features]
 
 
-@pytree
-class _Context:
-    query: Query
-    masks: Any
-    samples: Any
-
-
 def masked_scores(
     query: Query, masks: Any, samples: int, *, batch_size: int | None, progress: bool, label: str
 ) -> Float[Array, "b s"]:
-    """`score(m x + (1 - m) x')` for `samples` masks m of each image."""
-    context = _Context(query=query, masks=masks, samples=jnp.asarray(samples))
-    state = jnp.zeros(query.count * samples, jnp.float32)
-    return accumulate(_fill, context, state, query.count * samples, batch_size, progress, label).reshape(query.count, samples)
+    """Return `score(m x + (1 - m) x')` for `samples` masks m of each image."""
+    state = jnp.zeros((query.count, samples), jnp.float32)
+    return accumulate(_fill, query, masks, state, samples, batch_size=batch_size, progress=progress, label=label)
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.samples, index % context.samples
-    query = context.query.at(image)
-    # beyond the end the last one is written again, with the same score
-    return state.at[index].set(query.scores(blend(query, context.masks.masks(query, image, number))).astype(state.dtype))
+def _fill(query: Query, masks: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
+    # Places beyond the last evaluation write its score again.
+    return state.at[image, number].set(query.scores(blend(query, masks.masks(query, image, number))).astype(state.dtype))
 
 
 def blend(query: Query, mask: Any) -> jax.Array:
-    """The values where the mask is 1, the baseline where it is 0."""
+    """Return the values where the mask is 1, the baseline where it is 0."""
     mask = jnp.broadcast_to(mask, query.values.shape).astype(query.values.dtype)
     return mask * query.values + (1 - mask) * query.baseline

@@ -1,4 +1,4 @@
-"""Attribution by taking away one part at a time: occlusion, feature ablation, feature permutation."""
+"""Attribution by taking away one part at a time: occlusion, feature ablation and permutation."""
 
 import functools
 from typing import Any, Literal
@@ -19,13 +19,14 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, FeaturesLike, TargetLike
 from jaxlens.attribution.perturbation._features import Features, as_features
 from jaxlens.attribution.perturbation._incremental import WindowGrid, incremental_scores, supports
 from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
-LOCAL_BATCH = 32  # windows at a time on a CPU: each batch runs the unchanged image once too
-WINDOWS = 8  # along an axis that the default window is cut from
+LOCAL_BATCH = 32  # windows at a time on a CPU: each batch also runs the unchanged image once
+WINDOWS = 8  # the default window is this part of an axis
 
 Overlap = Literal["mean", "sum"]
 Extent = int | tuple[int, ...]
@@ -33,7 +34,10 @@ Extent = int | tuple[int, ...]
 
 @pytree
 class Windows:
-    """Windows slid over every axis of a layer's values; numbered row by row, the last of an axis may be cut at the border."""
+    """Windows that slide over every axis of a layer's values.
+
+    They are numbered row by row. The last of an axis may be cut at the border.
+    """
 
     size: Any  # int [axes], each
     stride: Any
@@ -42,7 +46,7 @@ class Windows:
 
     @property
     def total(self) -> int:
-        """How many windows there are."""
+        """The number of windows."""
         return int(np.prod(self.counts))
 
     def masks(self, query: Query, image: jax.Array, number: jax.Array) -> Float[Array, "n *axes"]:
@@ -56,7 +60,7 @@ class Windows:
         return (~hidden).astype(query.values.dtype)
 
     def covers(self, axis: int, which: Any, length: int) -> Any:
-        """Whether window `which` of an axis holds each position: `[n, length]`."""
+        """Return whether window `which` of an axis holds each position: `[n, length]`."""
         past = np.arange(length)[None] - (which * self.stride[axis])[:, None]
         return (past >= 0) & (past < self.size[axis])
 
@@ -65,31 +69,43 @@ class Windows:
 def occlusion(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     window: Extent | None = None,
     stride: Extent | None = None,
     overlap: Overlap = "mean",
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """How much the score falls when a window is hidden: `score(x) - score(x with the window at the baseline)`.
+    """Return how much the score falls when a window is hidden.
 
-    Zeiler and Fergus 2014, arXiv:1311.2901. Each value gets the "mean" over the windows that cover it, as in captum, or their
-    "sum", as in xplique. Windows start at multiples of the stride until one reaches the border, where it is cut. In
-    convolutional networks only the part of each map that a window reaches is computed anew; scores are the same.
+    `score(x) - score(x with the window at the baseline)` (Zeiler and Fergus 2014, arXiv:1311.2901).
+    Each value gets the "mean" over the windows that cover it, as in captum, or their "sum", as in
+    xplique. Windows start at multiples of the stride until one reaches the border, where it is cut.
+    In convolutional networks, only the part of each map that a window reaches is computed anew; the
+    scores are the same.
 
     Args:
         model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
-        window: (height, width) in the layer's rows and columns, or one number for both: all channels are hidden together and
-            `values` are `[B, H, W, 1]`. With a third number, windows slide over channels too, and `values` are `[B, H, W, C]`.
-            The one axis of vectors and of tokens is slid over likewise. By default an eighth of each axis.
-        stride: from one window to the next, at most the window. By default half the window, rounded down, so that for
-            images there are about 15 x 15 windows; captum's is 1, and xplique's the window.
+        window: (height, width) in the layer's rows and columns, or one number for both. All
+            channels are hidden together, and `values` are `[B, H, W, 1]`. With a third number,
+            windows slide over channels too, and `values` are `[B, H, W, C]`. For vectors and
+            tokens, windows slide over their one axis. By default an eighth of each axis.
+        stride: from one window to the next, at most the window. By default half the window, rounded
+            down: about 15 x 15 windows for images. captum's is 1, xplique's the window.
         overlap: "mean" or "sum" over the windows that cover a value.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.occlusion(model, images, window=8, stride=8).values.shape
+        (2, 24, 32, 1)
     """
     check_choice(overlap, "overlap", ("mean", "sum"))
     query = ask(model, images, target, layer=layer, baseline=baseline)
@@ -100,7 +116,7 @@ def occlusion(
 
 
 def window_scores(query: Query, windows: Windows, *, batch_size: int | None, progress: bool) -> Float[Array, "b s"]:
-    """The score with each window at the baseline."""
+    """Return the score with each window at the baseline."""
     grid = _grid(query, windows)
     if grid is not None and supports(query):
         return _by_image(query, grid, batch_size, progress)
@@ -108,7 +124,10 @@ def window_scores(query: Query, windows: Windows, *, batch_size: int | None, pro
 
 
 def _grid(query: Query, windows: Windows) -> WindowGrid | None:
-    """The windows as those of a map, all channels together; None for others, and where values are traced."""
+    """Return the windows as those of a map, all channels together.
+
+    It is None for other windows, and where values are traced.
+    """
     if query.values.ndim != 4 or not windows.together or any(isinstance(x, Tracer) for x in jax.tree.leaves(query)):
         return None
     axes = zip(query.values.shape[1:3], windows.size[:2], windows.stride[:2], windows.counts[:2], strict=True)
@@ -116,7 +135,7 @@ def _grid(query: Query, windows: Windows) -> WindowGrid | None:
 
 
 def _by_image(query: Query, grid: WindowGrid, batch_size: int | None, progress: bool) -> jax.Array:
-    """The scores of each image's windows, where only what a window reaches is computed anew."""
+    """Return the scores of each image's windows, computing anew only what a window reaches."""
     total = grid.counts[0] * grid.counts[1]
     size = size_of_batches(LOCAL_BATCH if batch_size is None and jax.default_backend() == "cpu" else batch_size, total)
     starts = [(image, start) for image in range(query.count) for start in range(0, total, size)]
@@ -128,19 +147,22 @@ def _by_image(query: Query, grid: WindowGrid, batch_size: int | None, progress: 
 
 
 def overlapped(query: Query, windows: Windows, drops: Float[Array, "b s"], overlap: Overlap) -> Float[Array, "b *axes"]:
-    """The mean or sum, at each value, of what the windows that cover it gave: one axis after the other."""
+    """Return, at each value, the mean or sum over the windows that cover it.
+
+    One axis is treated after the other.
+    """
     found = drops.reshape(drops.shape[0], *(int(n) for n in windows.counts))
     for axis, count in enumerate(windows.counts):
         one = windows.together and axis == len(windows.counts) - 1
         cover = windows.covers(axis, np.arange(count), 1 if one else query.values.shape[1 + axis]).astype(drops.dtype)
         if overlap == "mean":
             cover = cover / cover.sum(0, keepdims=True)
-        found = jnp.tensordot(found, cover, (1, 0), precision="highest")  # the axis in front goes to the end
+        found = jnp.tensordot(found, cover, (1, 0), precision="highest")  # moves the first axis to the end
     return found
 
 
 def as_windows(window: Extent | None, stride: Extent | None, query: Query) -> Windows:
-    """The windows that a user asked for, checked."""
+    """Return the windows that a user asked for, checked."""
     axes = query.values.shape[1:]
     spatial = axes if len(axes) == 1 else axes[:-1]
     size = _extent(tuple(-(-n // WINDOWS) for n in spatial) if window is None else window, "window", axes, len(spatial))
@@ -156,7 +178,7 @@ def as_windows(window: Extent | None, stride: Extent | None, query: Query) -> Wi
 
 
 def _extent(value: Any, name: str, axes: tuple[int, ...], many: int) -> tuple[int, ...]:
-    """One number for each of `many` axes of the values, or one more for channels."""
+    """Return one number for each of `many` axes of the values, or one more for channels."""
     each = tuple(value) if isinstance(value, tuple | list) else (value,) * many
     if len(each) not in (many, len(axes)):
         raise ValueError(f"{name}={value!r} must be a number, or one for each axis of {axes[:many]} or {axes}.")
@@ -165,7 +187,7 @@ def _extent(value: Any, name: str, axes: tuple[int, ...], many: int) -> tuple[in
 
 @pytree
 class LeaveOut:
-    """Mask number s takes feature s away."""
+    """Masks of which number s takes feature s away."""
 
     features: Features
 
@@ -178,24 +200,38 @@ class LeaveOut:
 def feature_ablation(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
-    features: Any = None,
+    baseline: BaselineLike = None,
+    features: FeaturesLike = None,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """How much the score falls when a feature is taken away: `score(x) - score(x with the feature at the baseline)`.
+    """Return how much the score falls when a feature is taken away.
+
+    `score(x) - score(x with the feature at the baseline)`.
 
     Args:
         model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
-        features: which values go together (captum's feature_mask): integers 0, 1, ... of shape `[H, W]`, `[H, W, C]` (or the
-            layer's), or `[B, ...]` for each image; -1 is never taken away and gets 0. `grid_features` makes them; superpixels
-            do. By default every value is a feature, if there are not more than 1024.
+        features: which values go together (captum's feature_mask): integers 0, 1, ... of shape
+            `[H, W]`, `[H, W, C]` (or the layer's), or `[B, ...]` for each image. Values numbered -1
+            are never taken away and get 0. `grid_features` makes such numbers, and so do
+            segmentations into superpixels. By default every value is a feature, if there are not
+            more than 1024.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: at each value what its feature gets; C = 1 if the features have no axis of channels.
+    Returns: at each value its feature's drop; C = 1 if the features have no axis of channels.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> cells = attribution.grid_features((24, 32), (3, 4))
+        >>> attribution.feature_ablation(model, images, features=cells).values.shape
+        (2, 24, 32, 1)
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
     groups = as_features(features, query)
@@ -209,24 +245,37 @@ def feature_ablation(
 def feature_permutation(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    features: Any = None,
+    features: FeaturesLike = None,
     seed: Seed = 0,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """How much the score falls when a feature comes from another image of the batch: `score(x) - score(x with theirs)`.
+    """Return how much the score falls when a feature comes from another image of the batch.
 
-    Breiman 2001 (doi:10.1023/A:1010933404324), for one image at a time; the mean over a batch says what the network uses.
-    For each feature the batch is closed to a ring at random and each image takes from its neighbour, so that all change;
-    captum's random permutation leaves some images their own. Unlike all other methods this one depends on the batch.
+    `score(x) - score(x with the other's feature)`: the idea of Breiman 2001
+    (doi:10.1023/A:1010933404324) for one image at a time. The mean over a batch says what the
+    network uses. For each feature the images form one random cycle, and each takes the feature from
+    its neighbor, so that all change; captum's random permutation leaves some images their own.
+    Unlike all other methods this one depends on the batch.
 
     Args:
-        model, images, target, layer, features, batch_size: see `feature_ablation`; there must be 2 images or more.
+        model, images, target, layer, features, batch_size: see `feature_ablation`; there must be 2
+            images or more.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (3, 24, 32, 3))
+        >>> cells = attribution.grid_features((24, 32), 2)
+        >>> attribution.feature_permutation(model, images, features=cells).values.shape
+        (3, 24, 32, 1)
     """
     query = ask(model, images, target, layer=layer)
     if query.count < 2:
@@ -241,7 +290,10 @@ def feature_permutation(
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def rings(key: Any, features: int, images: int) -> Int[Array, "f b"]:
-    """For each feature and image another image to take it from, with all images in one cycle."""
+    """Return `donors[f, b]`: the image from which image b takes feature f.
+
+    For each feature there is one random cycle through the batch, so no image keeps its own.
+    """
 
     def ring(feature: Any) -> jax.Array:
         order = jnp.argsort(jax.random.uniform(jax.random.fold_in(key, feature), (images,)))
@@ -250,30 +302,19 @@ def rings(key: Any, features: int, images: int) -> Int[Array, "f b"]:
     return jax.vmap(ring)(jnp.arange(features))
 
 
-@pytree
-class _Context:
-    query: Query
-    features: Features
-    donors: Any
-
-
 def permuted_scores(
     query: Query, features: Features, donors: Any, *, batch_size: int | None, progress: bool
 ) -> Float[Array, "b f"]:
-    """The score of each image with each feature from image `donors[feature, image]`."""
-    context = _Context(query=query, features=features, donors=donors)
-    state = jnp.zeros(query.count * features.count, jnp.float32)
-    count = query.count * features.count
-    return accumulate(_fill, context, state, count, batch_size, progress, "feature permutation").reshape(
-        query.count, features.count
+    """Return the score of each image with each feature from image `donors[feature, image]`."""
+    state, work = jnp.zeros((query.count, features.count), jnp.float32), (LeaveOut(features=features), donors, query.values)
+    return accumulate(
+        _fill, query, work, state, features.count, batch_size=batch_size, progress=progress, label="feature permutation"
     )
 
 
-@jax.jit
-def _fill(context: _Context, state: jax.Array, index: jax.Array, alive: jax.Array) -> jax.Array:
-    image, number = index // context.features.count, index % context.features.count
-    query = context.query.at(image)
-    keep = LeaveOut(features=context.features).masks(query, image, number)
-    theirs = context.query.values[context.donors[number, image]]
+def _fill(query: Query, work: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: jax.Array) -> jax.Array:
+    masks, donors, values = work
+    keep = masks.masks(query, image, number)
+    theirs = values[donors[number, image]]
     mixed = jnp.where(jnp.broadcast_to(keep > 0, theirs.shape), query.values, theirs)
-    return state.at[index].set(query.scores(mixed).astype(state.dtype))
+    return state.at[image, number].set(query.scores(mixed).astype(state.dtype))

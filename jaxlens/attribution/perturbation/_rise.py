@@ -16,6 +16,7 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, TargetLike
 from jaxlens.attribution.perturbation._features import cells_of, map_size
 from jaxlens.attribution.perturbation._masked import blend
 from jaxlens.model import Model
@@ -35,11 +36,11 @@ class SmoothMasks:
         return jax.vmap(lambda n: self.mask(n, query.values.shape[1:3]))(number).astype(query.values.dtype)[..., None]
 
     def mask(self, number: Any, size: tuple[int, ...]) -> jax.Array:
-        """A window of that size of the enlarged grid."""
+        """Return a window of that size of the enlarged grid."""
         draws = jax.random.uniform(jax.random.fold_in(self.key, number), (2 + self.cells[0] * self.cells[1],))
         mask = (draws[2:] < self.p).astype(jnp.float32).reshape(self.cells)
         for draw, length, cells in zip(draws[:2], size, self.cells, strict=True):
-            step = -(-length // cells)  # of the grid; enlarged it has one step more than there are cells
+            step = -(-length // cells)  # one cell, enlarged; the enlarged grid has one step more than cells
             place = jnp.arange(length, dtype=jnp.float32) + jnp.floor(draw * step)
             centre = (place + 0.5) * cells / (step * (cells + 1)) - 0.5
             near = jnp.clip(centre, 0, cells - 1)[:, None] - jnp.arange(cells, dtype=jnp.float32)[None]
@@ -51,10 +52,10 @@ class SmoothMasks:
 def rise(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     samples: int = 4000,
     cells: int | tuple[int, int] = CELLS,
     p: float = 0.5,
@@ -62,24 +63,36 @@ def rise(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The mean score while a pixel is visible: `sum_s score_s m_s / sum_s m_s` over random masks m_s.
+    """Return the mean score while a pixel is visible, under random masks.
 
-    Petsiuk et al. 2018, arXiv:1806.07421. A mask is a random grid of 0 and 1, bilinearly enlarged to (cells + 1) / cells of the
-    image and cropped at random. All values are scores, so that their differences count, not their zero.
+    `sum_s score_s m_s / sum_s m_s` over random masks m_s (Petsiuk et al. 2018, arXiv:1806.07421). A
+    mask is a random grid of 0 and 1, bilinearly enlarged to (cells + 1) / cells of the image and
+    cropped at random. All values are scores: their differences count, not their zero.
 
-    The paper divides by `samples * p` instead of by the sum of the masks (as here and in xplique). Both have the same limit,
-    but the paper's adds the mean score times how often a pixel happened to be visible, which hides small differences of
-    large scores. It also takes probabilities, where `target` is a logit unless you pass another objective.
+    Differs from the paper, which divides by `samples * p` instead of by the sum of the masks (as
+    here and in xplique). Both have the same limit, but the paper's adds the mean score times how
+    often a pixel happened to be visible, which hides small differences of large scores. The paper
+    also takes probabilities, where `target` is a logit unless you pass another objective.
 
     Args:
-        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
-        samples: masks per image, each one evaluation. The masks are the same for every image.
-        cells: of the grid, one number or (rows, columns). The paper's 7.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer
+            must have maps.
+        samples: masks per image, one evaluation each. All images have the same masks.
+        cells: cells of the grid, one number for both axes or (rows, columns). The paper's 7.
         p: the probability that a cell is visible.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: `[B, H, W, 1]`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.rise(model, images, samples=16, cells=4).values.shape
+        (2, 24, 32, 1)
     """
     samples, p = check_samples(samples), check_scalar(p, "p", low=0, high=1)
     if not isinstance(p, Tracer) and not 1e-3 <= p <= 1 - 1e-3:
@@ -92,27 +105,20 @@ def rise(
     return Attribution(values=values, scores=scores_of(query, query.values, batch_size), method="rise", layer=query.layer)
 
 
-@pytree
-class _Context:
-    query: Query
-    masks: Any
-    samples: Any
-
-
 def visible_means(
     query: Query, masks: Any, shape: tuple[int, ...], samples: int, *, batch_size: int | None, progress: bool
 ) -> Float[Array, "b *axes"]:
-    """The mean score weighted with each value of masks of that shape; 0 where no mask shows anything."""
-    context, zero = _Context(query=query, masks=masks, samples=jnp.asarray(samples)), jnp.zeros((query.count, *shape))
-    seen, weight = accumulate(_add, context, (zero, zero), query.count * samples, batch_size, progress, "rise")
+    """Return the mean score, weighted with each value of masks of that shape.
+
+    It is 0 where no mask shows anything.
+    """
+    zero = jnp.zeros((query.count, *shape))
+    seen, weight = accumulate(_add, query, masks, (zero, zero), samples, batch_size=batch_size, progress=progress, label="rise")
     return jnp.where(weight > 0, seen / jnp.where(weight > 0, weight, 1), 0)
 
 
-@jax.jit
-def _add(context: _Context, state: Any, index: jax.Array, alive: jax.Array) -> Any:
-    image, number = index // context.samples, index % context.samples
-    query = context.query.at(image)
-    masks = context.masks.masks(query, image, number)
-    scores = query.scores(blend(query, masks))
-    masks = jnp.where(over(alive, masks), masks, 0).astype(state[0].dtype)
-    return state[0].at[image].add(over(scores, masks) * masks), state[1].at[image].add(masks)
+def _add(query: Query, masks: Any, image: jax.Array, number: jax.Array, alive: jax.Array, state: Any) -> Any:
+    shown = masks.masks(query, image, number)
+    scores = query.scores(blend(query, shown))
+    shown = jnp.where(over(alive, shown), shown, 0).astype(state[0].dtype)
+    return state[0].at[image].add(over(scores, shown) * shown), state[1].at[image].add(shown)

@@ -1,4 +1,4 @@
-"""Sobol indices: the share of the score's variance in which a cell has part."""
+"""Sobol indices: the share of the score's variance in which a cell takes part."""
 
 import functools
 from math import comb
@@ -16,16 +16,20 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, TargetLike
 from jaxlens.attribution.perturbation._features import cells_of, grid_features, map_size
 from jaxlens.attribution.perturbation._masked import masked_scores
 from jaxlens.model import Model
 
-BITS = 24  # of a point, as many as a float32 holds
+BITS = 24  # per coordinate of a point, as many as a float32 holds
 
 
 @pytree
 class Designs:
-    """For each pair of random grids a and b: a, b, and a with each one of its cells from b. 1 shows a cell, 0 hides it."""
+    """Masks for each pair of random grids a and b: a, b, and a with one cell from b, for each cell.
+
+    A mask of 1 shows a cell, 0 hides it.
+    """
 
     a: Float[Array, "n d"]
     b: Float[Array, "n d"]
@@ -42,31 +46,45 @@ class Designs:
 def sobol(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     cells: int | tuple[int, int] = 8,
     designs: int = 32,
     seed: Seed = 0,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The total-order Sobol index of each cell of a grid whose opacities vary at random (Fel et al. 2021, arXiv:2111.04138).
+    """Estimate the total-order Sobol index of each cell of a grid of random opacities.
 
-    `ST_i = E (score(A) - score(A with cell i of B))**2 / (2 Var score)` (Jansen 1999), A and B grids of opacities in [0, 1]
-    from scrambled Sobol points (see `opacities`); a cell shows `a * image + (1 - a) * baseline` in all its pixels. An index is
-    the share of the variance that would remain if all other cells were known: unsigned, and 0 for a cell without effect.
-    Interactions count for each cell in them, so that the indices add up to 1 or more.
+    `ST_i = E (score(A) - score(A with cell i of B))**2 / (2 Var score)` (Jansen 1999; Fel et al.
+    2021, arXiv:2111.04138). A and B are grids of opacities in [0, 1]: scrambled Sobol points, two
+    for each cell. A cell of opacity a shows `a * image + (1 - a) * baseline` in all its pixels. An
+    index is the share of the variance that would remain if all other cells were known. It is
+    unsigned, and 0 for a cell without effect. An interaction counts for each cell in it, so the
+    indices add up to 1 or more.
 
     Args:
-        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer must have maps.
-        cells: of the grid, one number or (rows, columns).
-        designs: pairs of grids, a power of 2; each costs `rows * columns + 2` evaluations per image. The same for every image.
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`. The layer
+            must have maps.
+        cells: cells of the grid, one number for both axes or (rows, columns).
+        designs: pairs of grids, a power of 2; each costs `rows * columns + 2` evaluations per
+            image. All images have the same designs.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: `[B, rows, columns, 1]`, one value per cell; `attribution.resize(values, size, "nearest")` shows them on the image.
+    Returns: `[B, rows, columns, 1]`, one value per cell;
+        `attribution.resize(values, size, "nearest")` shows them on the image.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> attribution.sobol(model, images, cells=2, designs=4).values.shape
+        (2, 2, 2, 1)
     """
     designs = check_int(designs, "designs", low=2, high=2**16)
     if designs & (designs - 1):
@@ -85,27 +103,30 @@ def sobol(
 
 @jax.jit
 def total_indices(a: Float[Array, "b n"], b: Float[Array, "b n"], mixed: Float[Array, "b d n"]) -> Float[Array, "b d"]:
-    """Jansen's estimate from the outputs for A, for B, and for A with each one of its inputs from B.
+    """Return Jansen's estimate from the outputs for A, for B, and for A with one input from B each.
 
     The variance is that of A's and B's outputs. Outputs that do not vary beyond rounding give 0.
     """
     both = jnp.concatenate([a, b], axis=1)
     variance = both.var(1)
     least = jnp.square(4 * jnp.finfo(both.dtype).eps * jnp.abs(both).max(1))
-    still = variance <= least  # false where it is NaN, which must not become 0
+    still = variance <= least  # false for NaN, which must not become 0
     change = jnp.square(a[:, None] - mixed).mean(2)
     return jnp.where(still[:, None], 0, change / (2 * jnp.where(still, 1, variance))[:, None])
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def opacities(key: Any, designs: int, cells: int) -> tuple[Float[Array, "n d"], Float[Array, "n d"]]:
-    """Two grids of opacities in [0, 1) for each design; `designs` is a power of 2.
+    """Return two grids of opacities in [0, 1) for each design; `designs` is a power of 2.
 
-    The two opacities of a cell are, over the designs, the first two dimensions of a Sobol sequence: every box of area
-    1 / designs has one point in it. Each cell has a scrambling of its own (random linear, with a digital shift; Matousek 1998,
-    doi:10.1006/jcom.1998.0489) and an order of its own, so that cells are independent. One sequence of as many dimensions as
-    there are opacities is the field's way; with so few points most pairs of its dimensions go together, and the indices of a
-    linear score come out twice as far off.
+    The two opacities of a cell are, over the designs, the first two dimensions of a Sobol sequence:
+    every box of area 1 / designs has one point in it. Each cell has its own scrambling (random
+    linear, with a digital shift; Matousek 1998, doi:10.1006/jcom.1998.0489) and its own order, so
+    that cells are independent.
+
+    Differs from the usual single sequence with as many dimensions as there are opacities: with so
+    few points, most pairs of its dimensions are correlated, and the indices of a linear score come
+    out twice as far off.
     """
     digits, place = jnp.asarray(_net(designs)), jnp.asarray(2.0 ** -np.arange(1, BITS + 1), jnp.float32)
     below = np.arange(BITS)[:, None] > np.arange(digits.shape[-1])[None]
@@ -123,7 +144,7 @@ def opacities(key: Any, designs: int, cells: int) -> tuple[Float[Array, "n d"], 
 
 
 def _net(count: int) -> np.ndarray:
-    """The binary digits of the first points of the two-dimensional Sobol sequence, `[count, 2, log2(count)]`."""
+    """Return the binary digits of the first 2-d Sobol points, `[count, 2, log2(count)]`."""
     bits = count.bit_length() - 1
     digits = np.arange(count)[:, None] >> np.arange(bits)[None] & 1
     pascal = np.array([[comb(column, row) % 2 for column in range(bits)] for row in range(bits)])

@@ -15,13 +15,15 @@ from jaxlens.attribution._layers import scores_of
 from jaxlens.attribution._query import ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, FeaturesLike, TargetLike
 from jaxlens.attribution.perturbation._features import as_features
 from jaxlens.attribution.perturbation._masked import FeatureMasks, masked_scores
 from jaxlens.model import Model
 
-MAX_MASKS = 10**6  # all are in memory, to be fitted
-MAX_SWEEPS, ENOUGH = 1000, 1e-6  # of coordinate descent, and the relative change that ends it
-# The lime package's kernel widths, sqrt(exp(-d^2 / w^2)), as widths of ours: for images, and for tables per sqrt(features).
+MAX_MASKS = 10**6  # the fit needs all of them in memory
+MAX_SWEEPS, ENOUGH = 1000, 1e-6  # coordinate descent ends there, or at this relative change
+# The lime package's widths of sqrt(exp(-d^2 / w^2)), as widths of our kernel: for images, and for
+# tables per sqrt(features).
 COSINE_WIDTH, L2_WIDTH = 0.25 * 2**0.5, 0.75 * 2**0.5
 
 Distance = Literal["cosine", "l2"]
@@ -32,11 +34,11 @@ Penalty = Literal["ridge", "lasso"]
 def lime(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
-    features: Any = None,
+    baseline: BaselineLike = None,
+    features: FeaturesLike = None,
     samples: int = 1000,
     distance: Distance = "cosine",
     width: float | None = None,
@@ -46,27 +48,43 @@ def lime(
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """The weights of a linear model of the score near the image, fitted to masks z that show half the features at random.
+    """Fit a linear model of the score near the image; return its weights.
 
-    Ribeiro et al. 2016, arXiv:1602.04938. Minimises `E k(z) (score(z) - a - w z)**2 / 2 + alpha * |w|`, where the mean is
-    weighted with `k(z) = exp(-d**2 / width**2)` and d is the distance of z from all ones. The intercept a costs nothing.
+    Ribeiro et al. 2016, arXiv:1602.04938. The model is fitted to masks z that show half the
+    features at random. It minimizes `E k(z) (score(z) - a - w z)**2 / 2 + alpha * |w|`. The mean is
+    weighted with `k(z) = exp(-d**2 / width**2)`, where d is the distance of z from all ones. The
+    intercept a costs nothing. Where all masks are no more than `samples`, each is taken once and
+    nothing is random.
 
-    captum measures d between the images, not the masks; captum and the lime package write their kernels `exp(-d**2 / 2 s**2)`:
-    width = s * sqrt(2). Where all masks are no more than `samples`, each is taken once and nothing is random.
+    Differs from captum, which measures d between the images, not the masks. captum and the lime
+    package write their kernels `exp(-d**2 / 2 s**2)`: width = s * sqrt(2).
 
     Args:
         model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`.
-        samples: masks per image. lime: 1000; captum: 25; xplique: 150. The masks are the same for every image.
+        samples: masks per image. lime: 1000; captum: 25; xplique: 150. All images have the same
+            masks.
         distance: "cosine", `1 - sqrt(share of features shown)`, or "l2", `sqrt(features hidden)`.
-        width: of the kernel; by default the lime package's, 0.35 for cosine and 1.06 * sqrt(features) for l2.
+        width: width of the kernel; by default the lime package's, 0.35 for cosine and
+            1.06 * sqrt(features) for l2.
         penalty: "ridge", `|w| = sum w**2 / 2`, or "lasso", `sum |w|`.
-        alpha: of the penalty, whatever the number of samples. scikit-learn's Lasso (captum: 0.01) has the same; its Ridge
-            (lime: 1, xplique: 2) adds up where we average, so that alpha = theirs / sum of weights.
+        alpha: factor of the penalty, whatever the number of samples. scikit-learn's Lasso (captum:
+            0.01) has the same. Its Ridge (lime: 1, xplique: 2) sums where this averages:
+            alpha = theirs / sum of weights.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
     Returns: at each value its feature's weight; C = 1 if the features have no axis of channels.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> cells = attribution.grid_features((24, 32), (3, 4))  # or superpixels
+        >>> attribution.lime(model, images, features=cells, samples=20).values.shape
+        (2, 24, 32, 1)
     """
     check_choice(distance, "distance", ("cosine", "l2"))
     check_choice(penalty, "penalty", ("ridge", "lasso"))
@@ -84,7 +102,10 @@ def lime(
 
 
 def all_masks(features: int) -> Float[Array, "s f"]:
-    """Every mask of so many features, as binary numbers count: none shown first, all shown last."""
+    """Return every mask of so many features, as binary numbers count.
+
+    The first shows none, the last all.
+    """
     return jnp.asarray(_all_masks(features))
 
 
@@ -94,27 +115,27 @@ def _all_masks(features: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def half_masks(key: Any, samples: int, features: int) -> Float[Array, "s f"]:
-    """Random masks that show half the features on average."""
+    """Return random masks that show half the features on average."""
     draw = jax.vmap(lambda s: jax.random.bernoulli(jax.random.fold_in(key, s), 0.5, (features,)))
     return draw(jnp.arange(samples)).astype(jnp.float32)
 
 
 def proximity(design: Float[Array, "s f"], distance: Distance, width: float | None) -> Float[Array, " s"]:
-    """How much each mask counts, `exp(-d**2 / width**2)`."""
+    """Return how much each mask counts, `exp(-d**2 / width**2)`."""
     features = design.shape[1]
     scale = width if width is not None else COSINE_WIDTH if distance == "cosine" else L2_WIDTH * features**0.5
     if not (scale := _positive(scale, "width")) >= 1e-15:
         raise ValueError(f"width={width!r} must be at least 1e-15: its square would be 0.")
     shown = design.sum(1)
     squared = jnp.square(1 - jnp.sqrt(shown / features)) if distance == "cosine" else features - shown
-    return jnp.exp(-(squared - squared.min()) / scale**2)  # of the nearest 1: a narrow kernel leaves something
+    return jnp.exp(-(squared - squared.min()) / scale**2)  # the nearest gets 1: a narrow kernel is not all 0
 
 
 @functools.partial(jax.jit, static_argnums=3)
 def linear_fit(
     design: Float[Array, "s f"], outputs: Float[Array, "b s"], weights: Float[Array, " s"], penalty: Penalty, alpha: Any
 ) -> Float[Array, "b f"]:
-    """The coefficients of a weighted penalised least-squares fit with an intercept."""
+    """Return the coefficients of a weighted, penalized least-squares fit with an intercept."""
     weights = weights / weights.sum()
     z = design - (weights @ design)[None]
     y = outputs - (outputs @ weights)[:, None]
@@ -128,13 +149,13 @@ def linear_fit(
 
 
 def least_squares(z: Float[Array, "s f"], y: Float[Array, "b s"]) -> Float[Array, "b f"]:
-    """The shortest w that minimise `|y - z w|` for each y."""
+    """Return the shortest w that minimizes `|y - z w|`, for each y."""
     with jax.default_matmul_precision("highest"):
         return jnp.linalg.lstsq(z, y.T)[0].T
 
 
 def _lasso(gram: Float[Array, "f f"], moment: Float[Array, "b f"], alpha: Any) -> Float[Array, "b f"]:
-    """Minimises `w gram w / 2 - moment w + alpha |w|_1` by coordinate descent, for all images at once."""
+    """Minimize `w gram w / 2 - moment w + alpha |w|_1` for all images, by coordinate descent."""
     scale = jnp.diagonal(gram)
 
     def coordinate(i: Any, w: jax.Array) -> jax.Array:
@@ -162,33 +183,46 @@ def _positive(value: Any, name: str) -> Any:
 def kernel_shap(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
-    features: Any = None,
+    baseline: BaselineLike = None,
+    features: FeaturesLike = None,
     samples: int = 1000,
     seed: Seed = 0,
     batch_size: int | None = None,
     progress: bool = True,
 ) -> Attribution:
-    """Shapley values by a linear fit to random coalitions of features (Lundberg and Lee 2017, arXiv:1705.07874).
+    """Estimate Shapley values by a linear fit to random coalitions of features.
 
-    Coalitions of k of M features are drawn with probability proportional to `(M - 1) / (k (M - k))`, each with its complement
-    (Covert and Lee 2021, arXiv:2012.01536). The fit goes through the scores of the image and of the baseline exactly, so that
-    the features add up to `score(x) - score(x')` for any number of samples; captum and xplique reach that approximately, by a
-    large weight or not at all. Where all coalitions are no more than `samples`, each is taken once and the values are exact.
+    Lundberg and Lee 2017, arXiv:1705.07874. Coalitions of k of M features are drawn with
+    probability proportional to `(M - 1) / (k (M - k))`, each with its complement (Covert and Lee
+    2021, arXiv:2012.01536). The fit goes exactly through the scores of the image and of the
+    baseline, so that the features add up to `score(x) - score(x')` for any number of samples.
+    captum and xplique reach that approximately, by a large weight, or not at all. Where all
+    coalitions are no more than `samples`, each is taken once and the values are exact.
 
     Args:
         model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
         features: see `feature_ablation`.
-        samples: coalitions per image, besides none and all; at least two per feature. captum: 25; xplique: 800. The coalitions
-            are the same for every image.
+        samples: coalitions per image, besides none and all; at least two per feature. captum: 25;
+            xplique: 800. All images have the same coalitions.
         seed: an int or a JAX key.
         progress: show a bar when it takes longer than two seconds.
 
-    Returns: at each value its feature's share, so `delta` is of the sum over features. C = 1 if the features have no axis of
-    channels.
+    Returns: at each value its feature's share; `delta` counts each feature once. C = 1 if the
+        features have no axis of channels.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> cells = attribution.grid_features((24, 32), 3)
+        >>> found = attribution.kernel_shap(model, images, features=cells, samples=20)
+        >>> found.values.shape, bool(abs(found.delta).max() < 1e-4)
+        ((2, 24, 32, 1), True)
     """
     samples = check_int(samples, "samples", low=1, high=MAX_MASKS)
     query = ask(model, images, target, layer=layer, baseline=baseline)
@@ -209,7 +243,10 @@ def kernel_shap(
 
 
 def coalitions(key: Any, samples: int, features: int) -> tuple[Float[Array, "s f"], Float[Array, " s"]]:
-    """Coalitions to fit to, and their weights; the first is empty and the second full, and neither counts."""
+    """Return coalitions to fit to, and their weights.
+
+    The first is empty and the second full; both have the weight 0.
+    """
     ends = jnp.asarray(np.repeat([[0.0], [1.0]], features, axis=1), jnp.float32)
     if 2**features - 2 <= samples:
         some = _all_masks(features)[1:-1]
@@ -227,14 +264,14 @@ def coalitions(key: Any, samples: int, features: int) -> tuple[Float[Array, "s f
 
 
 def size_law(features: int) -> np.ndarray:
-    """What the sizes 1, ..., M - 1 of coalitions are drawn in proportion to: `(M - 1) / (k (M - k))`."""
+    """Return `(M - 1) / (k (M - k))` for k = 1, ..., M - 1: sizes are drawn in proportion to it."""
     size = np.arange(1, features)
     return (features - 1) / (size * (features - size))
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _draw(key: Any, law: jax.Array, samples: int) -> jax.Array:
-    """Random coalitions; those with odd numbers are the complements of those before."""
+    """Return random coalitions; each odd one is the complement of the one before."""
 
     def coalition(sample: Any) -> jax.Array:
         draws = jax.random.uniform(jax.random.fold_in(key, sample // 2), (law.shape[0] + 2,))
@@ -250,10 +287,10 @@ def _draw(key: Any, law: jax.Array, samples: int) -> jax.Array:
 def constrained_fit(
     design: Float[Array, "s f"], outputs: Float[Array, "b s"], weights: Float[Array, " s"]
 ) -> Float[Array, "b f"]:
-    """The w that minimise `sum weights (outputs - empty - design w)**2` with `sum w = full - empty`.
+    """Minimize `sum weights (outputs - empty - design w)**2` under `sum w = full - empty`.
 
-    `empty` and `full` are the first two outputs. With w = equal shares + u and `sum u = 0`, only the part of the design that
-    lies in that plane counts, and the shortest solution lies in it.
+    `empty` and `full` are the first two outputs. Write w = equal shares + u with `sum u = 0`: only
+    the part of the design that lies in that plane counts, and the shortest solution lies in it.
     """
     share = (outputs[:, 1] - outputs[:, 0]) / design.shape[1]
     size = design.sum(1)

@@ -1,1 +1,1 @@
-"""Scores handed back step by step by rules of their own: DeepLift, relevance propagation, full gradients."""
+"""Scores handed back step by step, by rules: DeepLift, relevance propagation, full gradients."""

@@ -1,4 +1,4 @@
-"""DeepLift's Rescale rule for any JAX function: slopes between the image and a baseline in place of gradients."""
+"""DeepLift's Rescale rule for any JAX function: slopes from a baseline in place of gradients."""
 
 from typing import Any
 
@@ -24,6 +24,7 @@ from jaxlens.attribution._entry import entry
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import BaselineLike, BaselinesLike, TargetLike
 from jaxlens.attribution.gradient._path import check_baselines
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.propagation import _slopes
@@ -35,29 +36,45 @@ from jaxlens.model import Model
 def deep_lift(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
-    baseline: Any = None,
+    baseline: BaselineLike = None,
     batch_size: int | None = None,
 ) -> Attribution:
-    """DeepLift, Rescale rule: `m (x - x')`, where m is chained from slopes `(f(u) - f(u')) / (u - u')` of every nonlinearity.
+    """Return `m (x - x')`, where m is chained from slopes: DeepLift with the Rescale rule.
 
-    Shrikumar et al. 2017, arXiv:1704.02685. Adds up to `score(x) - score(x')`, up to rounding. One pass, where integrated
-    gradients need fifty. Args: see `jaxlens.attribution`.
+    Shrikumar et al. 2017, arXiv:1704.02685. Every nonlinearity f has the slope
+    `(f(u) - f(u')) / (u - u')`. Values add up to `score(x) - score(x')`, up to rounding. It takes
+    one pass, where integrated gradients need fifty.
 
-    Every function of the network counts, however it is written (captum: only modules of ten kinds, once each; it passes
-    functional ReLUs by). A max-pool gives its rise to the value that won and its fall to the one that had won, and windows
-    that overlap add up (captum: the last of them stays, and completeness is lost, as in SqueezeNet). A product of two values
-    that both depend on the image, as in attention and normalisation, shares by the mean of the other one, `(b + b') / 2`:
-    complete too, where captum falls back to gradients.
+    Every function of the network counts, however it is written (captum knows modules of ten kinds,
+    used once each, and passes functional ReLUs by). A max-pool gives its rise to the value that won
+    and its fall to the one that had won, and overlapping windows add up (in captum the last of them
+    stays, and completeness is lost, as in SqueezeNet). A product of two values that both depend on
+    the image, as in attention and normalization, is shared by the mean of the other factor,
+    `(b + b') / 2`: complete too, where captum falls back to gradients.
 
-    Functions of one value are taken whole, however many steps they are written in: leaky ReLU, ELU, SELU, softplus, GELU, SiLU.
-    Where image and baseline have the same value there, the slope is the derivative.
+    Functions of one value are taken whole, however many steps they are written in: leaky ReLU, ELU,
+    SELU, softplus, GELU, SiLU. Where image and baseline have the same value there, the slope is the
+    derivative.
+
+    Args:
+        model, images, target, layer, baseline, batch_size: see `jaxlens.attribution`.
 
     Raises:
-        UnsupportedError: for functions of the network that pick by other values than they return (loops, gathers by the image,
-            `where` of conditions on other values).
+        UnsupportedError: for networks with functions that pick by other values than those that they
+            return (loops, gathers by the image, `where` with conditions on other values).
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.deep_lift(model, images, 3, baseline=0.5)
+        >>> found.values.shape, found.delta.shape
+        ((2, 24, 32, 3), (2,))
     """
     query = ask(model, images, target, layer=layer, baseline=baseline)
     values, scores, start = _all_rescaled(query, batch_size)
@@ -75,19 +92,30 @@ def deep_lift(
 def deep_lift_shap(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
-    baselines: Any,
+    baselines: BaselinesLike,
     layer: str | None = None,
     batch_size: int | None = None,
 ) -> Attribution:
-    """The mean of `deep_lift` over several baselines, near Shapley values (Lundberg and Lee 2017, arXiv:1705.07874).
+    """Return the mean of `deep_lift` over several baselines, which is near Shapley values.
 
-    Adds up to `score(x)` minus the mean score of the baselines.
+    Lundberg and Lee 2017, arXiv:1705.07874. Values add up to `score(x)` minus the mean score of the
+    baselines.
 
     Args:
         model, images, target, layer, batch_size: see `jaxlens.attribution`.
-        baselines: `[K, H, W, C]` images in [0, 1], or `[K, ...]` of the layer's shape.
+        baselines: images in [0, 1], `[K, H, W, C]`, or values of the layer's shape, `[K, ...]`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> others = jax.random.uniform(jax.random.key(1), (3, 24, 32, 3))
+        >>> attribution.deep_lift_shap(model, images, 3, baselines=others).values.shape
+        (2, 24, 32, 3)
     """
     query = ask(model, images, target, layer=layer)
     given = check_baselines(baselines, query)
@@ -108,7 +136,7 @@ def _all_rescaled(query: Query, batch_size: int | None) -> tuple[jax.Array, jax.
 
 @jax.jit
 def _rescaled(query: Query) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Attributions, scores, and scores of the baselines."""
+    """Return attributions, scores, and scores of the baselines."""
     program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
     known = ways(
         program,
@@ -133,7 +161,7 @@ def _plain(step: Step, read: Read) -> list[Any]:
 
 
 def _way(step: Step) -> Way:
-    """How a step that depends on the image passes its share on."""
+    """Return how a step that depends on the image passes its share on."""
     name, operands = step.name, step.operands
     varying = [i for i, value in enumerate(operands) if value.depends]
     if step.relu is not None:
@@ -160,7 +188,7 @@ def _way(step: Step) -> Way:
 
 
 def _with_slopes(step: Step, way: Way, read: Read, before: Read) -> list[Any]:
-    """The results of a step, whose gradients are the slopes between the baseline and the image."""
+    """Return the results of a step, whose gradients are slopes from baseline to image."""
     kind, now = way.kind, [read(value) for value in step.operands]
     then = [before(value) for value in step.operands]
 

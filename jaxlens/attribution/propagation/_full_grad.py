@@ -15,6 +15,7 @@ from jaxlens.attribution._maps import resize
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import TargetLike
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.propagation._steps import relu_of
 from jaxlens.model import Model
@@ -22,25 +23,36 @@ from jaxlens.model import Model
 
 @method(values="sizes")
 def full_grad(
-    model: Model, images: Images, target: Any = None, *, absolute: bool = True, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, absolute: bool = True, batch_size: int | None = None
 ) -> Attribution:
-    """`|x d score / d x| + sum over biases b of |b d score / d b|`, each at the place in the picture where it is added.
+    """Return `|x d score / d x| + sum over biases b of |b d score / d b|`, a map of the image.
 
-    Srinivas and Fleuret 2019, arXiv:1905.00780. For networks of ReLUs and max-pools the signed terms add up to the score
-    exactly: `delta` is what they miss (networks with other nonlinearities miss more). A bias is whatever does not depend on
-    the image and is
-    added to something that does: those of convolutions and batch norms, and of the normalisation of the image.
+    Srinivas and Fleuret 2019, arXiv:1905.00780. Each bias counts at the place in the picture where
+    it is added. A bias is whatever does not depend on the image and is added to something that
+    does: those of convolutions and batch norms, and of the normalization of the image. For networks
+    of ReLUs and max-pools the signed terms add up to the score exactly; `delta` is what they miss,
+    which is more in networks with other nonlinearities.
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`.
-        absolute: absolute values, channel by channel, as in the paper; False keeps signs, and then the map adds up to the
-            score.
+        absolute: take absolute values, channel by channel, as in the paper. False keeps signs, and
+            then the map adds up to the score.
 
-    Returns: values `[B, H, W, 1]`; maps of biases are resized bilinearly and keep their sums. Biases without a place (after
-        the maps have been averaged) are spread evenly.
+    Returns: values `[B, H, W, 1]`. Maps of biases are resized bilinearly and keep their sums.
+        Biases without a place (after the maps have been averaged) are spread evenly.
 
-    Differs from the paper and pytorch-grad-cam: maps of different layers are not rescaled to [0, 1] each before they are
-    added, so that a layer counts as much as it adds to the score.
+    Differs from the paper and pytorch-grad-cam: maps of different layers are not rescaled to [0, 1]
+        each before they are added, so that a layer counts as much as it adds to the score.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.full_grad(model, images, 3)
+        >>> found.values.shape, bool((abs(found.delta) < 1e-4).all())
+        ((2, 24, 32, 1), True)
     """
     query = ask(model, images, target)
     query = query.replace(model=model.with_gradient_rule(None))
@@ -50,7 +62,7 @@ def full_grad(
 
 @functools.partial(jax.jit, static_argnames=("absolute",))
 def _full(query: Query, *, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The map, what all terms add up to, and the scores."""
+    """Return the map, the sum of all terms, and the scores."""
     terms, scores = _terms(query)
     return (
         _map(terms, query.images.shape[1:3], absolute),
@@ -60,7 +72,7 @@ def _full(query: Query, *, absolute: bool) -> tuple[jax.Array, jax.Array, jax.Ar
 
 
 def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
-    """Input x gradient, bias x gradient of every bias, and the scores."""
+    """Return input x gradient, bias x gradient of every bias, and the scores."""
     program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
     rest, added = jax.tree.leaves(query), _biases(program)
     number = {step: i for i, step in enumerate(added)}
@@ -88,7 +100,10 @@ def _terms(query: Query) -> tuple[list[jax.Array], jax.Array]:
 
 
 def _biases(program: Program) -> dict[Step, tuple[int, int]]:
-    """The additions on the gradient's path with one operand that does not depend on the image: which one, and its sign."""
+    """Return the additions of something that does not depend on the image, on the gradient's path.
+
+    Each comes with the number of that operand and its sign.
+    """
     found = {}
     for step in program.on_path:
         constants = [i for i, value in enumerate(step.operands) if not value.depends]

@@ -1,6 +1,7 @@
-"""Layer-wise relevance propagation for networks of weighted sums, pools and pointwise nonlinearities."""
+"""Layer-wise relevance propagation for networks of weighted sums, pools and pointwise functions."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,11 +16,11 @@ from jaxlens.attribution._batches import in_batches
 from jaxlens.attribution._query import Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import TargetLike
 from jaxlens.attribution.gradient._saliency import total
 from jaxlens.attribution.propagation._steps import Read, Way, plain, pointwise, relu_of, ways, with_slope
 from jaxlens.model import Model
 
-RULES = ("epsilon", "gamma", "alpha_beta")
 WEIGHTED = ("conv_general_dilated", "dot_general")
 # What may lie between a weighted sum and its bias.
 _RESHAPING = frozenset(("reshape", "squeeze", "expand_dims", "convert_element_type"))
@@ -36,17 +37,78 @@ class Settings:
     by_layer: tuple[tuple[str, str], ...] = field(static=True)
 
     def of(self, step: Step) -> str:
-        """The rule of a step: that of the innermost layer that was named, else the one for all."""
+        """Return the rule of a step: that of the innermost named layer, else the one for all."""
         around = step.where.split("/")
         named = [(around.index(layer), rule) for layer, rule in self.by_layer if layer in around]
         return max(named)[1] if named else self.rule
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedSum:
+    """A weighted sum `z + b`, `z_j = sum_i a_i w_ij`, whose relevance a rule hands on.
+
+    Attributes:
+        run: z as a function of a and w.
+        a: values, one of each input.
+        w: weights.
+        z: the sum without its bias.
+        b: the bias, in the shape of z.
+        relevance: what the sum has received, in the shape of z.
+    """
+
+    run: Callable[[Any, Any], Any]
+    a: Any
+    w: Any
+    z: Any
+    b: Any
+    relevance: Any
+
+    def share(self, w: Any, per_sum: Any) -> Any:
+        """Return `sum_j w_ij per_sum_j` of each value i."""
+        return jax.vjp(lambda a: self.run(a, w), self.a)[1](per_sum)[0]
+
+
+def _epsilon(s: WeightedSum, settings: Settings) -> Any:
+    return s.share(s.w, s.relevance / _stable(s.z + s.b, settings.epsilon))
+
+
+def _gamma(s: WeightedSum, settings: Settings) -> Any:
+    more = s.w + settings.gamma.astype(s.w.dtype) * jnp.maximum(s.w, 0)
+    return s.share(more, s.relevance / _stable(s.run(s.a, more) + s.b, settings.epsilon))
+
+
+def _alpha_beta(s: WeightedSum, settings: Settings) -> Any:
+    up, down = jnp.maximum(s.w, 0), jnp.minimum(s.w, 0)
+    plus, minus = jnp.maximum(s.a, 0), jnp.minimum(s.a, 0)
+    positive = s.run(plus, up) + s.run(minus, down) + jnp.maximum(s.b, 0)
+    negative = s.run(plus, down) + s.run(minus, up) + jnp.minimum(s.b, 0)
+    alpha = settings.alpha.astype(s.z.dtype)
+    for_ = jnp.where(positive > 0, alpha * s.relevance / _stable(positive, settings.epsilon), 0)
+    against = jnp.where(negative < 0, (1 - alpha) * s.relevance / _stable(negative, settings.epsilon), 0)
+    active = s.share(up, for_) + s.share(down, against)
+    passive = s.share(down, for_) + s.share(up, against)
+    return jnp.where(s.a >= 0, active, passive)
+
+
+def _stable(z: Any, epsilon: Any) -> Any:
+    """Return z, moved away from 0 by epsilon."""
+    floor = jnp.maximum(epsilon.astype(z.dtype), jnp.finfo(z.dtype).tiny)
+    return z + jnp.where(z >= 0, floor, -floor)
+
+
+RULES: dict[str, Callable[[WeightedSum, Settings], Any]] = {
+    "epsilon": _epsilon,
+    "gamma": _gamma,
+    "alpha_beta": _alpha_beta,
+}
+"""What each rule hands to the values of a weighted sum, as relevance per unit: `R_i / a_i`."""
 
 
 @method()
 def lrp(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     layer: str | None = None,
     rule: str = "epsilon",
@@ -56,32 +118,48 @@ def lrp(
     alpha: float = 1.0,
     batch_size: int | None = None,
 ) -> Attribution:
-    """Layer-wise relevance propagation: the score, handed back from layer to layer in shares (Bach et al. 2015).
+    """Hand the score back from layer to layer in shares: layer-wise relevance propagation.
 
-    What a value `a_i` gets of the relevance `R_j` of a weighted sum `z_j = sum_i a_i w_ij + b_j`
-    (doi:10.1371/journal.pone.0130140; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview"):
+    Bach et al. 2015, doi:10.1371/journal.pone.0130140; Montavon et al. 2019, "Layer-Wise Relevance
+    Propagation: An Overview". A weighted sum `z_j = sum_i a_i w_ij + b_j` has relevance `R_j`; the
+    rule says which share of it each value `a_i` gets:
 
-    - "epsilon": `a_i w_ij / (z_j + epsilon sign z_j)`. With a small epsilon, and ReLUs, this is input x gradient.
-    - "gamma": the same with `w + gamma max(w, 0)` for w: more to what speaks for. Made for inputs that are not negative.
-    - "alpha_beta": `alpha (a_i w_ij)+ / z_j+ - beta (a_i w_ij)- / z_j-` with `beta = alpha - 1`; where a sum has no part of
-      one sign, nothing is handed to it.
+    - "epsilon": `a_i w_ij / (z_j + epsilon sign z_j)`. With a small epsilon, and ReLUs, this is
+      input x gradient.
+    - "gamma": the same with `w + gamma max(w, 0)` for w, which favors what speaks for the target.
+      Made for inputs that are not negative.
+    - "alpha_beta": `alpha (a_i w_ij)+ / z_j+ - beta (a_i w_ij)- / z_j-` with `beta = alpha - 1`.
+      Where a sum has no part of one sign, that part hands on nothing.
 
-    Biases keep their share, so values add up to the score for networks without; `delta` is `sum - score`. Max-pools, and
-    whatever else picks one of several values, give all to the winner; other functions of one value, also those written in
-    several steps (ELU, SiLU), hand on what they got (captum's IdentityRule), sums and means by share.
+    Biases keep their share, so values add up to the score only in networks without biases; `delta`
+    is `sum - score`. Max-pools, and other functions that pick one of several values, give all to
+    the winner. Other functions of one value, also those written in several steps (ELU, SiLU), hand
+    on what they got (captum's IdentityRule). Sums and means hand on by share.
 
     Args:
-        model, images, target, layer, batch_size: see `jaxlens.attribution`. A sum over positions is a weighted sum too.
-        rule: of all weighted sums (convolutions and linear layers).
-        rules: of those inside some layers, `{"features.0": "epsilon", "layer1": "gamma"}`; the innermost name counts.
+        model, images, target, layer, batch_size: see `jaxlens.attribution`.
+        rule: of all weighted sums: convolutions, linear layers, and sums over positions.
+        rules: of the sums inside some layers, `{"features.0": "epsilon", "layer1": "gamma"}`;
+            where several names fit, the innermost counts.
         epsilon, gamma, alpha: the numbers in the rules; captum's defaults.
 
     Raises:
-        UnsupportedError: for networks with products of two values that depend on the image (attention, squeeze-and-excitation,
-            layer norms): there is no one rule for them; see `deep_lift` and the methods for transformers.
+        UnsupportedError: for networks with products of two values that depend on the image
+            (attention, squeeze-and-excitation, layer norms), for which there is no one rule. See
+            `deep_lift` and the methods for transformers.
 
-    Differs from captum: works on modules that are used twice and on functional ReLUs, where captum raises or is silently wrong;
-    alpha_beta also on inputs that may be negative.
+    Differs from captum: works on modules that are used twice and on functional ReLUs, where captum
+    raises or is silently wrong. "alpha_beta" works on inputs that may be negative too.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = attribution.lrp(model, images, 3, rule="gamma", rules={"conv1": "alpha_beta"})
+        >>> found.values.shape
+        (2, 24, 32, 3)
     """
     check_choice(rule, "rule", RULES)
     alpha = check_scalar(alpha, "alpha", low=1)
@@ -106,7 +184,7 @@ def lrp(
 
 
 def _inside(model: Model, name: str) -> str:
-    """A layer's name, or the path of several layers, such as "layer1"."""
+    """Return a layer's name, or the path of several layers, such as "layer1"."""
     if any(known == name or known.startswith(f"{name}.") for known in model.layers):
         return name
     raise ValueError(f"rules names {name!r}, which is not a layer of {model.name}. Closest: {suggest(name, model.layers)}.")
@@ -114,10 +192,11 @@ def _inside(model: Model, name: str) -> str:
 
 @jax.jit
 def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]:
-    """Relevances and scores.
+    """Return relevances and scores.
 
-    What travels back is `c = R / a`, relevance per unit of activation: through everything linear, and through ReLUs and
-    max-pools, it travels as a gradient does. Only weighted sums, by their rule, and other nonlinearities change it.
+    What travels back is `c = R / a`, relevance per unit of activation. Through everything linear,
+    and through ReLUs and max-pools, it travels as a gradient does. Only weighted sums, by their
+    rule, and other nonlinearities change it.
     """
     program = trace(lambda values, query: query.scores(values), (query.values, query), inside=True, derivatives=True)
     known = ways(
@@ -128,7 +207,7 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
     )
     biases = _biases(program)
     rest = jax.tree.leaves(query)
-    # what does not depend on the image comes first, as a rule needs the bias that is added after the sum
+    # First what does not depend on the image: a rule needs the bias that is added after its sum.
     varying = {step for step in program.steps if any(value.depends for value in step.operands)}
     program.steps.sort(key=lambda step: step in varying)
 
@@ -153,11 +232,6 @@ def _propagated(query: Query, settings: Settings) -> tuple[jax.Array, jax.Array]
     return query.values * back(jnp.ones_like(found))[0], found
 
 
-def _stable(z: Any, epsilon: Any) -> Any:
-    floor = jnp.maximum(epsilon.astype(z.dtype), jnp.finfo(z.dtype).tiny)
-    return z + jnp.where(z >= 0, floor, -floor)
-
-
 def _way(step: Step) -> Way:
     name, operands = step.name, step.operands
     varying = [i for i, value in enumerate(operands) if value.depends]
@@ -177,7 +251,7 @@ def _way(step: Step) -> Way:
 
 
 def _biases(program: Program) -> dict[Step, tuple[Value, int]]:
-    """What is added to each weighted sum before anything else happens to it, with its sign."""
+    """Return the bias, and its sign, that is added to a weighted sum before anything else."""
     readers: dict[tuple[Step, int], list[Step]] = {}
     for step in program.steps:
         for value in step.operands:
@@ -198,47 +272,31 @@ def _biases(program: Program) -> dict[Step, tuple[Value, int]]:
 
 
 def _weighted(step: Step, now: list[Any], bias: Any, settings: Settings) -> Any:
-    """A weighted sum, its bias not added yet, that hands relevance back by its rule."""
+    """Return a weighted sum, its bias not added yet, that hands relevance back by its rule."""
     at = 0 if step.operands[0].depends else 1
-    weights, rule = now[1 - at], settings.of(step)
+    weights, rule = now[1 - at], RULES[settings.of(step)]
 
-    def sums(a: Any, weights: Any) -> Any:
+    def run(a: Any, weights: Any) -> Any:
         return evaluate(step, [a, weights] if at == 0 else [weights, a])[0]
 
     @jax.custom_vjp
     def weighted(a: Any) -> Any:
-        return sums(a, weights)
+        return run(a, weights)
 
     def backward(saved: tuple[Any, Any], c: Any) -> tuple[Any]:
         a, z = saved
         b = _like(bias, z)
+        return (rule(WeightedSum(run=run, a=a, w=weights, z=z, b=b, relevance=c * (z + b)), settings),)
 
-        def share(weights: Any, per_sum: Any) -> Any:
-            return jax.vjp(lambda a: sums(a, weights), a)[1](per_sum)[0]
-
-        if rule == "epsilon":
-            return (share(weights, c * (z + b) / _stable(z + b, settings.epsilon)),)
-        if rule == "gamma":
-            more = weights + settings.gamma.astype(weights.dtype) * jnp.maximum(weights, 0)
-            return (share(more, c * (z + b) / _stable(sums(a, more) + b, settings.epsilon)),)
-        up, down = jnp.maximum(weights, 0), jnp.minimum(weights, 0)
-        plus, minus = jnp.maximum(a, 0), jnp.minimum(a, 0)
-        positive = sums(plus, up) + sums(minus, down) + jnp.maximum(b, 0)
-        negative = sums(plus, down) + sums(minus, up) + jnp.minimum(b, 0)
-        relevance = c * (z + b)
-        alpha = settings.alpha.astype(z.dtype)
-        for_ = jnp.where(positive > 0, alpha * relevance / _stable(positive, settings.epsilon), 0)
-        against = jnp.where(negative < 0, (1 - alpha) * relevance / _stable(negative, settings.epsilon), 0)
-        active = share(up, for_) + share(down, against)
-        passive = share(down, for_) + share(up, against)
-        return (jnp.where(a >= 0, active, passive),)
-
-    weighted.defvjp(lambda a: (z := sums(a, weights), (a, z)), backward)
+    weighted.defvjp(lambda a: (z := run(a, weights), (a, z)), backward)
     return weighted(now[at])
 
 
 def _like(bias: Any, z: Any) -> Any:
-    """A bias in the shape of a sum: it was added to the sum in another shape of as many numbers, or broadcasts."""
+    """Return a bias in the shape of a sum.
+
+    It was added to the sum in another shape of as many numbers, or it broadcasts.
+    """
     if jnp.ndim(bias) == 0:
         return jnp.full(z.shape, bias, z.dtype)
     bias = bias.astype(z.dtype)

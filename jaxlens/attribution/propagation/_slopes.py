@@ -1,7 +1,7 @@
-"""Slopes between a baseline and the image in place of derivatives: DeepLift's Rescale rule for each kind of function.
+"""Slopes between baseline and image in place of derivatives: DeepLift's Rescale rule by function.
 
-Each function here has the value of another one, and a gradient by which differences add up exactly: the gradient times
-`x - x0` is the difference of the results.
+Each function here has the value of another one, and a gradient by which differences add up exactly:
+the gradient times `x - x0` is the difference of the results.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxlens._numerics import nonzero
 from jaxlens.attribution.propagation._steps import with_slope
 
-# Below this share of the two values their difference is rounding, and the derivative takes the slope's place.
+# Below this share of the two values their difference is rounding: the derivative is taken instead.
 CLOSE = 1e-6
 Function = Callable[[Any], Any]
 
 
 def line(x: Any, x0: Any, y: Any, y0: Any, fn: Function) -> Any:
-    """`y = fn(x)`, element by element: the slope is `(y - y0) / (x - x0)`, or the derivative where the two points are one.
+    """Return `y = fn(x)`, element by element, with the slope `(y - y0) / (x - x0)`.
 
-    A derivative that is infinite there (a root's at 0) is taken for 0.
+    Where the two points are one, the derivative takes its place; an infinite derivative (a root's
+    at 0) counts as 0.
     """
     dx = x - x0
     small = max(CLOSE, float(jnp.finfo(x.dtype).eps))
@@ -32,19 +34,22 @@ def line(x: Any, x0: Any, y: Any, y0: Any, fn: Function) -> Any:
 
 
 def difference(a: Any, b: Any) -> Any:
-    """`a - b`, and 0 for two equal infinities."""
+    """Return `a - b`, and 0 for two equal infinities."""
     return jnp.where(a == b, 0, a - b)
 
 
 def times(a: Any, b: Any, a0: Any, b0: Any) -> Any:
-    """`a b`, each by the mean of the other: `ab - a0 b0 = (b + b0)/2 da + (a + a0)/2 db`."""
+    """Return `a b`, where each has as its slope the mean of the other.
+
+    `ab - a0 b0 = (b + b0)/2 da + (a + a0)/2 db`.
+    """
     product = jax.lax.stop_gradient(a * b)
     by_b = with_slope(jnp.zeros_like(product), b, jnp.broadcast_to((a + a0) / 2, product.shape))
     return with_slope(product, a, jnp.broadcast_to((b + b0) / 2, product.shape)) + by_b
 
 
 def product(fn: Callable[[Any, Any], Any], now: list[Any], then: list[Any]) -> Any:
-    """The same for any function that is linear in each of two arrays."""
+    """Return `fn(*now)`, with the slopes of `times`, for `fn` linear in each of two arrays."""
 
     @jax.custom_vjp
     def run(a: Any, b: Any) -> Any:
@@ -58,7 +63,7 @@ def product(fn: Callable[[Any, Any], Any], now: list[Any], then: list[Any]) -> A
 
 
 def extremum(a: Any, b: Any, a0: Any, b0: Any, largest: bool) -> Any:
-    """`max(a, b) = b + relu(a - b)`, `min(a, b) = b - relu(b - a)`."""
+    """Return `max(a, b) = b + relu(a - b)`, or `min(a, b) = b - relu(b - a)`."""
     sign = 1 if largest else -1
     gap, gap0 = sign * difference(a, b), sign * difference(a0, b0)
     y, y0 = jnp.maximum(gap, 0), jnp.maximum(gap0, 0)
@@ -66,8 +71,11 @@ def extremum(a: Any, b: Any, a0: Any, b0: Any, largest: bool) -> Any:
 
 
 def pool(fn: Function, fn0: Function, x: Any, x0: Any, largest: bool) -> Any:
-    """A pool `fn` that gives its rise to the value that won, and its fall to the one that had won at the baseline, whose pool
-    is `fn0`; a pool of the smallest value the other way round. Where a value is the same at both, it has the pool's gradient.
+    """Return `fn(x)` for a max-pool `fn` with slopes; `fn0` is the pool at the baseline.
+
+    A rise of the maximum goes to the value that wins now, a fall to the one that won at the
+    baseline; for a pool of the smallest value, the other way round. Where a value is the same at
+    both, it has the pool's gradient.
     """
 
     @jax.custom_vjp
@@ -80,18 +88,18 @@ def pool(fn: Function, fn0: Function, x: Any, x0: Any, largest: bool) -> Any:
         between = (jnp.maximum if largest else jnp.minimum)(y, y0)
         dx = difference(x, x0)
         share = back(g * difference(between, y0))[0] + back0(g * difference(y, between))[0]
-        return (jnp.where(dx == 0, back(g)[0], share / jnp.where(dx == 0, 1, dx)),)
+        return (jnp.where(dx == 0, back(g)[0], share / nonzero(dx)),)
 
     run.defvjp(lambda x: (fn(x), x), backward)
     return run(x)
 
 
 def ranked(fn: Function, x: Any, x0: Any, axis: int, descending: bool) -> Any:
-    """The values along an axis in order, or the first of them.
+    """Return the values along an axis in order, or the first of them, with slopes.
 
-    The sum of the k largest is a pool too, whose rise goes to the k values that are the largest now and whose fall to those
-    that were, in proportion to how they changed; the k-th largest is the difference of two such sums. The lower half is that
-    of the negated values.
+    The sum of the k largest is a pool too: its rise goes to the k values that are the largest now,
+    its fall to those that were, in proportion to how they changed. The k-th largest is the
+    difference of two such sums. The lower half is that of the negated values.
     """
 
     @jax.custom_vjp
@@ -112,7 +120,7 @@ def ranked(fn: Function, x: Any, x0: Any, axis: int, descending: bool) -> Any:
 
 
 def _of_largest(x: Any, x0: Any, weights: Any) -> Any:
-    """What each value gets where the k-th largest along the last axis has the k-th of the weights."""
+    """Return what each value gets where weight k goes to the k-th largest along the last axis."""
     weights = jnp.pad(weights, [(0, 0)] * (x.ndim - 1) + [(0, x.shape[-1] + 1 - weights.shape[-1])])
     steps, order, order0 = weights[..., :-1] - weights[..., 1:], jnp.argsort(-x), jnp.argsort(-x0)
 

@@ -1,4 +1,4 @@
-"""How each step of a network hands a score back: what DeepLift and layer-wise relevance propagation have in common."""
+"""How each step of a network hands a score back: what DeepLift and relevance propagation share."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Read = Callable[[Value], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """By which rule a step hands back and to which values; a `kind` of "" is unknown.
+    """The rule by which a step hands back, and the values that receive; a `kind` of "" is unknown.
 
     `steps` are those of a function of one value, element by element, from that value on.
     """
@@ -25,7 +25,10 @@ class Way:
     steps: tuple[Step, ...] = ()
 
     def function(self, read: Read) -> Callable[[Any], Any]:
-        """The function that `steps` are, of the value itself; `read` gives what does not depend on the image."""
+        """Return the function of `sources[0]` that `steps` compute.
+
+        `read` gives the values that do not depend on the image.
+        """
 
         def run(x: Any) -> Any:
             made: dict[Step, list[Any]] = {}
@@ -44,21 +47,25 @@ class Way:
 
 
 def plain(step: Step, kind: str) -> Way:
-    """To all that depends on the image and can carry something."""
+    """Return a way to all operands that depend on the image and can carry something."""
     return Way(kind, [value for value in step.operands if value.depends and value.inexact])
 
 
 def pointwise(step: Step) -> Way | None:
-    """Where the step and those before it are one function of one value, element by element: a leaky ReLU, `x * sigmoid(x)`."""
+    """Return a way where the step and those before it are one function of one value, or None.
+
+    Element by element: a leaky ReLU, `x * sigmoid(x)`.
+    """
     found = pointwise_of(step.operands) if elementwise(step) else None
     return Way("pointwise", (found[0],), (*found[1], step)) if found else None
 
 
 def ways(program: Program, judge: Callable[[Step], Way], message: str) -> dict[Step, Way]:
-    """The way of every step through which something is handed back to the image.
+    """Return the way of every step through which something is handed back to the image.
 
     Raises:
-        UnsupportedError: where there is one that `judge` does not know; their names take the place of {} in the message.
+        UnsupportedError: where `judge` does not know a step. The names of all such steps take the
+            place of {} in the message.
     """
     found: dict[Step, Way] = {}
 
@@ -75,14 +82,17 @@ def ways(program: Program, judge: Callable[[Step], Way], message: str) -> dict[S
 
 
 def relu_of(step: Step, read: Read, y: Any) -> Any:
-    """The output of a ReLU with the gradient `1[x > 0]`, as `jax.nn.relu` has it, however it is written."""
+    """Return the output of a ReLU, however it is written, with the gradient of `jax.nn.relu`.
+
+    That gradient is `1[x > 0]`.
+    """
     assert step.relu is not None
     return relu_with(step.relu.kind, standard(), read(step.relu.source), jax.lax.stop_gradient(y))
 
 
 @jax.custom_jvp
 def with_slope(y: Any, x: Any, slope: Any) -> Any:
-    """`y`, whose derivative by `x` is `slope`, element by element, and which depends on nothing else."""
+    """Return `y` with the derivative `slope` by `x`, element by element, and no other."""
     return y
 
 

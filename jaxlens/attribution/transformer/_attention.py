@@ -1,9 +1,10 @@
-"""What vision transformers attend to: attention maps, attention rollout, and its relatives that ask for a target.
+"""What vision transformers attend to: attention maps, attention rollout, and its relatives.
 
-Attention layers are those that networks of the zoo and imported ones call `<block>.attention_weights`, `[heads, T, T]`: row i
-says how much token i takes from each. All maps but `attention_maps` are `[B, h, w, 1]` on the grid of patches: how much of each
-patch reaches the tokens that the target reads. That is the class token's row, or the mean of all patches' rows in networks that
-average them. What falls on the class token and on registers is left out.
+Attention layers are those that networks of the zoo and imported ones call
+`<block>.attention_weights`, `[heads, T, T]`: row i says how much token i takes from each. All maps
+but `attention_maps` are `[B, h, w, 1]` on the grid of patches: how much of each patch reaches the
+tokens that the target reads. That is the class token's row, or the mean of all patches' rows in
+networks that average them. What falls on the class token and on registers is left out.
 """
 
 import functools
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlens._checks import check_choice, check_images, check_number, suggest
+from jaxlens._numerics import nonzero
 from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._flow import dependency_masks
@@ -25,6 +27,7 @@ from jaxlens.attribution._maps import relu
 from jaxlens.attribution._query import INPUT, Query, ask
 from jaxlens.attribution._registry import method
 from jaxlens.attribution._result import Attribution
+from jaxlens.attribution._types import TargetLike
 from jaxlens.model import Model, activations, check_model
 from jaxlens.model._architecture import Architecture, Size
 
@@ -35,15 +38,31 @@ Attentions = tuple[Float[Array, "b heads t t"], ...]
 
 @entry
 def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = None) -> dict[str, Float[Array, "b heads t t"]]:
-    """The attention weights of each layer, `[B, heads, T, T]`, by name and in order; rows sum to 1.
+    """Return the attention weights of each layer, `[B, heads, T, T]`, by name and in order.
+
+    Rows sum to 1: row i says how much token i takes from each.
 
     Args:
-        model: a vision transformer of the zoo or an imported one.
+        model: a vision transformer of the zoo, an imported one, or a function that names its
+            attention with `jaxlens.site("....attention_weights", ...)`.
         images: floats `[B, H, W, C]` in [0, 1].
         layers: names of attention layers; None for all.
 
     Raises:
-        ValueError: for a model without attention over all tokens: none at all, or within windows (Swin, MaxViT).
+        ValueError: for a model without attention over all tokens: none at all, or within windows
+            (Swin, MaxViT).
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, site
+        >>> def network(params, x):  # one attention among the mean colors of 2 x 2 patches
+        ...     tokens = x.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+        ...     weigh = site("block.attention_weights", lambda t: jax.nn.softmax(t @ t.mT)[:, None])
+        ...     return (weigh(tokens)[:, 0] @ tokens).mean(1)
+        >>> model = Model.from_function(network, (), preprocess=lambda x: x, input_size=(8, 8))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
+        >>> attribution.attention_maps(model, images)["block.attention_weights"].shape
+        (2, 1, 4, 4)
     """
     images = check_images(images, channels=check_model(model).channels)
     names = attention_layers(model, (images.shape[1], images.shape[2]))
@@ -64,25 +83,39 @@ def attention_maps(model: Model, images: Images, layers: Sequence[str] | None = 
 def attention_rollout(
     model: Model,
     images: Images,
-    target: Any = None,
+    target: TargetLike = None,
     *,
     fusion: Fusion = "mean",
     discard: float = 0.0,
     residual: bool = True,
     batch_size: int | None = None,
 ) -> Attribution:
-    """Attention rollout, `R = A_L ... A_1`: how attention carries each patch to the output (Abnar and Zuidema 2020).
+    """Return attention rollout, `R = A_L ... A_1`: how attention carries each patch to the output.
 
-    arXiv:2005.00928. `A_l` is `(a + I) / 2` with a the heads' mean, its rows made to sum to 1. It knows nothing of the target,
-    which is asked for its score only, nor of what values the tokens hold.
+    Abnar and Zuidema 2020, arXiv:2005.00928. `A_l` is `(a + I) / 2` with a the mean over heads; its
+    rows are made to sum to 1. Rollout knows nothing of the target, which is asked for its score
+    only, nor of what values the tokens hold.
 
     Args:
         model, images, target, batch_size: see `jaxlens.attribution`.
-        fusion: what becomes of heads: their "mean" (the paper), "max" or "min" (vit-explain).
-        discard: the share of each image's smallest entries that is dropped from each layer, 0 to less than 1. vit-explain's
-            `discard_ratio`, 0.9 by default, which drops them from the first image of a batch only, and never drops the entry
-            from the class token to itself.
+        fusion: how heads become one: their "mean" (the paper), "max" or "min" (vit-explain).
+        discard: the share of each image's smallest entries that is dropped from each layer, 0 to
+            less than 1. It is vit-explain's `discard_ratio`, 0.9 by default, which drops them from
+            the first image of a batch only, and never drops the entry from the class token to
+            itself.
         residual: whether the identity, which stands for the shortcut, is added.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, site
+        >>> def network(params, x):  # one attention among the mean colors of 2 x 2 patches
+        ...     tokens = x.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+        ...     weigh = site("block.attention_weights", lambda t: jax.nn.softmax(t @ t.mT)[:, None])
+        ...     return (weigh(tokens)[:, 0] @ tokens).mean(1)
+        >>> model = Model.from_function(network, (), preprocess=lambda x: x, input_size=(8, 8))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
+        >>> attribution.attention_rollout(model, images).values.shape
+        (2, 2, 2, 1)
     """
     check_choice(fusion, "fusion", FUSIONS)
     query, plan = _plan(model, images, target, discard)
@@ -94,15 +127,31 @@ def attention_rollout(
 
 @method(values="sizes")
 def gradient_rollout(
-    model: Model, images: Images, target: Any = None, *, discard: float = 0.0, batch_size: int | None = None
+    model: Model, images: Images, target: TargetLike = None, *, discard: float = 0.0, batch_size: int | None = None
 ) -> Attribution:
-    """Attention rollout of what speaks for the target: `A_l` is `mean_h relu(a * da) + I`, its rows made to sum to 1.
+    """Return attention rollout of what speaks for the target.
 
-    `da` is the gradient of the score at the attention weights. vit-explain's, without its errors: there gradients go with
-    the layers in reverse order, rows do not sum to 1, and `discard` acts on the first image only. It takes the positive part
-    after the mean over heads; this takes it of each head, as `transformer_attribution` does.
+    `A_l` is `mean_h relu(a * da) + I`, its rows made to sum to 1, where `da` is the gradient of the
+    score at the attention weights a.
 
-    Args: see `attention_rollout`.
+    Args:
+        model, images, target, discard, batch_size: see `attention_rollout`.
+
+    Differs from vit-explain: there gradients go with the layers in reverse order, rows do not sum
+        to 1, and `discard` acts on the first image only. vit-explain takes the positive part after
+        the mean over heads; this takes it of each head, as `transformer_attribution` does.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, site
+        >>> def network(params, x):  # one attention among the mean colors of 2 x 2 patches
+        ...     tokens = x.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+        ...     weigh = site("block.attention_weights", lambda t: jax.nn.softmax(t @ t.mT)[:, None])
+        ...     return (weigh(tokens)[:, 0] @ tokens).mean(1)
+        >>> model = Model.from_function(network, (), preprocess=lambda x: x, input_size=(8, 8))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
+        >>> attribution.gradient_rollout(model, images, 1).values.shape
+        (2, 2, 2, 1)
     """
     query, plan = _plan(model, images, target, discard)
     seen = values_and_gradients(query, plan.names, batch_size)
@@ -112,14 +161,30 @@ def gradient_rollout(
 
 
 @method(values="sizes")
-def transformer_attribution(model: Model, images: Images, target: Any = None, *, batch_size: int | None = None) -> Attribution:
-    """Relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I` (Chefer et al. 2021, arXiv:2103.15679).
+def transformer_attribution(
+    model: Model, images: Images, target: TargetLike = None, *, batch_size: int | None = None
+) -> Attribution:
+    """Return relevance through attention, `R <- R + mean_h relu(a * da) R` from `R = I`.
 
-    `a` are a layer's attention weights and `da` the gradient of the score there, for all layers from the first to the last, in
-    one pass through the network. Not negative; unlike in `gradient_rollout` rows are not normalised, so that sizes
+    Chefer et al. 2021, arXiv:2103.15679. `a` are a layer's attention weights and `da` the gradient
+    of the score there, for all layers from the first to the last, in one pass through the network.
+    Values are not negative. Unlike in `gradient_rollout` rows are not normalized, so that sizes
     follow the score's gradient.
 
-    Args: see `jaxlens.attribution`.
+    Args:
+        model, images, target, batch_size: see `jaxlens.attribution`.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, attribution, site
+        >>> def network(params, x):  # one attention among the mean colors of 2 x 2 patches
+        ...     tokens = x.reshape(-1, 2, 4, 2, 4, 3).mean((2, 4)).reshape(-1, 4, 3)
+        ...     weigh = site("block.attention_weights", lambda t: jax.nn.softmax(t @ t.mT)[:, None])
+        ...     return (weigh(tokens)[:, 0] @ tokens).mean(1)
+        >>> model = Model.from_function(network, (), preprocess=lambda x: x, input_size=(8, 8))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 8, 8, 3))
+        >>> attribution.transformer_attribution(model, images, 1).values.shape
+        (2, 2, 2, 1)
     """
     query, plan = _plan(model, images, target, 0.0)
     seen = values_and_gradients(query, plan.names, batch_size)
@@ -149,21 +214,21 @@ def _identity(like: Float[Array, "b t t"]) -> Float[Array, "b t t"]:
 
 @functools.partial(jax.jit, static_argnums=2)
 def _rolled(fused: Any, dropped: Any, shortcut: str) -> Float[Array, "b t t"]:
-    """The product of all layers, the last one leftmost."""
+    """Return the product of all layers, the last one leftmost."""
     found = None
     for each in fused:
         each = _without_smallest(each, dropped)
         eye = _identity(each)
         each = {"none": each, "sum": each + eye, "average": (each + eye) / 2}[shortcut]
         total = each.sum(-1, keepdims=True)
-        each = jnp.where(total == 0, eye, each / jnp.where(total == 0, 1, total))  # a token that takes nothing stays as it is
+        each = jnp.where(total == 0, eye, each / nonzero(total))  # a token that takes nothing stays as it is
         found = each if found is None else each @ found
     assert found is not None
     return found
 
 
 def _without_smallest(attention: Float[Array, "b t t"], dropped: Any) -> Float[Array, "b t t"]:
-    """Each image's entries with 0 for so many of them, from the smallest on."""
+    """Return each image's entries, so many of the smallest replaced by 0."""
     flat = attention.reshape(attention.shape[0], -1)
     rank = jnp.argsort(jnp.argsort(flat, axis=1), axis=1)
     return jnp.where(rank < dropped, 0, flat).reshape(attention.shape)
@@ -180,7 +245,7 @@ class _Plan:
         self.dropped = jnp.asarray(int(discard * len(read) ** 2))  # entries of a layer
 
     def maps(self, relevance: Float[Array, "b t t"]) -> Float[Array, "b h w 1"]:
-        """The mean of the rows of the tokens that are read, as a map of patches."""
+        """Return the mean of the rows of the tokens that are read, as a map of patches."""
         weights = jnp.asarray(self.read / self.read.sum(), relevance.dtype)
         return self.grid.maps(jnp.einsum("t,btp->bp", weights, relevance)[..., None])
 
@@ -211,14 +276,17 @@ def _plan(model: Model, images: Images, target: Any, discard: Any) -> tuple[Quer
 
 @functools.lru_cache(maxsize=256)
 def _read(architecture: Architecture, size: Size, layer: str, targets: tuple[str, ...]) -> np.ndarray:
-    """Which tokens the target reads after its last attention."""
+    """Return which tokens the target reads after its last attention."""
     for _, seen in dependency_masks(architecture, size, (layer,), targets):
         return np.asarray(seen.any((0, 2)))
     raise AssertionError(f"{layer} leads to {targets}")
 
 
 def attention_layers(model: Model, size: tuple[int, int]) -> tuple[str, ...]:
-    """The layers of attention weights over all tokens, in order, or an error that says what there is instead."""
+    """Return the layers of attention weights over all tokens, in order.
+
+    Raises an error that says what there is instead.
+    """
     found = {
         name: layer.shape
         for name, layer in model.architecture.layers(size).items()

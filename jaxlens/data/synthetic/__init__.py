@@ -1,4 +1,8 @@
-"""Pictures whose content is known: labelled classes to train on, and stimuli with exact parameters to measure with."""
+"""Pictures whose content is known: labeled classes to train on, stimuli to measure with.
+
+`generate` draws pictures of `CLASSES`, with random details. `stimuli` draws bare figures of
+`FAMILIES` with exact parameters.
+"""
 
 from jaxlens.data.synthetic._classes import CLASSES as CLASSES
 from jaxlens.data.synthetic._families import FAMILIES as FAMILIES

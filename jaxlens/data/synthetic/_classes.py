@@ -9,9 +9,9 @@ from jaxlens.data.synthetic._strokes import LETTERS
 
 Range = tuple[float, float]
 
-SPREAD = 17.0  # degrees either side of a class's orientation; classes 45 apart then have a gap of 11
+SPREAD = 17.0  # degrees on either side of a class's orientation: classes 45 apart have a gap of 11
 TIGHT, WIDE = (4.5, 8.0), (13.0, 22.0)  # radii of curves in pixels
-# Hues in degrees. Those of a pair are as far apart as the cones' opponent channels are.
+# Hues in degrees. Pairs are those of the cones' opponent channels.
 RED, GREEN, BLUE, YELLOW = (-15.0, 15.0), (105.0, 150.0), (215.0, 250.0), (48.0, 66.0)
 
 

@@ -1,4 +1,4 @@
-"""Families of pictures that one drawing function makes, and the parameters that each takes."""
+"""Families of pictures: each has one drawing function and its parameters' ranges."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from jaxlens.data.synthetic import _patterns, _shapes, _strokes
 from jaxlens.data.synthetic._plane import Map, Number, Point, choose, hue, inside, length
 
-LATTICE = 32  # side of the random lattices that noise is drawn from
-SIDE = 64  # lengths are given for pictures whose shorter side has so many pixels
+LATTICE = 32  # side of the random lattices that noise is made from
+SIDE = 64  # pixels: lengths are given for pictures whose shorter side is that long
 
 # Parameters that grow with the picture; the others are angles, counts and ratios.
 LENGTHS = frozenset({"x", "y", "width", "radius", "wavelength", "arm", "height", "high", "low"})
@@ -28,11 +28,12 @@ class Family:
     """One kind of picture.
 
     Attributes:
-        draw: `(point, lattice, **parameters)` to ink, `[H, W]` in [0, 1]: 1 is foreground and 0 background.
-        ranges: of each parameter; classes narrow them.
+        draw: `(point, lattice, **parameters)` to ink, `[H, W]` in [0, 1]: 1 is foreground and 0
+            background.
+        ranges: the range of each parameter; classes narrow them.
         wander: how far from the middle the origin may lie, in x and in y.
         cover: for objects, how much of each pixel the object takes; the ink is then its texture.
-        colours: parameters to foreground and background, where the colours matter.
+        colours: parameters to foreground and background, where the colors matter.
     """
 
     draw: Callable[..., Map]
@@ -43,7 +44,7 @@ class Family:
 
 
 def _plain(draw: Callable[..., Map]) -> Callable[..., Map]:
-    """A drawing that needs no random lattice."""
+    """Return a drawing that needs no random lattice."""
     return lambda point, lattice, **params: draw(point, **params)
 
 

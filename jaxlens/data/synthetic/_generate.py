@@ -1,36 +1,49 @@
 """`generate` and `stimuli`: pictures with labels and parameters, from a seed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxlens._checks import as_key, brief, check_int, suggest
 from jaxlens._pytree import pytree
-from jaxlens._types import Seed
+from jaxlens._types import Seed, Size, Text
 from jaxlens.data.synthetic import _scene
 from jaxlens.data.synthetic._classes import CLASSES, KINDS
 from jaxlens.data.synthetic._families import FAMILIES, LATTICE, LENGTHS, SIDE
 
+if TYPE_CHECKING:
+    Numbers = ArrayLike | Sequence[float]
+    Labels = Sequence[str | int] | np.ndarray | jax.Array
+else:  # checked by hand
+    Numbers = Labels = Any
+
 _SIDE = 1 << 13  # of a picture, in pixels
-_MOST = 1e6  # of a parameter: figures beyond are out of the picture
+_MOST = 1e6  # the largest parameter: figures beyond are out of the picture
 _CHUNK = 16  # pictures drawn by one call of a family's program
 _fold = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 @pytree
 class Pictures:
-    """Labelled pictures, and the numbers they were drawn from.
+    """Labeled pictures, and the numbers they were drawn from.
 
     Attributes:
         images: float32 `[N, H, W, 3]` in [0, 1].
         labels: int32 `[N]`, places in `CLASSES`.
-        params: parameter name to float32 `[N]`: lengths in pixels, angles in degrees counter-clockwise from the x axis,
-            `x` and `y` the figure's origin from the middle of the picture (y up). NaN where a picture has no such
-            parameter.
+        params: parameter name to float32 `[N]`. Lengths are in pixels, angles in degrees
+            counter-clockwise from the x axis; `x` and `y` are the figure's origin, from the middle
+            of the picture (y up). The value is NaN where a picture has no such parameter.
+
+    Example:
+        >>> from jaxlens.data import synthetic
+        >>> found = synthetic.generate(0, ["circle"] * 3, size=32)
+        >>> found.images.shape, found.labels.shape, sorted(found.params)
+        ((3, 32, 32, 3), (3,), ['radius', 'width', 'x', 'y'])
     """
 
     images: Any
@@ -38,24 +51,31 @@ class Pictures:
     params: Mapping[str, Any]
 
 
-def generate(seed: Seed, labels: Any, size: Any = SIDE) -> Pictures:
-    """Random pictures of given classes.
+def generate(seed: Seed, labels: Labels, size: Size = SIDE) -> Pictures:
+    """Draw random pictures of given classes.
 
-    Everything else about a picture is random: place, size, orientation within the class, colours, an uneven ground,
-    light from one side, a blot in front of one in three, noise. Edges are anti-aliased.
+    All but the class is random: place, size, orientation within the class, colors, an uneven
+    ground, light from one side, a blot in front of one in three, noise. Edges are anti-aliased.
     Picture i depends on the seed, i and its label only.
 
     Args:
         seed: an int or a JAX key.
         labels: for each picture its class: a name in `CLASSES`, or its place there.
-        size: side of the pictures in pixels, or (height, width). Figures grow with the shorter side.
+        size: side of the pictures in pixels, or (height, width). Figures grow with the shorter
+            side.
 
-    Returns: `Pictures`, its arrays NumPy's.
+    Returns: `Pictures` with NumPy arrays.
 
     Raises:
         LookupError: for an unknown class.
-        ValueError: for a number that is none, no labels, or pictures under 16 pixels.
-        TypeError: for what are no labels.
+        ValueError: for a number that is no class, no labels, or pictures under 16 pixels.
+        TypeError: for labels that are neither names nor numbers.
+
+    Example:
+        >>> from jaxlens.data import synthetic
+        >>> found = synthetic.generate(0, ["bar-0", "bar-90"], size=(32, 48))
+        >>> found.images.shape, [synthetic.CLASSES[label] for label in found.labels]
+        ((2, 32, 48, 3), ['bar-0', 'bar-90'])
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Sequence | np.ndarray | jax.Array) or np.ndim(labels) != 1:
         raise TypeError(f"labels={brief(repr(labels), 60)} must be a list of classes, one for each picture.")
@@ -84,31 +104,37 @@ def generate(seed: Seed, labels: Any, size: Any = SIDE) -> Pictures:
 
 
 def stimuli(
-    family: Any,
-    size: Any = SIDE,
+    family: Text,
+    size: Size = SIDE,
     *,
-    foreground: Any = (1.0, 1.0, 1.0),
-    second: Any = (0.0, 0.0, 0.0),
-    background: Any = (0.5, 0.5, 0.5),
+    foreground: Numbers = (1.0, 1.0, 1.0),
+    second: Numbers = (0.0, 0.0, 0.0),
+    background: Numbers = (0.5, 0.5, 0.5),
     seed: Seed = 0,
-    **params: Any,
+    **params: Numbers,
 ) -> tuple[Float[Array, "n h w 3"], dict[str, Float[Array, " n"]]]:
-    """Bare figures with chosen parameters: what circuit analysis sweeps.
+    """Draw bare figures with chosen parameters, such as a tuning curve sweeps.
 
     Args:
         family: one of `FAMILIES`, such as "curve".
         size: side in pixels, or (height, width).
-        foreground, second, background: RGB in [0, 1]; the second colour is the gaps in an object's texture. Families
-            with hues of their own ("contrast", "spot", gradients) do not use them.
+        foreground, second, background: RGB in [0, 1]. The second color fills the gaps in an
+            object's texture. Families with hues of their own ("contrast", "spot", gradients) do not
+            use them.
         seed: of the noise in "fur"; other families have none.
-        **params: numbers or arrays `[N]`, each within its meaning (lengths above 0 in pixels, angles in degrees
-            counter-clockwise from the x axis; all within a million). Parameters that are not given lie in the middle of their
-            range, `x` and `y` at 0.
+        **params: numbers or arrays `[N]`: lengths above 0 in pixels, angles in degrees
+            counter-clockwise from the x axis; all within a million. A parameter that is not given
+            lies in the middle of its range, `x` and `y` at 0.
 
     Returns: float32 images `[N, H, W, 3]` in [0, 1], and every parameter as `[N]`.
 
     Example:
-        >>> images, params = stimuli("curve", 64, orientation=np.arange(0, 360, 15), radius=12)
+        >>> import numpy as np
+        >>> from jaxlens.data import synthetic
+        >>> angles = np.arange(0, 360, 15)
+        >>> images, params = synthetic.stimuli("curve", 32, orientation=angles, radius=12)
+        >>> images.shape, sorted(params)
+        ((24, 32, 32, 3), ['extent', 'orientation', 'radius', 'width', 'x', 'y'])
     """
     if not isinstance(family, str) or family not in FAMILIES:
         raise LookupError(
@@ -140,7 +166,7 @@ def stimuli(
 
 
 def _values(places: list[int], dice: Array, unit: float) -> dict[str, Array]:
-    """Parameters of pictures of one family, uniform in the ranges of each one's class."""
+    """Return parameters of pictures of one family, uniform in the ranges of each class."""
     wander = FAMILIES[KINDS[places[0]].family].wander
     bounds = [{**KINDS[place].ranges, "x": (-wander, wander), "y": (-wander, wander)} for place in places]
     values = {}
@@ -169,7 +195,7 @@ def _size(size: Any) -> tuple[int, int]:
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:
-    """A parameter of figures: `[N]`, or `[1]` for one number."""
+    """Return a parameter of figures as `[N]`, or `[1]` for one number."""
     array = _real(value, name, "must be finite numbers, or an array [N] of them")
     lengths = name in LENGTHS - {"x", "y"}
     if array.ndim > 1 or not array.size or not (np.abs(array) <= _MOST).all() or (lengths and not (array > 0).all()):

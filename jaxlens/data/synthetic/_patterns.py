@@ -1,7 +1,7 @@
-"""What fills a picture: gratings, lattices, bricks, scales, fur, boundaries.
+"""Patterns that fill a picture: gratings, lattices, bricks, scales, fur, boundaries.
 
-Each function gives a map `[H, W]` in [0, 1] that blends two colours. Lengths are in pixels, angles in degrees
-counter-clockwise from the x axis.
+Each function gives a map `[H, W]` in [0, 1] that blends two colors. Lengths are in pixels, angles
+in degrees counter-clockwise from the x axis.
 """
 
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def bricks(point: Point, *, orientation: Number, wavelength: Number, width: Numb
 
 
 def hexagons(point: Point, *, orientation: Number, wavelength: Number, width: Number) -> Map:
-    """A honeycomb; the walls are 1. `wavelength` is the distance between the middles of neighbours."""
+    """A honeycomb; the walls are 1 and the middles of neighbors `wavelength` apart."""
     point = turned(point, orientation)
     distances = []
     for shift in (0.0, 0.5):  # the middles form two rectangular lattices
@@ -81,8 +81,8 @@ def fur(point: Point, lattice: Float[Array, "n n"], *, orientation: Number, wave
 def high_low(point: Point, *, orientation: Number, carrier: Number, high: Number, low: Number) -> Map:
     """A boundary between a fine and a coarse grating.
 
-    The fine side is the one that `orientation` points to; `high` and `low` are the wavelengths of the two sides, and
-    `carrier` the orientation of their stripes.
+    The fine side is the one that `orientation` points to; `high` and `low` are the wavelengths of
+    the two sides, and `carrier` the orientation of their stripes.
     """
     along = turned(point, orientation)[0]
     across = turned(point, carrier)[1]

@@ -1,7 +1,8 @@
-"""The picture plane: coordinates in pixels, angles in degrees, and edges with one soft pixel.
+"""The picture plane: coordinates in pixels, angles in degrees, edges one soft pixel wide.
 
-The origin is the middle of the picture, x points right and y up, so that angles turn counter-clockwise as on paper.
-Everything is a function of two coordinate maps and a few numbers: it works under `vmap`, `jit` and `grad`.
+The origin is the middle of the picture, x points right and y up, so that angles turn
+counter-clockwise as on paper. Everything is a function of two coordinate maps and a few numbers:
+it works under `vmap`, `jit` and `grad`.
 """
 
 import jax
@@ -15,7 +16,7 @@ Point = tuple[Map, Map]
 
 
 def plane(height: int, width: int) -> Point:
-    """Coordinates of the pixels' centres."""
+    """Coordinates of the pixels' centers."""
     x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
     y = (height - 1) / 2 - jnp.arange(height, dtype=jnp.float32)
     return jnp.broadcast_to(x, (height, width)), jnp.broadcast_to(y[:, None], (height, width))
@@ -68,20 +69,20 @@ def segment(point: Point, ax: Number, ay: Number, bx: Number, by: Number) -> Map
 
 
 def noise(lattice: Float[Array, "n n"], point: Point, scale: Number) -> Map:
-    """A smooth random map: random values on a lattice of `scale` pixels, and smooth steps between them."""
+    """A smooth random map: random values on a lattice of `scale` pixels, smoothly joined."""
     n = lattice.shape[0]
     x, y = point[0] / scale + n / 2, point[1] / scale + n / 2
     fx, fy = jnp.floor(x), jnp.floor(y)
     i, j = fy.astype(jnp.int32) % n, fx.astype(jnp.int32) % n
     u, v = (t * t * (3 - 2 * t) for t in (x - fx, y - fy))
-    # rows, then columns: one gather each, then a blend
+    # Blend along rows, then between them.
     low = lattice[i, j] * (1 - u) + lattice[i, (j + 1) % n] * u
     high = lattice[(i + 1) % n, j] * (1 - u) + lattice[(i + 1) % n, (j + 1) % n] * u
     return low * (1 - v) + high * v
 
 
 def hue(angle: Number) -> Float[Array, "3"]:
-    """A saturated colour: 0 red, 60 yellow, 120 green, 180 cyan, 240 blue, 300 magenta."""
+    """A saturated color: 0 red, 60 yellow, 120 green, 180 cyan, 240 blue, 300 magenta."""
     places = jnp.asarray(angle, jnp.float32)[None] / 60 + jnp.asarray([5.0, 3.0, 1.0], jnp.float32)
     k = places % 6
     return 1 - jnp.clip(jnp.minimum(k, 4 - k), 0, 1)

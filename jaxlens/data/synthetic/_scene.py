@@ -1,7 +1,7 @@
-"""A whole picture: figure, colours, background, light, something in the way, noise.
+"""A whole picture: figure, colors, background, light, something in the way, noise.
 
-Three programs, so that each family compiles its own figure only: `dice` draws all that is random, `figures` draws what the
-class is about, and `paint` puts the picture together.
+There are three programs, so that each family compiles its own figure only: `dice` draws all that
+is random, `figures` draws what the class is about, and `paint` puts the picture together.
 """
 
 import functools
@@ -17,7 +17,7 @@ from jaxlens.data.synthetic._plane import Map, Point, inside, length, noise, pla
 
 Maps = Float[Array, "n h w"]
 Colours = Float[Array, "n 3"]
-MOST = 8  # parameters of a family, its place included
+MOST = 8  # the most parameters of a family, its place included
 
 
 @pytree
@@ -50,11 +50,11 @@ def dice(keys: jax.Array, size: tuple[int, int]) -> Dice:
 
 
 def _palette(draw: Float[Array, "3 4"]) -> Float[Array, "3 3"]:
-    """Foreground, second colour of an object, and background: clearly different in lightness."""
+    """Foreground, second color of an object, and background: clearly different in lightness."""
     contrast = 0.4 + 0.4 * draw[0, 0]
     middle = contrast / 2 + (1 - contrast) * draw[1, 0]
     side = jnp.where(draw[2, 0] < 0.5, -1.0, 1.0)
-    # front and back at the two ends, the second colour near the middle
+    # Front and back at the two ends, the second color near the middle.
     light = middle + side * contrast * jnp.array([0.5, 0.05, -0.5])
     tint = 0.5 * (draw[:, 1:] - draw[:, 1:].mean(1, keepdims=True))
     return jnp.clip(light[:, None] + tint, 0, 1)
@@ -68,7 +68,7 @@ def figures(
     lattices: Float[Array, "n side side"],
     colours: Float[Array, "n 3 3"],
 ) -> tuple[Maps, Maps, Float[Array, "n 3 3"]]:
-    """How much of each pixel the figures take, how much of that is ink, and the colours."""
+    """How much of each pixel the figures take, how much of that is ink, and the colors."""
     family, point = FAMILIES[name], plane(*size)
 
     def draw(params: Mapping[str, jax.Array], lattice: jax.Array, colours: jax.Array) -> tuple[Map, Map, jax.Array]:
@@ -93,7 +93,7 @@ def plain(cover: Maps, ink: Maps, colours: Float[Array, "n 3 3"]) -> Float[Array
 
 @jax.jit
 def paint(cover: Maps, ink: Maps, colours: Float[Array, "n 3 3"], dice: Dice) -> Float[Array, "n h w 3"]:
-    """Figures on an uneven ground, lit from one side, a blot in front of one in three, with noise."""
+    """Figures on an uneven ground, lit from one side, with noise; a blot lies on one in three."""
     point = plane(*cover.shape[1:])
     unit = min(cover.shape[1:]) / SIDE
 
@@ -122,7 +122,7 @@ def _light(turn: jax.Array, slope: jax.Array, point: Point) -> Map:
 
 
 def _blot(turn: jax.Array, away: jax.Array, radius: jax.Array, point: Point, unit: float) -> Map:
-    """It keeps away from the middle, where small figures are."""
+    """A disc in one color, away from the middle, where small figures are."""
     angle, distance = 2 * jnp.pi * turn, (22 + 10 * away) * unit
     x, y = point[0] - distance * jnp.cos(angle), point[1] - distance * jnp.sin(angle)
     return inside(length(x, y) - (3 + 4 * radius) * unit)

@@ -9,7 +9,10 @@ TEXTURES = ("stripes", "checks", "spots")
 
 
 def shape(point: Point, *, shape: Number, orientation: Number, radius: Number) -> Map:
-    """How much of each pixel a shape covers; `shape` is its place in `SHAPES`, `radius` that of a disc of about its area."""
+    """How much of each pixel a shape covers.
+
+    `shape` is its place in `SHAPES`, `radius` that of a disc of about its area.
+    """
     point = turned(point, orientation)
     distances = [_disc(point, radius), _square(point, radius), _polygon(point, radius, 3), _star(point, radius)]
     return inside(choose(shape, distances))

@@ -1,7 +1,7 @@
 """Lines: bars, ends, corners, crossings, curves, circles, spirals, letters.
 
-Each function gives how much of each pixel is ink, `[H, W]` in [0, 1]. Lengths are in pixels, angles in degrees
-counter-clockwise from the x axis.
+Each function gives how much of each pixel is ink, `[H, W]` in [0, 1]. Lengths are in pixels,
+angles in degrees counter-clockwise from the x axis.
 """
 
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def bar(point: Point, *, orientation: Number, width: Number) -> Map:
 
 
 def line_ending(point: Point, *, orientation: Number, width: Number) -> Map:
-    """A line that comes from the picture's edge and ends in the origin; `orientation` points to where it comes from."""
+    """A line that ends in the origin and comes from where `orientation` points to."""
     along, across = turned(point, orientation)
     return line(across, width) * inside(-along)
 
@@ -37,8 +37,8 @@ def corner(point: Point, *, orientation: Number, opening: Number, arm: Number, w
 def curve(point: Point, *, orientation: Number, radius: Number, extent: Number, width: Number) -> Map:
     """An arc whose middle is the origin.
 
-    `orientation` is the direction from the centre of curvature to the middle of the arc: 90 is an arch, 270 a bowl.
-    `extent` is the angle that the arc spans.
+    `orientation` is the direction from the center of curvature to the middle of the arc: 90 is an
+    arch, 270 a bowl. `extent` is the angle that the arc spans.
     """
     x, y = turned(point, orientation)
     x = x + radius
@@ -60,7 +60,10 @@ def rings(point: Point, *, wavelength: Number, radius: Number, width: Number) ->
 
 
 def spiral(point: Point, *, orientation: Number, wavelength: Number, radius: Number, width: Number, hand: Number) -> Map:
-    """Archimedes' spiral: `wavelength` between its turns; `hand` 1 winds outward counter-clockwise, -1 clockwise."""
+    """Archimedes' spiral, its turns `wavelength` apart.
+
+    `hand` 1 winds outward counter-clockwise, -1 clockwise.
+    """
     x, y = turned(point, orientation)
     r = length(x, y)
     turns = r / wavelength - hand * jnp.arctan2(y, x) / (2 * jnp.pi)
