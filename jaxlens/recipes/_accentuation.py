@@ -8,16 +8,10 @@ from jaxlens._checks import check_flag, check_number
 from jaxlens._types import Flag, Images, Number, Text, Whole
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.render import RenderResult, render
+from jaxlens.optvis.render._gradient_sizes import gradient_sizes
 from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
-from jaxlens.recipes._inputs import (
-    BeyondRounding,
-    OnlyFirst,
-    gradient_sizes,
-    one_task,
-    picture_ids,
-    pictures,
-    refuse_param,
-)
+from jaxlens.recipes._inputs import one_task, picture_ids, pictures, refuse_param
+from jaxlens.recipes._objectives import BeyondRounding, OnlyFirst
 
 
 def accentuate(

@@ -2,16 +2,14 @@
 
 from typing import Any, Unpack
 
-import jax.numpy as jnp
-
 from jaxlens._checks import check_number
-from jaxlens._numerics import absolute
 from jaxlens._types import Number, Size, Text, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.recipes._inputs import canvas, merged
+from jaxlens.recipes._objectives import contrast, roughness
 
 
 def class_visualization(
@@ -44,13 +42,3 @@ def class_visualization(
             objective = objective - weight * objectives.as_objective(penalty)
     own = canvas(model, options.pop("param", None), tuple(model.input_size) if size is None else size)
     return render(model, objective, steps=steps, **merged(options, param=own))
-
-
-def roughness(T: Any) -> Any:
-    """The mean step from a pixel to the next one, down and to the right."""
-    return absolute(jnp.diff(T("input"), axis=1)).mean() + absolute(jnp.diff(T("input"), axis=2)).mean()
-
-
-def contrast(T: Any) -> Any:
-    """The mean squared distance from grey."""
-    return jnp.square(T("input") - 0.5).mean()

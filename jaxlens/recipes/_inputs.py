@@ -1,6 +1,5 @@
 """What recipes make of the pictures, layers and objectives they are given."""
 
-import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,17 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlens._checks import check_images, check_size
-from jaxlens._pytree import field, pytree
 from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis import objectives, param
-from jaxlens.optvis.objectives._base import Activations, Objective
-from jaxlens.optvis.param._each import Each
-from jaxlens.optvis.render import _program
-from jaxlens.optvis.render._render import network_size
+from jaxlens.optvis.objectives._base import Objective
+from jaxlens.optvis.render._arguments import network_size
 from jaxlens.optvis.transform import resize
-
-NEAR = 0.01  # how far theta is moved from the start, on average, where gradients are compared
-ROUNDING = 1e-4  # what lies between two pictures or their activations, relative to them, where nothing else does
 
 
 def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
@@ -87,60 +80,3 @@ def stacked(targets: np.ndarray) -> np.ndarray:
     if targets.ndim == 2:
         return targets[:, None, None]
     return targets if targets.ndim == 4 else targets[:, :, None]
-
-
-@pytree
-class OnlyFirst(Objective):
-    """An objective that sees the first image of its task only."""
-
-    inner: Objective
-
-    def __call__(self, activations: Activations) -> Any:
-        return self.inner({k: v[:1] if getattr(v, "ndim", 0) > 1 else v for k, v in activations.items()})
-
-    def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
-        self.inner.check(shapes, 1)
-
-    def describe(self, task: int = 0) -> str:
-        return self.inner.describe(task)
-
-
-@pytree
-class BeyondRounding(Objective):
-    """A distance of a task's first image to its second at `layer`, 0 where nothing but rounding lies between them.
-
-    The gradient of a distance has length 1 however small the distance is: at the original itself it would point where rounding
-    does, which depends on what is computed beside.
-    """
-
-    inner: Objective
-    layer: str = field(static=True)
-
-    def __call__(self, activations: Activations) -> Any:
-        first, second = activations[self.layer][0], activations[self.layer][1]
-        apart = jnp.square(first - second).sum() > ROUNDING**2 * jnp.square(second).sum()
-        return jnp.where(apart, self.inner(activations), 0)
-
-    def describe(self, task: int = 0) -> str:
-        return self.inner.describe(task)
-
-
-def gradient_sizes(model: Model, objective: Any, params: Each, fixed: Any = None) -> np.ndarray:
-    """The sum of absolute gradients of an objective near each start, `[N]`, without transforms."""
-    return np.asarray(_gradient_sizes(model, objective, params, network_size(model, params.shape, fixed)))
-
-
-@functools.partial(jax.jit, static_argnames=("size",))
-def _gradient_sizes(model: Model, objective: Any, params: Each, size: tuple[int, int] | None) -> jax.Array:
-    def value(theta: Any, param: Any) -> jax.Array:
-        images = param.to_image(theta)
-        seen = images if size is None else resize(*size)(jax.random.key(0), images)
-        return _program.score(model, objective, images, seen, jnp.float32(0))[0]
-
-    def one(param: Any) -> jax.Array:
-        leaves, tree = jax.tree.flatten(param.init(jax.random.key(0)))
-        moved = [x + NEAR * jax.random.normal(jax.random.key(i), x.shape, x.dtype) for i, x in enumerate(leaves)]
-        gradient = jax.grad(value)(jax.tree.unflatten(tree, moved), param)
-        return jnp.stack([jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradient)]).sum()
-
-    return jax.lax.map(one, params)
