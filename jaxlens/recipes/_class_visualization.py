@@ -23,17 +23,31 @@ def class_visualization(
     shrink: Number = 0.0,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
+    """Render what a class looks like to a network: pictures that raise its logit.
 
-    Maximises `logit - smooth * (mean |dx| + mean |dy|) - shrink * mean (x - 0.5)**2`.
+    Maximizes `logit - smooth * (mean |dx| + mean |dy|) - shrink * mean (x - 0.5)**2`. Simonyan et
+    al. 2014, arXiv:1312.6034.
 
     Args:
         model: any Model.
         label: a class number, a name in `model.labels`, or a list of these; each is a task.
-        layer: the logits, not their softmax, which rises as other classes fall.
+        layer: the layer of the logits; not their softmax, which also rises as other classes fall.
         size: of the pictures; by default what the network was trained on.
-        smooth, shrink: weights of penalties; the parameterization and the transforms make them dispensable.
-        steps, options: of `render`.
+        steps: number of updates.
+        smooth: weight of the mean absolute difference of neighboring pixels, 0 for none.
+        shrink: weight of the mean squared distance from gray, 0 for none. The parameterization and
+            the transforms make both penalties dispensable.
+        options: of `render`.
+
+    Returns: a RenderResult with a task per class.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> result = recipes.class_visualization(
+        ...     model, [3, 5], steps=2, transforms=[], progress=False)
+        >>> result.names, result.images.shape
+        (('logits:3', 'logits:5'), (2, 1, 24, 32, 3))
     """
     objective = objectives.class_logit(layer, label)
     model = check_model(model)

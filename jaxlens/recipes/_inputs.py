@@ -1,4 +1,4 @@
-"""What recipes make of the pictures, layers and objectives they are given."""
+"""Checks and conversions of the pictures, layers and objectives that recipes are given."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from jaxlens.optvis.transform import resize
 
 
 def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
-    """One picture or several for a model, as float32 `[N, H, W, C]`."""
+    """Return one picture or several for a model as float32 `[N, H, W, C]`."""
     given = check_images(images, name=name, channels=check_model(model).channels, batched=getattr(images, "ndim", 0) == 4)
     if not given.size:
         raise ValueError(f"{name} has shape {given.shape}: it is empty.")
@@ -26,19 +26,19 @@ def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
 
 
 def picture_ids(images: np.ndarray) -> list[int]:
-    """A number for each picture: draws follow it, and not what was measured on it."""
+    """Return a number for each picture: the random draws follow it, not what was measured on the picture."""
     return [zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images]
 
 
 def tasks_of(model: Any, objective: Any) -> list[Objective]:
-    """Every task of an objective by itself, class names looked up."""
+    """Return every task of an objective by itself, with class names looked up."""
     items = objectives.as_objective(objective, check_model(model))
     items = items if isinstance(items, list) else [items]
     return objectives.combine([item.bind(model) for item in items])
 
 
 def one_task(model: Any, objective: Any, name: str = "objective") -> Objective:
-    """An objective of a single task."""
+    """Return an objective of a single task, or raise."""
     tasks = tasks_of(model, objective)
     if len(tasks) != 1:
         raise ValueError(f"{name} has {len(tasks)} tasks, but here it is one at a time: call the recipe for each.")
@@ -46,7 +46,7 @@ def one_task(model: Any, objective: Any, name: str = "objective") -> Objective:
 
 
 def canvas(model: Any, given: Any, size: Any, batch: int = 1, **how: Any) -> Any:
-    """The parameterization given, or else an image of the model's channels."""
+    """Return the parameterization given, or else an image of the model's channels."""
     check_model(model)
     if given is not None:
         return given
@@ -56,18 +56,21 @@ def canvas(model: Any, given: Any, size: Any, batch: int = 1, **how: Any) -> Any
 
 
 def merged(options: Mapping[str, Any], **own: Any) -> dict[str, Any]:
-    """The options of a render, with those that the recipe itself sets."""
+    """Return the options of a render with those that the recipe itself sets."""
     return {**options, **own}
 
 
 def refuse_param(options: Mapping[str, object], why: str) -> None:
-    """For recipes that make their own."""
+    """Refuse `param` in recipes that make their own."""
     if "param" in options:
         raise TypeError(f"param is not an option here: {why}.")
 
 
 def seen(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any = None) -> dict[str, np.ndarray]:
-    """Activations of pictures at the size at which a render shows them to the network, `fixed_image_size` if given."""
+    """Return activations of pictures at the size at which a render shows them to the network.
+
+    `fixed` is the `fixed_image_size` of the render.
+    """
     size = network_size(model, images.shape, fixed)
     batch = jnp.asarray(images)
     if size is not None:
@@ -76,7 +79,7 @@ def seen(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any = N
 
 
 def stacked(targets: np.ndarray) -> np.ndarray:
-    """Targets of N pictures as `[N, h, w, C]`."""
+    """Return targets of N pictures as `[N, h, w, C]`."""
     if targets.ndim == 2:
         return targets[:, None, None]
     return targets if targets.ndim == 4 else targets[:, :, None]

@@ -30,10 +30,11 @@ class OnlyFirst(Objective):
 
 @pytree
 class BeyondRounding(Objective):
-    """A distance of a task's first image to its second at `layer`, 0 where nothing but rounding lies between them.
+    """A distance of a task's first image to its second at `layer`; 0 where they differ by rounding only.
 
-    The gradient of a distance has length 1 however small the distance is: at the original itself it would point where rounding
-    does, which depends on what is computed beside.
+    The gradient of a distance has length 1 however small the distance is. At the original itself it
+    would point in the direction of the rounding error, which depends on the other tasks of the
+    batch.
     """
 
     inner: Objective
@@ -49,10 +50,10 @@ class BeyondRounding(Objective):
 
 
 def roughness(T: Any) -> Any:
-    """The mean step from a pixel to the next one, down and to the right."""
+    """Mean absolute difference of a pixel from the next one, down and to the right."""
     return absolute(jnp.diff(T("input"), axis=1)).mean() + absolute(jnp.diff(T("input"), axis=2)).mean()
 
 
 def contrast(T: Any) -> Any:
-    """The mean squared distance from grey."""
+    """Mean squared distance from gray."""
     return jnp.square(T("input") - 0.5).mean()

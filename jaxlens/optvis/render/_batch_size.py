@@ -23,7 +23,8 @@ _PER_ACCELERATOR = 64
 def default_batch_size(devices: Any) -> int:
     """Return how many tasks per batch are fastest: 64 per accelerator; on a CPU one for every two cores.
 
-    A CPU's caches hold one or two tasks, and one task keeps two cores busy (`python -m benchmarks.scaling`).
+    A CPU's caches hold one or two tasks, and one task keeps two cores busy
+    (`python -m benchmarks.scaling`).
 
     Args:
         devices: a list of JAX devices of one kind.
@@ -58,8 +59,9 @@ def batches(rows: Sequence[int], size: int) -> list[list[int]]:
 def room(limit: Any, devices: Sequence[Any]) -> float:
     """Return the bytes that the compiler may report for a step, per device: `(0.78 * limit - in_use) / 1.25`.
 
-    The limit is that of each accelerator; on a CPU it is that of this process, and the devices share it. By
-    default it is all the memory there is. Steps really take 1.25 times what is reported.
+    The limit is that of each accelerator; on a CPU it is that of this process, and the devices
+    share it. By default it is all the memory there is. Steps really take 1.25 times what is
+    reported.
     """
     device = devices[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
@@ -85,8 +87,9 @@ def _resident() -> int:
 def largest(wanted: int, least: int, needs: Callable[[int], int], room: Callable[[], float]) -> int:
     """Return the most tasks up to `wanted`, a multiple of `least`, whose step needs at most `room` bytes.
 
-    A step's memory grows linearly with its tasks, so one or two guesses do. Every guess is compiled, and the
-    last one is used. Compiling takes memory itself, so each guess leaves a tenth of the room.
+    A step's memory grows linearly with its tasks, so one or two guesses do. Every guess is
+    compiled, and the last one is used. Compiling takes memory itself, so each guess leaves a tenth
+    of the room.
 
     Raises:
         MemoryError: if the least do not fit.

@@ -78,8 +78,8 @@ class Job:
 def run_batch(job: Job, work: _step.Work, places: Sequence[int], tasks: Sequence[Task]) -> tuple[RenderResult, bool]:
     """Render one batch of `tasks`; those after the first `len(places)` are padding and are dropped.
 
-    Ctrl-C, or a callback that returns True, ends it early with what there is. Also returns whether it was
-    Ctrl-C.
+    Ctrl-C, or a callback that returns True, ends it early with what there is. Also returns whether
+    it was Ctrl-C.
     """
     with deferred_interrupt() as pressed:
         batch, finished, interrupted = _Batch(job, work, places), True, False

@@ -40,8 +40,8 @@ def render_vis(
         param_f: a function that gives a parameterization; `lambda: param.image(128)` by default.
         optimizer: an optax optimizer (Lucent takes a function of torch parameters).
         transforms: as in `render`.
-        thresholds: steps after which to return the images. The largest is the number of updates (Lucid makes
-            one more).
+        thresholds: steps after which to return the images. The largest is the number of updates
+            (Lucid makes one more).
         verbose: print the score at the start and at the thresholds.
         preprocess: False if `param_f` already makes what the network takes.
         progress: show a progress bar.
@@ -49,10 +49,12 @@ def render_vis(
         save_image, image_name: write the final image to a file, "image.jpg" by default.
         show_inline: show the image at each threshold inline.
         fixed_image_size: as in `render`.
-        relu_gradient_override: wake dead neurons with Lucid's redirected ReLU (`render`'s `redirect_steps`).
+        relu_gradient_override: wake dead neurons with Lucid's redirected ReLU (`render`'s
+            `redirect_steps`).
         seed: as in `render`. Lucid and Lucent cannot repeat a picture; this does.
 
-    Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending order.
+    Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending
+        order.
 
     Example:
         >>> from jaxlens import Model, modelzoo

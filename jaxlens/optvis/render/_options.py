@@ -35,8 +35,8 @@ else:  # checked by hand: an error of ours says what to do
 class RenderOptions(TypedDict, total=False):
     """Options of `render` that every recipe takes besides its own `size` and `steps`.
 
-    Where a recipe has its own default for an option, the one given here replaces it, or the recipe refuses
-    it by name.
+    Where a recipe has its own default for an option, the one given here replaces it, or the recipe
+    refuses it by name.
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes

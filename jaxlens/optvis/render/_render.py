@@ -83,46 +83,53 @@ def render(
 ) -> RenderResult:
     """Render images that maximize objectives: what neurons respond to.
 
-    Each *task* is one objective with its own random key and its own B images; all tasks of a batch go through
-    one compiled program. Other channels, weights, seeds, steps and objectives of the same structure never
-    compile again. What a task draws depends on the seed and its own objective only, so a neuron looks the same
-    alone, among 500, in another order, and on several devices, up to float rounding.
+    Each *task* is one objective with its own random key and its own B images; all tasks of a batch
+    go through one compiled program. Other channels, weights, seeds, steps and objectives of the
+    same structure never compile again. What a task draws depends on the seed and its own objective
+    only, so a neuron looks the same alone, among 500, in another order, and on several devices, up
+    to float rounding.
 
     Args:
         model: any Model.
-        objective: an objective (`objectives.channel("mixed4a", range(512))` is 512 tasks), a string ("mixed4a:3",
-            "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of these.
+        objective: an objective (`objectives.channel("mixed4a", range(512))` is 512 tasks), a string
+            ("mixed4a:3", "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of
+            these.
         size: side, or (height, width), of the images.
         steps: number of updates.
         param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored.
             `param.each([...])` has one for each task.
-        transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, [] is none.
-        optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a new one at
-            each call, and a new optimizer is a new program.
+        transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, []
+            is none.
+        optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes
+            a new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
-        ids: one integer per task, mixed with `seed` to give its random draws. Default: a hash of the objective's
-            numbers. Pass ids when those numbers were measured (activations of a photo): rounding would change the
-            draws.
-        batch_size: the most tasks to render together. Default: 64 per accelerator; on a CPU one for every two
-            cores, because larger batches overflow its caches. Fewer where the compiled step does not fit into
-            the memory, or memory runs out. It does not change the pictures.
-        memory_limit: bytes each accelerator (on a CPU: this process) may use; default: all the device has.
-            Batches shrink until the step plus what is already allocated fits into 78 % of it.
-        compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators with half the
-            memory and up to twice the speed, on CPUs slower. The image, its Fourier transform, the transforms,
-            the objective and the optimizer stay in float32. None leaves the model as it is.
+        ids: one integer per task, mixed with `seed` to give its random draws. Default: a hash of
+            the objective's numbers. Pass ids when those numbers were measured (activations of a
+            photo): rounding would change the draws.
+        batch_size: the most tasks to render together. Default: 64 per accelerator; on a CPU one for
+            every two cores, because larger batches overflow its caches. Fewer where the compiled
+            step does not fit into the memory, or memory runs out. It does not change the pictures.
+        memory_limit: bytes each accelerator (on a CPU: this process) may use; default: all the
+            device has. Batches shrink until the step plus what is already allocated fits into 78 %
+            of it.
+        compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators
+            with half the memory and up to twice the speed, on CPUs slower. The image, its Fourier
+            transform, the transforms, the objective and the optimizer stay in float32. None leaves
+            the model as it is.
         thresholds: steps after which to keep a snapshot.
-        fixed_image_size: the size to which the images are resized, bilinearly, after the transforms. By default
-            images smaller than `model.input_size` are enlarged to it and others keep their size, as Lucent does;
-            images that are not square keep their shape.
-        redirect_steps: number of first steps in which dead neurons are woken: a task without any gradient,
-            because every ReLU on its way is shut, takes the gradient that Lucid's redirected ReLU passes
-            (`rules.redirected`). Other tasks are not affected. None is 16 where the rule knows every
-            nonlinearity up to the layer, else 0.
+        fixed_image_size: the size to which the images are resized, bilinearly, after the
+            transforms. By default images smaller than `model.input_size` are enlarged to it and
+            others keep their size, as Lucent does; images that are not square keep their shape.
+        redirect_steps: number of first steps in which dead neurons are woken: a task without any
+            gradient, because every ReLU on its way is shut, takes the gradient that Lucid's
+            redirected ReLU passes (`rules.redirected`). Other tasks are not affected. None is 16
+            where the rule knows every nonlinearity up to the layer, else 0.
         draws: how many times the transforms are drawn in each step; the score is the mean.
-        importance: sum up over all steps how much each pixel mattered, for `RenderResult.importance`.
+        importance: sum up over all steps how much each pixel mattered, for
+            `RenderResult.importance`.
         devices: to split the tasks over; all local devices by default.
-        callback: called with a `Progress` after each step of a batch; returning True ends that batch.
+        callback: called with a `Progress` after each step of a batch; returning True ends that
+            batch.
         progress: show a progress bar; outside a terminal and a notebook, a line now and then.
 
     Returns: a `RenderResult`. Ctrl-C returns what is rendered so far, with `finished=False`.
@@ -130,8 +137,8 @@ def render(
     Raises:
         UnknownLayerError, ImageTooSmallError, ValueError, TypeError: before anything is compiled.
         MemoryError: if a single task does not fit.
-        NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which
-            and when.
+        NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning`
+            says which and when.
 
     Example:
         >>> from jaxlens import Model, modelzoo

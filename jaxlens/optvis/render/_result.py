@@ -16,19 +16,19 @@ class RenderResult:
 
     Attributes:
         images: float32 `[N, B, H, W, 3]` in [0, 1].
-        scores: float32 `[N, steps]`: the score at each step, under its transforms and before its update; NaN
-            where a task failed or was not reached.
+        scores: float32 `[N, steps]`: the score at each step, under its transforms and before its
+            update; NaN where a task failed or was not reached.
         names: one short name per task, such as "mixed4a:3".
         snapshots: `{threshold: images}` after that many steps, for the thresholds asked for.
-        failed_at: int `[N]`, the step at which a task became NaN or infinite, or -1. Its image is the one
-            before that step.
+        failed_at: int `[N]`, the step at which a task became NaN or infinite, or -1. Its image is
+            the one before that step.
         finished: False if the render was interrupted; the result then holds what there was.
         seconds: wall-clock time, compilation included.
-        theta: the parameters of the images, with a leading axis for the tasks. `param.to_image` makes the
-            images of them again, at another size too (`param.cppn`).
-        importance: float32 `[N, B, H, W]` if it was asked for: the sum over steps of the mean over colors of
-            `|d score / d image|`. It is large where the objective looked at the image; `plot.maco_display`
-            shows it as opacity.
+        theta: the parameters of the images, with a leading axis for the tasks. `param.to_image`
+            makes the images of them again, at another size too (`param.cppn`).
+        importance: float32 `[N, B, H, W]` if it was asked for: the sum over steps of the mean over
+            colors of `|d score / d image|`. It is large where the objective looked at the image;
+            `plot.maco_display` shows it as opacity.
         tasks: one `Task` per task, with its layer, channel and class.
 
     Example:

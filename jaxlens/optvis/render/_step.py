@@ -33,7 +33,8 @@ class Work:
         objective: leaves have a leading axis for the tasks.
         keys: one key per task.
 
-    Inside `jax.vmap` over `axes()` it is the work of one task: its parameterization, objective and key.
+    Inside `jax.vmap` over `axes()` it is the work of one task: its parameterization, objective and
+    key.
     """
 
     model: Any
@@ -133,9 +134,9 @@ def _float32(activations: dict[str, Array]) -> dict[str, Array]:
 def computed_once(x: Float[Array, "*shape"], number: Array) -> Float[Array, "*shape"]:
     """Return `x`, but on a CPU stop XLA from fusing its producer into its consumer.
 
-    XLA would fuse the transforms into the resize that follows and compute each of their pixels a dozen
-    times; it drops `optimization_barrier` before it fuses. The branch of the `cond` on the step's number is
-    never taken; XLA cannot know.
+    XLA would fuse the transforms into the resize that follows and compute each of their pixels a
+    dozen times; it drops `optimization_barrier` before it fuses. The branch of the `cond` on the
+    step's number is never taken; XLA cannot know.
     """
     if jax.default_backend() != "cpu":
         return x
@@ -200,9 +201,9 @@ def _blank_memory(spec: StepSpec, work: Work) -> Any:
 def step(spec: StepSpec, work: Work, number: Array, state: State) -> tuple[State, Array, Array]:
     """Make one ascent step of every task.
 
-    Return the new state, the scores before the update, and which tasks had no gradient at all.
-    A task whose score, gradient or update is not finite keeps its last good image and stops; the others go on.
-    The old state is gone: the new one is in its memory.
+    Return the new state, the scores before the update, and which tasks had no gradient at all. A
+    task whose score, gradient or update is not finite keeps its last good image and stops; the
+    others go on. The old state is gone: the new one is in its memory.
     """
 
     def every(work: Work, number: Array, state: State) -> Any:

@@ -57,7 +57,8 @@ def tasks_of(objective: Any, count: int, model: Model) -> list[Task]:
 def class_layers(model: Model) -> tuple[str, ...]:
     """Return the layers whose channels are the classes.
 
-    These are the logits, what computes them, and the layers between that work on each channel alone.
+    These are the logits, what computes them, and the layers between that work on each channel
+    alone.
     """
     found: list[str] = []
     if not model.labels:

@@ -27,8 +27,8 @@ class Tasks:
     """The tasks of one structure.
 
     Attributes:
-        work: their objectives and keys, with a leading axis; an `Each` holds one parameterization for every
-            task of the whole render.
+        work: their objectives and keys, with a leading axis; an `Each` holds one parameterization
+            for every task of the whole render.
         places: of the tasks in the whole render.
         shown: what each task shows.
     """
@@ -75,8 +75,8 @@ def run_tasks(
 ) -> Iterator[tuple[RenderResult, list[int], bool]]:
     """Render all tasks, at most `most` together; yield results, their places, and whether Ctrl-C ended them.
 
-    A batch is made smaller where the compiled step would not fit into the memory (if `check`), and where
-    memory runs out all the same: then that batch begins again, halved.
+    A batch is made smaller where the compiled step would not fit into the memory (if `check`), and
+    where memory runs out all the same: then that batch begins again, halved.
     """
     left = list(range(len(tasks.places)))
     while left:
