@@ -20,7 +20,7 @@ def adversarial(
     steps: Whole = 50,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Render pictures within a small distance of the given ones that raise a class: adversarial examples.
+    """Render adversarial examples: pictures close to the given ones that raise a class.
 
     An attack in the sense of Madry et al. 2018, arXiv:1706.06083, with Adam inside the ball. There
     are no transforms unless given.

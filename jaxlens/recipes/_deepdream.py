@@ -52,7 +52,7 @@ def deepdream(
     tile: Whole | None = None,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Render pictures with more of everything that layers see in them, from coarse structures to fine ones.
+    """Render pictures with more of everything that layers see in them, from coarse to fine.
 
     Gradient ascent on the mean squared activation of the layers, at several sizes ("octaves") from
     small to large. Each octave starts with the picture at that size plus what the octave before has

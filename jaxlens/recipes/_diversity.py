@@ -21,7 +21,7 @@ def diversity(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Render several pictures of the same objective that differ as much as possible: the facets of a neuron.
+    """Render the facets of a neuron: pictures of one objective that differ as much as possible.
 
     Args:
         model: any Model.

@@ -26,7 +26,7 @@ def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
 
 
 def picture_ids(images: np.ndarray) -> list[int]:
-    """Return a number for each picture: the random draws follow it, not what was measured on the picture."""
+    """Return a number for each picture: draws follow it, not what was measured on the picture."""
     return [zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in images]
 
 

@@ -32,7 +32,8 @@ def interactions(
         >>> from jaxlens import Model, modelzoo, recipes
         >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
         >>> result = recipes.interactions(
-        ...     model, "conv1:0", "conv1:1-2", size=(24, 32), steps=2, transforms=[], progress=False)
+        ...     model, "conv1:0", "conv1:1-2", size=(24, 32), steps=2, transforms=[],
+        ...     progress=False)
         >>> result.names
         ('conv1:0 + conv1:1', 'conv1:0 + conv1:2')
     """

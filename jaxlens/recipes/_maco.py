@@ -69,7 +69,7 @@ def maco(
 
 
 def _boxes(size: tuple[int, int], box: Any, steps: int) -> transform.Transform:
-    """Return a transform to a random part of a picture; its side goes from the first of `box` to the second."""
+    """Return a transform to a random part of a picture; its side goes from `box[0]` to `box[1]`."""
     box = _pair(box, "box")
     if not all(0 < side <= 1 for side in box):
         raise ValueError(f"box={box} must be two fractions of the picture, such as (0.5, 0.05).")

@@ -23,7 +23,7 @@ def compare_methods(
     blur: Number = 0.5,
     **options: Unpack[RenderOptions],
 ) -> dict[str, RenderResult]:
-    """Render the same objectives in several ways, with none of the field's tricks up to all of them.
+    """Render the same objectives with none of the field's tricks, with some, and with all.
 
     The methods are: pixels alone; pixels with penalties on total variation and on what
     `blur_input_each_step` takes away; pixels under random transforms; Fourier coefficients in

@@ -66,7 +66,7 @@ def tileable(
 
 
 def _around(height: int, width: int, scale: float, angles: float) -> int:
-    """Return how far a window reaches beyond its own size, at most, when it is enlarged by 1 / scale and turned."""
+    """Return how far a window that is enlarged by 1 / scale and turned reaches beyond its size."""
     turns = np.radians(np.linspace(0, min(angles, 90), 91))
     down = (height * np.cos(turns) + width * np.sin(turns)).max() / scale - height
     right = (width * np.cos(turns) + height * np.sin(turns)).max() / scale - width

@@ -31,7 +31,7 @@ def zoom(
     tile: Whole | None = None,
     **options: Unpack[RenderOptions],
 ) -> np.ndarray:
-    """Render an endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
+    """Render an endless zoom into a dream: each frame is the last one, enlarged and dreamt on.
 
     Args:
         model: any Model.

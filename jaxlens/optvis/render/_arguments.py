@@ -68,7 +68,7 @@ def check_count(value: Any, name: str, *, low: int, most: int) -> int:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Refuse what is neither an optax optimizer nor None; say what replaces Lucent's functions of parameters."""
+    """Refuse what is neither an optax optimizer nor None; say what replaces Lucent's functions."""
     if optimizer is None or isinstance(optimizer, optax.GradientTransformation):
         return
     hint = ""
@@ -88,7 +88,7 @@ def check_thresholds(thresholds: Any, steps: int) -> tuple[int, ...]:
 
 
 def check_devices(devices: Any, model: Model) -> list[Any]:
-    """Return the devices given; else those on which the model's weights were put on purpose; else all."""
+    """Return the devices given; else those on which the weights were put on purpose; else all."""
     return own_devices(model) or jax.local_devices() if devices is None else device_list(devices)
 
 
@@ -101,7 +101,10 @@ def device_list(devices: Any) -> list[Any]:
 
 
 def own_devices(model: Model) -> list[Any]:
-    """Return the devices on which a model's weights were put by `jax.device_put` or a sharding; none by default."""
+    """Return the devices on which weights were put on purpose; none by default.
+
+    Weights are put by `jax.device_put(model, device)` or by a sharding.
+    """
     placed = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array) and getattr(leaf, "committed", False)]
     return sorted({device for leaf in placed for device in leaf.devices()}, key=lambda device: device.id)
 

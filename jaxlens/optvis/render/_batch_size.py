@@ -1,4 +1,4 @@
-"""How many tasks go through the compiled step together: as many as are fast, and as the memory holds."""
+"""How many tasks go through the compiled step together: as many as are fast and fit into memory."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ from jaxlens._checks import check_int
 from jaxlens.optvis.render._arguments import device_list
 
 _USABLE = 0.78  # of the limit
-# What a step really takes over what the compiler reports: scratch memory of convolutions, finished images,
-# fragments (`python -m benchmarks.memory` finds 1.2 on a CPU).
+# What a step really takes over what the compiler reports: scratch memory of convolutions, finished
+# images, fragments (`python -m benchmarks.memory` finds 1.2 on a CPU).
 _TRUE = 1.25
 _PER_ACCELERATOR = 64
 
 
 def default_batch_size(devices: Any) -> int:
-    """Return how many tasks per batch are fastest: 64 per accelerator; on a CPU one for every two cores.
+    """Return how many tasks per batch are fastest: 64 per accelerator, one per two cores of a CPU.
 
     A CPU's caches hold one or two tasks, and one task keeps two cores busy
     (`python -m benchmarks.scaling`).
@@ -42,7 +42,10 @@ def default_batch_size(devices: Any) -> int:
 
 
 def layout(count: int, limit: int, devices: Sequence[Any]) -> tuple[Mesh | None, int]:
-    """Return the device mesh and the tasks per batch: even batches of at most `limit`, a multiple of the devices."""
+    """Return the device mesh and the tasks per batch.
+
+    Batches are even, of at most `limit` tasks, and a multiple of the devices.
+    """
     devices = list(devices)[: max(1, min(len(devices), count, limit))]
     batches = -(-count // limit)
     per_batch = -(-count // batches)
@@ -51,17 +54,20 @@ def layout(count: int, limit: int, devices: Sequence[Any]) -> tuple[Mesh | None,
 
 
 def batches(rows: Sequence[int], size: int) -> list[list[int]]:
-    """Return the rows of each batch; the last row fills up the last batch, so that it does not compile again."""
+    """Return the rows of each batch.
+
+    The last row fills up the last batch, so that it does not compile again.
+    """
     parts = [list(rows[low : low + size]) for low in range(0, len(rows), size)]
     return [part + [part[-1]] * (size - len(part)) for part in parts]
 
 
 def room(limit: Any, devices: Sequence[Any]) -> float:
-    """Return the bytes that the compiler may report for a step, per device: `(0.78 * limit - in_use) / 1.25`.
+    """Return the bytes that the compiler may report for a step, per device.
 
+    These are `(0.78 * limit - in_use) / 1.25`: steps really take 1.25 times what is reported.
     The limit is that of each accelerator; on a CPU it is that of this process, and the devices
-    share it. By default it is all the memory there is. Steps really take 1.25 times what is
-    reported.
+    share it. By default it is all the memory there is.
     """
     device = devices[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
@@ -85,14 +91,14 @@ def _resident() -> int:
 
 
 def largest(wanted: int, least: int, needs: Callable[[int], int], room: Callable[[], float]) -> int:
-    """Return the most tasks up to `wanted`, a multiple of `least`, whose step needs at most `room` bytes.
+    """Return the most tasks whose step needs at most `room` bytes.
 
-    A step's memory grows linearly with its tasks, so one or two guesses do. Every guess is
-    compiled, and the last one is used. Compiling takes memory itself, so each guess leaves a tenth
-    of the room.
+    The number is at most `wanted`, and a multiple of `least`. A step's memory grows linearly with
+    its tasks, so one or two guesses do. Every guess is compiled, and the last one is used.
+    Compiling takes memory itself, so each guess leaves a tenth of the room.
 
     Raises:
-        MemoryError: if the least do not fit.
+        MemoryError: if `least` tasks do not fit.
     """
     size = wanted
     while (need := needs(size)) > (left := max(room(), 0)):

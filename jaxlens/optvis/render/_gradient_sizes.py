@@ -17,7 +17,10 @@ NEAR = 0.01  # how far theta is moved from the start, on average
 
 
 def gradient_sizes(model: Model, objective: Any, params: Each, fixed: Any = None) -> np.ndarray:
-    """Return the sum of absolute gradients of an objective near each start, `[N]`, without transforms."""
+    """Return the sum of absolute gradients of an objective near each start, `[N]`.
+
+    There are no transforms; `fixed` is the `fixed_image_size` of the render.
+    """
     return np.asarray(_gradient_sizes(model, objective, params, network_size(model, params.shape, fixed)))
 
 

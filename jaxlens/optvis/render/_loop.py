@@ -116,7 +116,8 @@ class _Batch:
         before = _step.copy(self.state) if number < job.redirect_steps else None
         self.state, scores, dead = _step.step(spec, self.work, at, self.state)
         model = self.work.model
-        # A second program, compiled when the first dead task is met: the same step with Lucid's redirected gradient.
+        # A second program, compiled when the first dead task is met: the same step with Lucid's
+        # redirected gradient.
         if before is not None and np.asarray(dead).any() and model.accepts_rule(redirected(), self.layers):
             redirected_work = dataclasses.replace(self.work, model=model.with_gradient_rule(redirected()))
             woken, _, _ = _step.step(spec, redirected_work, at, before)
@@ -126,7 +127,10 @@ class _Batch:
             self.snapshots[number + 1] = _step.decode(self.work.param, self.state.theta)
 
     def receive(self, ahead: int) -> bool:
-        """Take in the scores of all steps but the last `ahead`; return whether the callback wants to stop."""
+        """Take in the scores of all steps but the last `ahead`.
+
+        Return whether the callback wants to stop.
+        """
         stop = False
         while len(self.waiting) > ahead:
             self.scores.append(self.own(self.waiting.popleft()))

@@ -32,7 +32,9 @@ def render_vis(
     relu_gradient_override: Any = True,
     seed: Any = 0,
 ) -> list[np.ndarray]:
-    """Render one objective and return its images at each threshold; code written for Lucent runs as it is.
+    """Render one objective and return its images at each threshold, as Lucid and Lucent do.
+
+    Code written for Lucent runs as it is.
 
     Args:
         model: any Model.
@@ -61,7 +63,8 @@ def render_vis(
         >>> from jaxlens.optvis import param, render
         >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
         >>> images = render.render_vis(
-        ...     model, "conv1:3", lambda: param.image(32, 24), thresholds=(1, 2), show_image=False, progress=False)
+        ...     model, "conv1:3", lambda: param.image(32, 24), thresholds=(1, 2), show_image=False,
+        ...     progress=False)
         >>> [image.shape for image in images]
         [(1, 24, 32, 3), (1, 24, 32, 3)]
     """

@@ -1,4 +1,4 @@
-"""The options of `render` besides what is rendered, for all that pass them on: recipes, jobs, the command line."""
+"""The options of `render`, for all that pass them on: recipes, jobs, the command line."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict

@@ -208,7 +208,7 @@ def render(
 
 
 def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixed_image_size: Size | None = None) -> np.ndarray:
-    """Return the scores of finished images for the tasks of an objective, without transforms, float32 `[N]`.
+    """Return the scores of finished images without transforms, one per task, float32 `[N]`.
 
     This is the number to compare between methods.
 
@@ -265,7 +265,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
-    """Group the tasks of an objective by structure; return each group with its places in the whole."""
+    """Group the tasks of an objective by structure, each group with its places in the whole."""
     items = objectives.as_objective(objective, model)
     groups: dict[Any, tuple[list[Any], list[int]]] = {}
     place = 0
@@ -280,7 +280,7 @@ def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
 
 
 def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any, list[int]]]:
-    """Return the groups with as many tasks as there are parameterizations: one objective serves all of them."""
+    """Return the groups with one task per parameterization; one objective serves all of them."""
     total = sum(len(places) for _, places in groups)
     if not isinstance(param, Each) or total == param.count:
         return groups
@@ -293,7 +293,10 @@ def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any
 def _check(
     model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None, redirect_steps: int | None
 ) -> int:
-    """Refuse layers, channels, positions and sizes that do not exist, by shapes alone; return `redirect_steps`."""
+    """Refuse layers, channels, positions and sizes that do not exist; return `redirect_steps`.
+
+    Only shapes are computed.
+    """
     param = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), param) if isinstance(param, Each) else param
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     moved = jax.eval_shape(chain, jax.random.key(0), images)

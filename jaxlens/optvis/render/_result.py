@@ -71,7 +71,7 @@ class RenderResult:
         return dataclasses.replace(self.map_images(lambda array: array[:, :images]), importance=shown)
 
     def map_images(self, function: Callable[[np.ndarray], np.ndarray]) -> "RenderResult":
-        """Return the result with a function applied to the images and to those of every snapshot."""
+        """Return the result with a function applied to its images and those of every snapshot."""
         snapshots = {step: function(array) for step, array in self.snapshots.items()}
         return dataclasses.replace(self, images=function(self.images), snapshots=snapshots)
 

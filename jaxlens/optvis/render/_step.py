@@ -1,4 +1,4 @@
-"""The compiled ascent step: one program over `vmap(task)` for all channels, weights, keys and steps."""
+"""The compiled ascent step: one program over `vmap(task)` for all channels, weights and keys."""
 
 import dataclasses
 import functools
@@ -49,7 +49,7 @@ class Work:
 
 
 def param_axis(param: Any) -> int | None:
-    """Return the task axis of a parameterization: 0 for an `Each`, None for one that serves all tasks."""
+    """Return the task axis of a parameterization: 0 for an `Each`, None if it serves all tasks."""
     return 0 if isinstance(param, Each) else None
 
 
@@ -113,7 +113,10 @@ def score(
     number: Array,
     memory: Any = None,
 ) -> tuple[Float[Array, ""], Any]:
-    """Return an objective's value at a step, and its memory; the network sees `seen`, penalties see the plain `images`."""
+    """Return an objective's value at a step, and its memory.
+
+    The network sees `seen`; penalties see the plain `images`.
+    """
     layers = tuple(layer for layer in objective.layers if layer != "input")
 
     def network(layers: tuple[str, ...], interceptors: Any, batch: int, rule: Any) -> dict[str, Array]:
@@ -146,7 +149,7 @@ def computed_once(x: Float[Array, "*shape"], number: Array) -> Float[Array, "*sh
 def _task_score(
     spec: StepSpec, work: Work, images: Float[Array, "b h w c"], number: Array, memory: Any
 ) -> tuple[Float[Array, ""], Any]:
-    """Return the score of one task's images and its memory, each the mean over the draws of a step."""
+    """Return the score of one task's images and its memory, each a mean over a step's draws."""
     transforms = work.transforms.at(number)
 
     def one(key: Array) -> tuple[Array, Any]:
@@ -163,14 +166,16 @@ def _task_score(
 
 def start(spec: StepSpec, work: Work) -> State:
     """Return the initial state of every task, each from its own key."""
-    # compiled for the parameterization and the keys alone: other objectives and networks begin with the same program
+    # compiled for the parameterization and the keys alone: other objectives and networks begin with
+    # the same program
     return dataclasses.replace(_start(spec, work.param, work.keys), memory=_blank_memory(spec, work))
 
 
 @functools.partial(jax.jit, static_argnames=("spec",))
 def _start(spec: StepSpec, param: Any, keys: Array) -> State:
     def one(param: Any, key: Array) -> State:
-        # copies, because steps take the state's memory: what a parameterization starts at may be the user's own array
+        # copies, because steps take the state's memory: what a parameterization starts at may be
+        # the user's own array
         theta = jax.tree.map(jnp.copy, param.init(jax.random.fold_in(key, 0)))
         return State(
             theta=theta,
@@ -185,7 +190,7 @@ def _start(spec: StepSpec, param: Any, keys: Array) -> State:
 
 
 def _blank_memory(spec: StepSpec, work: Work) -> Any:
-    """Return zeros in the shapes of what the objectives remember, for every task; {} for most objectives."""
+    """Return zeros in the shapes of what objectives remember, for every task; {} for most."""
     if not remembers(work.objective):
         return {}
 
@@ -232,9 +237,9 @@ def step(spec: StepSpec, work: Work, number: Array, state: State) -> tuple[State
 
 
 def memory(spec: StepSpec, work: Work) -> int:
-    """Return the bytes that a step of these tasks needs on each device besides the model's weights, as compiled.
+    """Return the bytes that a step of these tasks needs on each device besides the weights.
 
-    Nothing runs, and the step that does is not compiled again.
+    They are the compiler's account. Nothing runs, and the step that does is not compiled again.
     """
     begun = jax.eval_shape(functools.partial(_start, spec), work.param, work.keys)
     state = dataclasses.replace(begun, memory=_blank_memory(spec, work))
@@ -242,7 +247,8 @@ def memory(spec: StepSpec, work: Work) -> int:
     needs = compiled.memory_analysis()
     if needs is None:  # a backend that does not tell
         return 0
-    # The compiler's size of the arguments includes the weights, but only those up to the layer: the others are never passed.
+    # The compiler's size of the arguments includes the weights, but only those up to the layer: the
+    # others are never passed.
     given = (work.param, work.transforms, work.objective, work.keys, state)
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(given))
     devices = 1 if spec.mesh is None else spec.mesh.size
@@ -264,7 +270,7 @@ def choose(which: Array, new: State, old: State) -> State:
 def _update(
     optimizer: optax.GradientTransformation, value_of: Callable[[Any], Array], state: State, value: Array, gradient: Any
 ) -> State:
-    """Return the state after an ascent along the gradient; not alive if anything in it is not finite."""
+    """Return the state after an ascent along the gradient; not alive if any of it is not finite."""
     loss = jax.tree.map(jnp.negative, gradient)  # optax minimizes
     with jax.numpy_dtype_promotion("standard"):  # optimizers mix dtypes, which users may have forbidden
         updates, memory = optax.with_extra_args_support(optimizer).update(  # line searches want the value and the function
@@ -276,7 +282,10 @@ def _update(
 
 
 def _select(which: Array, new: Any, old: Any) -> Any:
-    """Return, leaf by leaf, `new` where `which` holds, else `old`; for one task or, with a leading axis, for each."""
+    """Return, leaf by leaf, `new` where `which` holds, else `old`.
+
+    `which` is one value for one task or, with a leading axis, one for each.
+    """
     return jax.tree.map(lambda n, o: jnp.where(which.reshape(which.shape + (1,) * (n.ndim - which.ndim)), n, o), new, old)
 
 

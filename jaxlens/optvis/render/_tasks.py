@@ -1,4 +1,4 @@
-"""Runs the tasks of one structure, batch by batch, through one compiled program in the memory there is."""
+"""Runs the tasks of one structure through one compiled program, in batches that fit into memory."""
 
 import dataclasses
 import zlib
@@ -57,13 +57,13 @@ class Tasks:
 
 
 def keys_of(objective: Any, places: Sequence[int], base: Array, ids: Sequence[int] | None) -> Array:
-    """Return one key per task, from its base key and its id; by default a hash of its own objective."""
+    """Return one key per task, from its base key and its id; default: a hash of its objective."""
     own = [_task_id(objective, i) if ids is None else ids[place] for i, place in enumerate(places)]
     return _fold(base[np.asarray(places)], np.asarray(own, np.uint32))
 
 
 def _task_id(objective: Any, task: int) -> int:
-    """Return a number that depends on a task's own objective alone: its layers and the values of its leaves."""
+    """Return a hash of a task's own objective alone: its layers and the values of its leaves."""
     content = "|".join(objective.layers).encode()
     for leaf in jax.tree.leaves(objective):
         content += np.ascontiguousarray(leaf[task]).tobytes()
@@ -73,7 +73,9 @@ def _task_id(objective: Any, task: int) -> int:
 def run_tasks(
     job: Job, tasks: Tasks, most: int, devices: Sequence[Any], limit: Any, check: bool
 ) -> Iterator[tuple[RenderResult, list[int], bool]]:
-    """Render all tasks, at most `most` together; yield results, their places, and whether Ctrl-C ended them.
+    """Render all tasks, at most `most` together.
+
+    Yield results, their places, and whether Ctrl-C ended them.
 
     A batch is made smaller where the compiled step would not fit into the memory (if `check`), and
     where memory runs out all the same: then that batch begins again, halved.
