@@ -77,10 +77,9 @@ def attribution_caricature(
 ) -> RenderResult:
     """Render pictures that exaggerate what speaks for an objective in the given ones.
 
-    They leave out the rest.
-    Maximizes `objectives.attribution_compare(layers, objective)`: the activations of the first
-    layer times the attribution of the given picture there, which is passed down from the objective
-    through the layers. Both pictures go through the same transforms.
+    They leave out the rest. Maximizes `objectives.attribution_compare(layers, objective)`: the
+    activations of the first layer times the attribution of the given picture there, which is passed
+    down from the objective through the layers. Both pictures go through the same transforms.
 
     Args:
         model: any Model.

@@ -25,10 +25,10 @@ def invert(
 ) -> RenderResult:
     """Render pictures that a layer cannot tell from the given ones.
 
-    They show what the layer keeps and what it forgets.
-    Minimizes `|A(x) - A(x0)|^2 / |A(x0)|^2 + smooth * total variation` from a gray start, in
-    Fourier coefficients. Mahendran and Vedaldi 2015, arXiv:1412.0035, with their relative distance
-    and another parameterization.
+    They show what the layer keeps and what it forgets. Minimizes
+    `|A(x) - A(x0)|^2 / |A(x0)|^2 + smooth * total variation` from a gray start, in Fourier
+    coefficients. Mahendran and Vedaldi 2015, arXiv:1412.0035, with their relative distance and
+    another parameterization.
 
     Args:
         model: any Model.

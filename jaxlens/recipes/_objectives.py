@@ -32,10 +32,9 @@ class OnlyFirst(Objective):
 class BeyondRounding(Objective):
     """A distance of a task's first image to its second at `layer`, ignoring rounding.
 
-    It is 0 where the two differ by rounding only.
-    The gradient of a distance has length 1 however small the distance is. At the original itself it
-    would point in the direction of the rounding error, which depends on the other tasks of the
-    batch.
+    It is 0 where the two differ by rounding only. The gradient of a distance has length 1 however
+    small the distance is: at the original itself it would point in the direction of the rounding
+    error, which depends on the other tasks of the batch.
     """
 
     inner: Objective
