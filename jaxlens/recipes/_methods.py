@@ -43,8 +43,8 @@ def compare_methods(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
         >>> from jaxlens.optvis import transform
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
         >>> found = recipes.compare_methods(
         ...     model, "conv1:3", size=(24, 32), steps=2, transforms=[transform.jitter(2)],
         ...     progress=False)
