@@ -120,7 +120,10 @@ def _octaves(
         base, before = _resized(batch, h, w), _resized(added, h, w)
         moves: list[Any] = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
         if side != (h, w):
-            moves = [transform.roll(), transform.random_crop(*side)]  # around the borders, so that all is seen as often
+            moves = [
+                transform.roll(),
+                transform.random_crop(*side),
+            ]  # across the borders: the network sees all parts equally often
         result = render(
             model,
             objective,
@@ -136,7 +139,9 @@ def _octaves(
     h, w = batch.shape[1:3]
     if result.images.shape[2:4] == (h, w):
         return result
-    return result.map_images(lambda _: np.clip(batch + _resized(added, h, w), 0, 1)[:, None])  # interrupted before the last
+    return result.map_images(
+        lambda _: np.clip(batch + _resized(added, h, w), 0, 1)[:, None]
+    )  # interrupted before the last octave
 
 
 def _objective(model: Model, layers: Any, guide: Any) -> Any:

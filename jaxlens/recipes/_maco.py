@@ -14,7 +14,7 @@ from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptio
 from jaxlens.recipes._inputs import refuse_param
 
 NADAM = optax.nadam(1.0)
-SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
+SPREAD = 0.1  # how much the sides of MACO's boxes differ from their mean, as a fraction of it
 
 
 def maco(

@@ -14,7 +14,7 @@ from jaxlens._checks import SEEDS, as_key, brief, check_int, check_size
 from jaxlens.model import Model
 from jaxlens.optvis.param import image as default_image
 
-STEPS, DRAWS = 10**7, 10**5  # more would never end
+STEPS, DRAWS = 10**7, 10**5  # more would take forever
 
 
 def parameterization(param: Any, size: Any, model: Model) -> Any:
@@ -44,7 +44,7 @@ def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.n
     """Return integers of 32 bits, one per task; JAX would silently cut off larger ones."""
     try:
         numbers = np.asarray(list(values) if isinstance(values, range) else values)
-    except Exception:  # of a list of keys JAX raises its own
+    except Exception:  # JAX raises its own errors for a list of keys
         numbers = np.asarray(None)
     fits = numbers.shape == (count,) and np.issubdtype(numbers.dtype, np.integer)
     if not fits or not ((numbers >= 0) & (numbers < SEEDS)).all():
@@ -114,7 +114,7 @@ def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int,
     if fixed is not None:
         return check_size(fixed, "fixed_image_size")
     height, width = shape[1:3]
-    if model.fixed_size:  # also after transforms, which may change the size
+    if model.fixed_size:  # transforms may change the size
         return model.input_size[0], model.input_size[1]
     factor = max(model.input_size[0] / height, model.input_size[1] / width)
     return (round(height * factor), round(width * factor)) if factor > 1 else None

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxlens._checks import check_int
 from jaxlens.optvis.render._arguments import device_list
 
-_USABLE = 0.78  # of the limit
+_USABLE = 0.78  # fraction of the limit
 # What a step really takes over what the compiler reports: scratch memory of convolutions, finished
 # images, fragments (`python -m benchmarks.memory` finds 1.2 on a CPU).
 _TRUE = 1.25

@@ -116,8 +116,8 @@ class _Batch:
         before = _step.copy(self.state) if number < job.redirect_steps else None
         self.state, scores, dead = _step.step(spec, self.work, at, self.state)
         model = self.work.model
-        # A second program, compiled when the first dead task is met: the same step with Lucid's
-        # redirected gradient.
+        # The same step with Lucid's redirected gradient: a second program, compiled when the first
+        # dead task is met.
         if before is not None and np.asarray(dead).any() and model.accepts_rule(redirected(), self.layers):
             redirected_work = dataclasses.replace(self.work, model=model.with_gradient_rule(redirected()))
             woken, _, _ = _step.step(spec, redirected_work, at, before)

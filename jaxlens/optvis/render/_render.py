@@ -171,14 +171,14 @@ def render(
     shown = [tasks_of(group, len(places), model) for group, places in groups]
 
     most = default_batch_size(devices) if batch_size is None else check_int(batch_size, "batch_size", low=1)
-    # a CPU's own few tasks fit, and asking costs part of a second
+    # the few tasks that a CPU gets by default fit, and asking the compiler costs part of a second
     check = memory_limit is not None or batch_size is not None or devices[0].platform != "cpu"
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
     if compute_dtype is not None:
         try:
             model = model.astype(compute_dtype)
-        except TypeError as error:  # it names its own argument
+        except TypeError as error:  # it names the argument of `astype`
             raise TypeError(str(error).replace("dtype=", "compute_dtype=", 1)) from None
 
     parts: list[RenderResult] = []
@@ -197,9 +197,9 @@ def render(
                 for part, finished, interrupted in run_tasks(job, tasks, most, devices, memory_limit, check):
                     parts.append(part)
                     order += finished
-                    if interrupted or pressed():  # also one that came too late for the batch to notice
+                    if interrupted or pressed():  # also if Ctrl-C came too late for the batch to notice
                         raise KeyboardInterrupt
-        except KeyboardInterrupt:  # in a batch, or between two: what is finished is not lost
+        except KeyboardInterrupt:  # in a batch or between two: keep what is finished
             if not parts:
                 raise
             interrupted = True
@@ -312,7 +312,7 @@ def _check(
     if redirect_steps is None:
         return REDIRECT_STEPS if layers and model.rule is None else 0
     if check_count(redirect_steps, "redirect_steps", low=0, most=STEPS) and layers:
-        # refuses nonlinearities that the rule does not know
+        # raises for nonlinearities that the rule does not know
         model.with_gradient_rule(redirected()).shapes((seen[0], seen[1]), layers)
     return redirect_steps
 
@@ -333,7 +333,7 @@ def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[
         own = (model.input_size[0], model.input_size[1])
         if isinstance(error, ImageTooSmallError) or model.fixed_size or own == tuple(seen):
             raise
-        model.shapes(own, layers)  # whatever is wrong at its own size too is told as it is
+        model.shapes(own, layers)  # what is wrong at its own size too raises here, in its own words
         raise ValueError(
             f"{model.name} does not take images of {seen[0]}x{seen[1]}: {str(error).splitlines()[0][:200]} Show them to it at "
             f"another size: fixed_image_size={own}."

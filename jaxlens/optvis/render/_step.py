@@ -219,7 +219,7 @@ def step(spec: StepSpec, work: Work, number: Array, state: State) -> tuple[State
                 return _task_score(spec, work, images, number, state.memory)
 
             images, pull = jax.vjp(work.param.to_image, state.theta)
-            # of the score, not of the loss: gradient rules rely on its sign
+            # the gradient of the score, not of the loss: gradient rules rely on its sign
             (value, memory), slope = jax.value_and_grad(value_of, has_aux=True)(images)
             (gradient,) = pull(slope)
             after = dataclasses.replace(state, memory=memory)
@@ -245,7 +245,7 @@ def memory(spec: StepSpec, work: Work) -> int:
     state = dataclasses.replace(begun, memory=_blank_memory(spec, work))
     compiled = step.lower(spec, work, jnp.uint32(0), state).compile()
     needs = compiled.memory_analysis()
-    if needs is None:  # a backend that does not tell
+    if needs is None:  # the backend does not tell
         return 0
     # The compiler's size of the arguments includes the weights, but only those up to the layer: the
     # others are never passed.
