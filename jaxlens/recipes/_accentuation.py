@@ -54,7 +54,8 @@ def accentuate(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> result = recipes.accentuate(
         ...     model, photo, "conv3:1", layer="conv2", steps=2, transforms=[], progress=False)

@@ -38,7 +38,8 @@ def adversarial(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> result = recipes.adversarial(model, photo, 3, radius=0.1, steps=2, progress=False)
         >>> bool(abs(result.images[0, 0] - photo).max() < 0.1 + 1e-6)

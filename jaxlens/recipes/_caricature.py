@@ -43,7 +43,8 @@ def caricature(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> result = recipes.caricature(
         ...     model, photo, "conv2", steps=2, transforms=[], progress=False)
@@ -99,7 +100,8 @@ def attribution_caricature(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> result = recipes.attribution_caricature(
         ...     model, photo, "logits:3", "conv2", steps=2, transforms=[], progress=False)

@@ -43,7 +43,8 @@ def class_visualization(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.class_visualization(
         ...     model, [3, 5], steps=2, transforms=[], progress=False)
         >>> result.names, result.images.shape

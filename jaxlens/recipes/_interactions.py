@@ -30,7 +30,8 @@ def interactions(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.interactions(
         ...     model, "conv1:0", "conv1:1-2", size=(24, 32), steps=2, transforms=[],
         ...     progress=False)
@@ -56,7 +57,8 @@ def both_signs(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.both_signs(
         ...     model, "conv1:3", size=(24, 32), steps=2, transforms=[], progress=False)
         >>> result.names

@@ -38,7 +38,8 @@ def interpolate(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.interpolate(
         ...     model, "conv2:3", "conv2:5", count=3, size=(24, 32), steps=2, transforms=[],
         ...     progress=False)

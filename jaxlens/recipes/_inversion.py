@@ -44,7 +44,8 @@ def invert(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> result = recipes.invert(model, photo, "conv2", steps=2, progress=False)
         >>> result.images.shape

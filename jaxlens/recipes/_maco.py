@@ -52,7 +52,8 @@ def maco(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.maco(
         ...     model, "conv2:3", size=(24, 32), steps=2, crops=2, progress=False)
         >>> result.images.shape

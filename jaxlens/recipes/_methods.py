@@ -43,8 +43,9 @@ def compare_methods(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import transform
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> found = recipes.compare_methods(
         ...     model, "conv1:3", size=(24, 32), steps=2, transforms=[transform.jitter(2)],
         ...     progress=False)

@@ -61,7 +61,8 @@ def style_transfer(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo, painting = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
         >>> result = recipes.style_transfer(
         ...     model, photo, painting, content_layers="conv2", style_layers=["conv1", "conv2"],

@@ -44,7 +44,8 @@ def tileable(
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = recipes.tileable(model, "conv2:3", size=(24, 32), steps=2, progress=False)
         >>> result.images.shape
         (1, 1, 24, 32, 3)

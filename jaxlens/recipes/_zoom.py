@@ -47,7 +47,8 @@ def zoom(
     Example:
         >>> import jax
         >>> from jaxlens import Model, modelzoo, recipes
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
         >>> recipes.zoom(
         ...     model, photo, "conv2", frames=2, octaves=1, steps=2, jitter=2, progress=False).shape

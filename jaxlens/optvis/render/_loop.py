@@ -33,8 +33,9 @@ class Progress:
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> def report(progress):
         ...     print(progress.step, progress.tasks, progress.scores.shape, progress.images().shape)
         >>> result = render.render(

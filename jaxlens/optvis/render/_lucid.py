@@ -60,8 +60,9 @@ def render_vis(
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import param, render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> images = render.render_vis(
         ...     model, "conv1:3", lambda: param.image(32, 24), thresholds=(1, 2), show_image=False,
         ...     progress=False)

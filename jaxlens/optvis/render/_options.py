@@ -40,8 +40,9 @@ class RenderOptions(TypedDict, total=False):
 
     Example:
         >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> options: render.RenderOptions = {"seed": 1, "transforms": [], "progress": False}
         >>> recipes.both_signs(model, "conv1:3", size=(24, 32), steps=2, **options).names
         ('conv1:3', '-conv1:3')

@@ -142,8 +142,9 @@ def render(
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import objectives, render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> neurons = objectives.channel("conv1", range(4))
         >>> result = render.render(model, neurons, size=(24, 32), steps=2, progress=False)
         >>> result.images.shape
@@ -224,8 +225,9 @@ def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixe
     Example:
         >>> import numpy as np
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> images = np.full((2, 1, 24, 32, 3), 0.5, np.float32)
         >>> render.evaluate(model, "conv1:0-1", images).shape
         (2,)

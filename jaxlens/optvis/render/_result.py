@@ -33,8 +33,9 @@ class RenderResult:
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = render.render(model, "conv1:0-2", size=(24, 32), steps=2, progress=False)
         >>> result.images.shape, result.scores.shape, result.names
         ((3, 1, 24, 32, 3), (3, 2), ('conv1:0', 'conv1:1', 'conv1:2'))

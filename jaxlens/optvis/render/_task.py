@@ -26,8 +26,9 @@ class Task:
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> result = render.render(model, "conv1:3", size=(24, 32), steps=2, progress=False)
         >>> result.tasks[0]
         Task(name='conv1:3', layer='conv1', channel=3, label=None)
