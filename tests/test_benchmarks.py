@@ -18,7 +18,7 @@ import torchvision
 from benchmarks import _lucent, devices, flops, harness, render_vs_torch, report, scaling, suite, torch_best
 from jaxlens.model import IMAGENET, Model, site
 from jaxlens.optvis import objectives, param, transform
-from jaxlens.optvis.render import _program, render
+from jaxlens.optvis.render import _step, render
 from jaxlens.optvis.transform._resample import rotate_and_scale
 
 SIZE, SEEN, LAYER, CHANNELS = (40, 56), (64, 96), "mixed4a", (3, 1, 7)
@@ -66,7 +66,7 @@ def test_pytorch_at_its_best_finds_our_scores_and_gradients(pair, theta):
     objective, images = objectives.channel(LAYER, CHANNELS).bind(pair[1]), param.image(SIZE[1], SIZE[0])
 
     def ours(theta):
-        return _program.evaluate(pair[1], objective, jax.vmap(images.to_image)(theta[:, None]), SEEN)
+        return _step.evaluate(pair[1], objective, jax.vmap(images.to_image)(theta[:, None]), SEEN)
 
     with jax.default_matmul_precision("highest"):
         wanted, own = ours(theta), jax.grad(lambda theta: ours(theta).sum())(theta)

@@ -33,7 +33,7 @@ NAMES = {
     "standard_transforms uniform",
     recipes: "accentuate adversarial attribution_caricature both_signs caricature class_visualization compare_methods "
     "deepdream diversity interactions interpolate invert maco style_transfer tileable transparent zoom",
-    render: "Progress RenderOptions RenderResult default_batch_size evaluate render render_vis",
+    render: "Progress RenderOptions RenderResult Task default_batch_size evaluate render render_vis",
     data: "IMAGENETTE_CLASSES Loader load_folder load_image load_imagenette save_animation save_image show_image to_uint8",
     synthetic: "CLASSES FAMILIES Pictures generate stimuli",
     microscope: "RenderJob Tile blocks find_layers folder_name read_tile render_layers",

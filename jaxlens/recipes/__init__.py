@@ -1,4 +1,4 @@
-"""Pictures that people want, each by one call: dreams, inversions, caricatures, styles, series of neurons."""
+"""Pictures by one call each: dreams, inversions, caricatures, styles, series of neurons."""
 
 from jaxlens.recipes._accentuation import accentuate as accentuate
 from jaxlens.recipes._adversarial import adversarial as adversarial

@@ -1,4 +1,4 @@
-"""Caricatures: what a layer, or an objective, sees in a picture, exaggerated."""
+"""Caricatures: pictures that exaggerate what a layer or an objective sees in a given one."""
 
 from typing import Any, Unpack
 
@@ -24,10 +24,12 @@ def caricature(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures that exaggerate what a layer sees in the given ones: activations along theirs, and as large as can be.
+    """Render pictures that exaggerate what a layer sees in the given ones.
 
-    Maximises `d * max(0.1, cosine) ** cossim_pow` with `d = <A(x), A(x0)>`, summed over layers, where both pictures go through
-    the same random transforms. Lucid's caricatures, with a cosine that is one (see `objectives.dot_compare`).
+    Their activations point along those of the given pictures and are as large as possible.
+    Maximizes `d * max(0.1, cosine) ** cossim_pow` with `d = <A(x), A(x0)>`, summed over layers;
+    both pictures go through the same random transforms. These are Lucid's caricatures, with a true
+    cosine (see `objectives.dot_compare`).
 
     Args:
         model: any Model.
@@ -37,13 +39,24 @@ def caricature(
         steps, options: of `render`.
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+        >>> result = recipes.caricature(
+        ...     model, photo, "conv2", steps=2, transforms=[], progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     objective = objectives.Objective.sum([objectives.dot_compare(layer, 1, cossim_pow) for layer in layer_names(layers)])
     return _beside(model, objective, images, steps, options)
 
 
 def _beside(model: Any, objective: Any, images: Any, steps: Any, options: RenderOptions) -> RenderResult:
-    """A picture drawn next to each of the given ones, which are image number 1 of their tasks."""
+    """Render a picture next to each of the given ones, which are image number 1 of their tasks."""
     batch = pictures(model, images)
     inner = canvas(model, options.pop("param", None), batch.shape[1:3])
     if isinstance(inner, Each) or inner.shape[0] != 1:
@@ -63,21 +76,37 @@ def attribution_caricature(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures that exaggerate what in the given ones speaks for an objective, and leave out the rest.
+    """Render pictures that exaggerate what speaks for an objective in the given ones.
 
-    Maximises `objectives.attribution_compare(layers, objective)`: activations of the first layer times the attribution of the
-    given picture there, passed down from the objective through the layers. Both pictures go through the same transforms.
+    They leave out the rest. Maximizes `objectives.attribution_compare(layers, objective)`: the
+    activations of the first layer times the attribution of the given picture there, which is passed
+    down from the objective through the layers. Both pictures go through the same transforms.
 
     Args:
         model: any Model.
         images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
         objective: what is attributed, one objective or a string such as "logits:3".
         layers: one or several before it.
-        pools: how the attribution passes max-pools, see `rules.standard`; "l2" as in Lucid's notebook. Networks without any
-            on the way, or with some that cannot be seen as such, need "max", the true gradient.
+        pools: how the attribution passes max-pools, see `rules.standard`; "l2" as in Lucid's
+            notebook. "max", the true gradient, is needed where a network has no max-pools on the
+            way, or some that cannot be recognized as such.
         steps, options: of `render`.
 
     Returns: a RenderResult with a task per picture; the drawn image is the only one of its task.
+
+    Raises:
+        ValueError: if the objective does not depend on the layers.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+        >>> result = recipes.attribution_caricature(
+        ...     model, photo, "logits:3", "conv2", steps=2, transforms=[], progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     check_choice(pools, "pools", POOLS)
     rule = None if pools == "max" else rules.standard(pools=pools)

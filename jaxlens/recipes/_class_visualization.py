@@ -2,16 +2,14 @@
 
 from typing import Any, Unpack
 
-import jax.numpy as jnp
-
 from jaxlens._checks import check_number
-from jaxlens._numerics import absolute
 from jaxlens._types import Number, Size, Text, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._options import ModelLike, RenderOptions
 from jaxlens.recipes._inputs import canvas, merged
+from jaxlens.recipes._objectives import contrast, roughness
 
 
 def class_visualization(
@@ -25,17 +23,32 @@ def class_visualization(
     shrink: Number = 0.0,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """What a class looks like to a network: pictures that raise its logit (Simonyan et al. 2014, arXiv:1312.6034).
+    """Render what a class looks like to a network: pictures that raise its logit.
 
-    Maximises `logit - smooth * (mean |dx| + mean |dy|) - shrink * mean (x - 0.5)**2`.
+    Maximizes `logit - smooth * (mean |dx| + mean |dy|) - shrink * mean (x - 0.5)**2`. Simonyan et
+    al. 2014, arXiv:1312.6034.
 
     Args:
         model: any Model.
         label: a class number, a name in `model.labels`, or a list of these; each is a task.
-        layer: the logits, not their softmax, which rises as other classes fall.
+        layer: the layer of the logits; not their softmax, which also rises as other classes fall.
         size: of the pictures; by default what the network was trained on.
-        smooth, shrink: weights of penalties; the parameterization and the transforms make them dispensable.
-        steps, options: of `render`.
+        steps: number of updates.
+        smooth: weight of the mean absolute difference of neighboring pixels, 0 for none.
+        shrink: weight of the mean squared distance from gray, 0 for none. The parameterization and
+            the transforms make both penalties dispensable.
+        options: of `render`.
+
+    Returns: a RenderResult with a task per class.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.class_visualization(
+        ...     model, [3, 5], steps=2, transforms=[], progress=False)
+        >>> result.names, result.images.shape
+        (('logits:3', 'logits:5'), (2, 1, 24, 32, 3))
     """
     objective = objectives.class_logit(layer, label)
     model = check_model(model)
@@ -44,13 +57,3 @@ def class_visualization(
             objective = objective - weight * objectives.as_objective(penalty)
     own = canvas(model, options.pop("param", None), tuple(model.input_size) if size is None else size)
     return render(model, objective, steps=steps, **merged(options, param=own))
-
-
-def roughness(T: Any) -> Any:
-    """The mean step from a pixel to the next one, down and to the right."""
-    return absolute(jnp.diff(T("input"), axis=1)).mean() + absolute(jnp.diff(T("input"), axis=2)).mean()
-
-
-def contrast(T: Any) -> Any:
-    """The mean squared distance from grey."""
-    return jnp.square(T("input") - 0.5).mean()

@@ -1,4 +1,4 @@
-"""Deep dreams: a picture in which a network sees more and more of what it sees."""
+"""Deep dreams: pictures with more and more of what a network sees in them."""
 
 import functools
 from typing import Any, Unpack
@@ -23,9 +23,10 @@ from jaxlens.recipes._inputs import one_task, picture_ids, pictures, refuse_para
 
 @functools.cache  # one optimizer, one program
 def gradient_ascent(rate: float) -> optax.GradientTransformation:
-    """Steps of `rate` times the gradient over its mean absolute value, which makes layers and octaves comparable.
+    """Return an optimizer whose steps are `rate` times the gradient over its mean absolute value.
 
-    The mean is over what has a gradient at all: of a tiled picture, the part that was seen.
+    The division makes layers and octaves comparable. The mean is over what has a gradient at all:
+    of a tiled picture, the part that the network saw.
     """
 
     def update(updates: Any, state: Any, params: Any = None) -> Any:
@@ -39,7 +40,7 @@ def gradient_ascent(rate: float) -> optax.GradientTransformation:
 
 def deepdream(
     model: ModelLike,
-    image: Images,
+    images: Images,
     layers: Any,
     *,
     octaves: Whole = 4,
@@ -51,31 +52,46 @@ def deepdream(
     tile: Whole | None = None,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """A picture with more of everything that layers see in it, from coarse structures to fine ones.
+    """Render pictures with more of everything that layers see in them, from coarse to fine.
 
-    Gradient ascent on the mean squared activation of the layers, at several sizes ("octaves") from small to large; each starts
-    with the picture at that size plus what the octave before has added. Mordvintsev et al. 2015.
+    Gradient ascent on the mean squared activation of the layers, at several sizes ("octaves") from
+    small to large. Each octave starts with the picture at that size plus what the octave before has
+    added. Mordvintsev et al. 2015.
 
     Args:
         model: any Model.
-        image: `[H, W, 3]` in [0, 1], or several of a size, `[N, H, W, 3]`, which all go through one program.
-        layers: one or several, or an objective of one task instead, such as `objectives.channel("mixed4a", 3)`.
+        images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
+        layers: one or several, or an objective of one task instead, such as
+            `objectives.channel("mixed4a", 3)`.
         octaves: how many sizes; the last is the picture's own.
         octave_scale: ratio of one size to the one before.
-        steps: of gradient ascent at each size.
+        steps: steps of gradient ascent at each size.
         rate: how much a pixel changes per step, on average.
         jitter: pixels by which the picture is moved at random in each step, so that no seams stay.
-        guide: a picture `[H, W, 3]` whose features the dream should take up (`objectives.guide`), instead of its own.
-        tile: for large pictures: side of a random part that the network sees in each step, so that memory is bounded; as many
-            more steps are made as parts of this size cover the picture.
-        options: of `render`, but no `param`. `transforms` take the place of the movements that `jitter` and `tile` ask for,
-            `optimizer` that of ascent at `rate`.
+        guide: a picture `[H, W, 3]` whose features the dream should take up (`objectives.guide`),
+            instead of its own.
+        tile: for large pictures: side of a random part that the network sees in each step, which
+            bounds the memory. The number of steps is multiplied by the number of parts that cover
+            the picture.
+        options: of `render`, but no `param`. `transforms` replace the movements of `jitter` and
+            `tile`, `optimizer` replaces the ascent at `rate`.
 
-    Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for the network, unless that
-        takes one size only.
+    Returns: the RenderResult of the last octave, with a task per picture. No octave is resized for
+        the network, unless it takes one size only.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+        >>> result = recipes.deepdream(
+        ...     model, photo, "conv2", octaves=2, steps=2, jitter=2, progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     refuse_param(options, "the picture's own pixels are dreamt on")
-    batch = pictures(model, image, "image")
+    batch = pictures(model, images)
     jitter = check_int(jitter, "jitter", low=0)
     rate = check_number(rate, "rate", above=0)
     octaves, steps = check_int(octaves, "octaves", low=1, high=100), check_count(steps, "steps", low=1, most=STEPS)
@@ -96,13 +112,19 @@ def deepdream(
 def _octaves(
     model: Model, batch: Any, objective: Any, sizes: Any, bar: Bar, jitter: int, given: dict[str, Any]
 ) -> RenderResult:
-    """Each size after the other, for `(size, what the network sees of it, steps)`; all that there is after Ctrl-C."""
+    """Dream at one size after the other; after Ctrl-C, return what there is.
+
+    `sizes` holds `(size, the part of it that the network sees, steps)`.
+    """
     added, result = np.zeros_like(batch), None
     for (h, w), side, count in sizes:
         base, before = _resized(batch, h, w), _resized(added, h, w)
         moves: list[Any] = [transform.pad(jitter), transform.jitter(2 * jitter)] if 0 < jitter < min(h, w) else []
         if side != (h, w):
-            moves = [transform.roll(), transform.random_crop(*side)]  # around the borders, so that all is seen as often
+            moves = [
+                transform.roll(),
+                transform.random_crop(*side),
+            ]  # across the borders: the network sees all parts equally often
         result = render(
             model,
             objective,
@@ -118,7 +140,9 @@ def _octaves(
     h, w = batch.shape[1:3]
     if result.images.shape[2:4] == (h, w):
         return result
-    return result.map_images(lambda _: np.clip(batch + _resized(added, h, w), 0, 1)[:, None])  # interrupted before the last
+    return result.map_images(
+        lambda _: np.clip(batch + _resized(added, h, w), 0, 1)[:, None]
+    )  # interrupted before the last octave
 
 
 def _objective(model: Model, layers: Any, guide: Any) -> Any:
@@ -136,7 +160,7 @@ def _objective(model: Model, layers: Any, guide: Any) -> Any:
 
 
 def _pixels(image: np.ndarray) -> Any:
-    """A picture as its own pixels, clipped to [0, 1]."""
+    """Return a parameterization of a picture by its own pixels, clipped to [0, 1]."""
     how = {"fft": False, "decorrelate": False, "sigmoid": False}
     return param.image(init=image, channels=None if image.shape[-1] == 3 else image.shape[-1], **how)
 

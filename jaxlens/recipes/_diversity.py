@@ -1,4 +1,4 @@
-"""Several pictures of one objective that are as different as they can be."""
+"""Several pictures of one objective that differ as much as possible."""
 
 from typing import Unpack
 
@@ -21,15 +21,28 @@ def diversity(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Several pictures of the same objective that are as different as they can be: the facets of a neuron.
+    """Render the facets of a neuron: pictures of one objective that differ as much as possible.
 
     Args:
         model: any Model.
         objective: as in `render`; each of its tasks gets `count` pictures.
-        layer: where they should differ, in Gram matrices (`objectives.diversity`); Lucid takes the neuron's own.
+        layer: where they should differ, in Gram matrices (`objectives.diversity`); Lucid takes the
+            neuron's own layer.
         count: how many pictures.
         weight: of the diversity.
         size, steps, options: of `render`.
+
+    Returns: a RenderResult with `count` images in each task.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.diversity(
+        ...     model, "conv2:3", "conv2", count=3, size=(24, 32), steps=2, transforms=[],
+        ...     progress=False)
+        >>> result.images.shape
+        (1, 3, 24, 32, 3)
     """
     check_int(count, "count", low=2)
     weight = check_number(weight, "weight")

@@ -18,14 +18,25 @@ def interactions(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Every sum of two neurons, one of each group: a grid of how they go together.
+    """Render every sum of two neurons, one of each group: a grid of how they go together.
 
     Args:
         model: any Model.
         rows, columns: objectives, strings or lists, as in `render`.
         size, steps, options: of `render`.
 
-    Returns: a RenderResult with a task per pair, row by row: `plot.contact_sheet(result.images, result.names, columns=n)`.
+    Returns: a RenderResult with a task per pair, row by row;
+        `plot.contact_sheet(result.images, result.names, columns=n)` shows it.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.interactions(
+        ...     model, "conv1:0", "conv1:1-2", size=(24, 32), steps=2, transforms=[],
+        ...     progress=False)
+        >>> result.names
+        ('conv1:0 + conv1:1', 'conv1:0 + conv1:2')
     """
     return render(model, objectives.combine(tasks_of(model, rows), tasks_of(model, columns)), size=size, steps=steps, **options)
 
@@ -33,9 +44,25 @@ def interactions(
 def both_signs(
     model: ModelLike, objective: ObjectiveLike, *, size: Size = 128, steps: Whole = 512, **options: Unpack[RenderOptions]
 ) -> RenderResult:
-    """What raises objectives and what lowers them, in turn: each task is followed by its negative.
+    """Render what raises objectives and what lowers them: each task is followed by its negative.
 
-    Negative neurons show what suppresses a channel; look at layers before their ReLU, where that is not flat.
+    Negative neurons show what suppresses a channel. Take layers before their ReLU, which is flat
+    there.
+
+    Args:
+        model: any Model.
+        objective, size, steps, options: as in `render`.
+
+    Returns: a RenderResult with two tasks per objective.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.both_signs(
+        ...     model, "conv1:3", size=(24, 32), steps=2, transforms=[], progress=False)
+        >>> result.names
+        ('conv1:3', '-conv1:3')
     """
     tasks = tasks_of(model, objective)
     return render(model, [sign for task in tasks for sign in (task, -task)], size=size, steps=steps, **options)

@@ -24,14 +24,27 @@ def interpolate(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures on the way from one channel to another, which share their coarse structure.
+    """Render pictures on the way from one channel to another, which share their coarse structure.
 
     Args:
         model: any Model.
         first, second: a channel each, "mixed4a:3" or ("mixed4a", 3).
         count: how many pictures, both ends included.
-        weight: of the alignment of neighbours in the first one's layer (decay 5, as in Lucid's notebook).
+        weight: of the alignment of neighbors in the first one's layer (decay 5, as in Lucid's
+            notebook).
         size, steps, options: of `render`.
+
+    Returns: a RenderResult of one task with `count` images.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.interpolate(
+        ...     model, "conv2:3", "conv2:5", count=3, size=(24, 32), steps=2, transforms=[],
+        ...     progress=False)
+        >>> result.images.shape
+        (1, 3, 24, 32, 3)
     """
     check_int(count, "count", low=2)
     start, end = _end(model, first, "first"), _end(model, second, "second")
@@ -46,7 +59,7 @@ def interpolate(
 
 
 def _end(model: Any, end: Any, name: str) -> tuple[str, Any]:
-    """Layer and channel."""
+    """Return the layer and the channel of one end."""
     if isinstance(end, str):
         found = objectives.as_objective(end, check_model(model)).bind(model)
         layer, index = getattr(found, "layer", None), getattr(found, "index", None)

@@ -23,19 +23,33 @@ def invert(
     steps: Whole = 512,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures that a layer cannot tell from the given ones: what it keeps and what it forgets.
+    """Render pictures that a layer cannot tell from the given ones.
 
-    Minimises `|A(x) - A(x0)|^2 / |A(x0)|^2 + smooth * total variation` from a grey start, in Fourier coefficients.
-    Mahendran and Vedaldi 2015, arXiv:1412.0035, with their relative distance and another parameterization.
+    They show what the layer keeps and what it forgets. Minimizes
+    `|A(x) - A(x0)|^2 / |A(x0)|^2 + smooth * total variation` from a gray start, in Fourier
+    coefficients. Mahendran and Vedaldi 2015, arXiv:1412.0035, with their relative distance and
+    another parameterization.
 
     Args:
         model: any Model.
         images: `[H, W, 3]` or `[N, H, W, 3]` in [0, 1]; all go through one program.
         layer: whose activations are to be matched.
-        smooth: weight of the total variation, which takes away what the layer does not see.
+        smooth: weight of the total variation (`objectives.total_variation`), which removes what the
+            layer does not see. The relative distance beside it starts at about 1.
         steps, options: of `render`.
 
-    Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near 0.
+    Returns: a RenderResult with a task per picture; scores are minus the distance, so they end near
+        0.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+        >>> result = recipes.invert(model, photo, "conv2", steps=2, progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     batch, fixed = pictures(model, images), options.get("fixed_image_size")
     layer, smooth = check_layer(layer), check_number(smooth, "smooth", low=0)

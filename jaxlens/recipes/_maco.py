@@ -11,12 +11,10 @@ from jaxlens.optvis import param, transform
 from jaxlens.optvis.render import RenderResult, render
 from jaxlens.optvis.render._arguments import STEPS, check_count
 from jaxlens.optvis.render._options import ModelLike, ObjectiveLike, RenderOptions
-from jaxlens.recipes._inputs import (
-    refuse_param,
-)
+from jaxlens.recipes._inputs import refuse_param
 
 NADAM = optax.nadam(1.0)
-SPREAD = 0.1  # of the sides of MACO's boxes, relative to their mean
+SPREAD = 0.1  # how much the sides of MACO's boxes differ from their mean, as a fraction of it
 
 
 def maco(
@@ -31,21 +29,35 @@ def maco(
     magnitude: Any = None,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures with the Fourier magnitudes of natural images, of which only the phases are optimized.
+    """Render pictures with the Fourier magnitudes of natural images; only the phases are optimized.
+
+    Fel et al. 2023, arXiv:2306.06805, with xplique's settings: Nadam with rate 1, boxes around the
+    middle with deviation 0.15.
 
     Args:
         model: any Model.
         objective: as in `render`.
         size: of the picture.
         steps: number of updates.
-        crops: parts of the picture that the network sees in each step; the score is their mean. (xplique takes 32.)
-        box: the sides of the parts at the first step and at the last, as fractions of the picture's; each part's is within a
-            tenth of it.
-        noise: deviation and half width of normal and uniform noise on them.
+        crops: parts of the picture that the network sees in each step; the score is their mean.
+            (xplique takes 32.)
+        box: the sides of the parts at the first step and at the last, as fractions of the
+            picture's; each part's side is within a tenth of it.
+        noise: deviation of the normal noise and half width of the uniform noise on the parts.
         magnitude: of `param.maco`.
-        options: of `render`; `importance=True` for the map of where the objective looked (`plot.maco_display`).
+        options: of `render`; `importance=True` gives the map of where the objective looked
+            (`plot.maco_display`).
 
-    Fel et al. 2023, arXiv:2306.06805, with xplique's settings: Nadam with rate 1, boxes around the middle with deviation 0.15.
+    Returns: a RenderResult with a task per objective.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.maco(
+        ...     model, "conv2:3", size=(24, 32), steps=2, crops=2, progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     height, width, crops = *check_size(size, "size"), check_int(crops, "crops", low=1)
     refuse_param(options, "MACO is one; give `size` and `magnitude`")
@@ -58,7 +70,7 @@ def maco(
 
 
 def _boxes(size: tuple[int, int], box: Any, steps: int) -> transform.Transform:
-    """A random part of a picture, whose side goes from the first of `box` to the second."""
+    """Return a transform to a random part of a picture; its side goes from `box[0]` to `box[1]`."""
     box = _pair(box, "box")
     if not all(0 < side <= 1 for side in box):
         raise ValueError(f"box={box} must be two fractions of the picture, such as (0.5, 0.05).")

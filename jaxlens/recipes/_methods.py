@@ -23,20 +23,34 @@ def compare_methods(
     blur: Number = 0.5,
     **options: Unpack[RenderOptions],
 ) -> dict[str, RenderResult]:
-    """The same objectives drawn in several ways, from none of the field's tricks to all: why each is there.
+    """Render the same objectives with none of the field's tricks, with some, and with all.
 
-    Pixels alone; pixels with penalties, on total variation and on what `blur_input_each_step` takes away; pixels under random
-    transforms; Fourier coefficients in decorrelated colours; and those under random transforms, which is what `render` does.
+    The methods are: pixels alone; pixels with penalties on total variation and on what
+    `blur_input_each_step` takes away; pixels under random transforms; Fourier coefficients in
+    decorrelated colors; and those under random transforms, which is what `render` does.
 
     Args:
         model: any Model.
         objective: as in `render`.
         size, steps: of the pictures.
-        smooth, blur: weights of the penalties: what each would take from the score of the picture of pixels alone, as a
-            fraction of it, so that they mean the same for every network.
-        options: of `render`, for all of them; `transforms` where there are any.
+        smooth, blur: what the penalty on total variation, and the one on blurring, would take from
+            the score of the picture of pixels alone, as a fraction of that score. So they mean the
+            same for every network; they are not weights as `smooth` is in other recipes.
+        options: of `render`, for all methods; `transforms` where a method has any.
 
-    Returns: `{name: RenderResult}` in that order: `plot.comparison(recipes.compare_methods(...))` shows them as a table.
+    Returns: `{name: RenderResult}` in that order; `plot.comparison(recipes.compare_methods(...))`
+        shows them as a table.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis import transform
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> found = recipes.compare_methods(
+        ...     model, "conv1:3", size=(24, 32), steps=2, transforms=[transform.jitter(2)],
+        ...     progress=False)
+        >>> list(found)
+        ['pixels', 'pixels, penalties', 'pixels, transforms', 'Fourier', 'Fourier, transforms']
     """
     refuse_param(options, "the methods are the parameterizations")
     smooth, blur = check_number(smooth, "smooth", low=0), check_number(blur, "blur", low=0)
@@ -53,10 +67,10 @@ def compare_methods(
     reached = np.abs(evaluate(model, tasks, alone.images, fixed_image_size=fixed))
     paid = [evaluate(model, [penalty] * len(tasks), alone.images, fixed_image_size=fixed) for penalty in penalties]
     prices = [share * reached / np.maximum(cost, 1e-6) for share, cost in zip((smooth, blur), paid, strict=True)]
-    penalised = [task - a * penalties[0] - b * penalties[1] for task, a, b in zip(tasks, *prices, strict=True)]
+    penalized = [task - a * penalties[0] - b * penalties[1] for task, a, b in zip(tasks, *prices, strict=True)]
     return {
         "pixels": alone,
-        "pixels, penalties": drawn(penalised, pixels, []),
+        "pixels, penalties": drawn(penalized, pixels, []),
         "pixels, transforms": drawn(tasks, pixels, moving),
         "Fourier": drawn(tasks, fourier, []),
         "Fourier, transforms": drawn(tasks, fourier, moving),

@@ -1,4 +1,4 @@
-"""Style transfer: the content of one picture in the manner of another."""
+"""Style transfer: the content of one picture in the style of another."""
 
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -32,25 +32,43 @@ def style_transfer(
     start: Any = "content",
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures in the manner of others: activations of the first, Gram matrices of the second (Gatys et al. 2015).
+    """Render the content of pictures in the style of others.
 
-    Minimises `content_weight * sum_l |A_l(x) - A_l(content)|^2 / |A_l(content)|^2 + style_weight * sum_l (the same of Gram
-    matrices) / number of style layers`, plus `smooth` times the total variation. Both terms are relative, so that the
-    weights mean the same for every network.
+    The content is the activations of the first, the style the Gram matrices of the second (Gatys et
+    al. 2015). Minimizes the sum of
+
+    - `content_weight * sum_l |A_l(x) - A_l(content)|^2 / |A_l(content)|^2`,
+    - `style_weight / number of style layers` times the same sum of Gram matrices and the style,
+    - `smooth` times the total variation.
+
+    The first two are relative, so that their weights mean the same for every network.
 
     Args:
         model: any Model.
-        content, style: `[H, W, 3]` in [0, 1], of any sizes; or several, `[N, H, W, 3]`, which all go through one program: as
-            many styles as contents, or one of either for all.
-        content_layers, style_layers: names; a middle layer, and a few from the first to the middle, are usual.
+        content, style: `[H, W, 3]` in [0, 1], of any sizes; or several, `[N, H, W, 3]`, which all
+            go through one program: as many styles as contents, or one of either for all.
+        content_layers, style_layers: names; a middle layer, and a few from the first to the middle,
+            are usual.
         content_weight, style_weight: see above.
-        smooth: weight of the total variation.
-        preserve_color: keep the content's colours: the style is taken from its luminance (Gatys et al. 2016,
-            arXiv:1606.05897), and only the luminance of the result is used.
+        smooth: weight of the total variation (`objectives.total_variation`), 0 for none.
+        preserve_color: keep the content's colors: the style is taken from its luminance (Gatys et
+            al. 2016, arXiv:1606.05897), and only the luminance of the result is used.
         steps, options: of `render`. For `optimizer=`, `optax.lbfgs()` is the classic.
-        start: "content" starts at the content picture, "noise" at grey noise.
+        start: "content" starts at the content picture, "noise" at gray noise.
 
     Returns: a RenderResult with a task per picture.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo, painting = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> result = recipes.style_transfer(
+        ...     model, photo, painting, content_layers="conv2", style_layers=["conv1", "conv2"],
+        ...     steps=2, progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     check_choice(start, "start", ("content", "noise"))
     weights = {"content_weight": content_weight, "style_weight": style_weight, "smooth": smooth}
@@ -78,18 +96,18 @@ def style_transfer(
 
 
 def _targets(model: Model, images: np.ndarray, layers: Sequence[str], fixed: Any) -> dict[str, np.ndarray]:
-    """Activations to compare with by the names given, `[N, h, w, C]`."""
+    """Return the activations to compare with, `[N, h, w, C]`, by the names given."""
     kept = {name: model.resolve(name) for name in layers}
     found = seen(model, images, list(kept.values()), fixed)
     return {name: stacked(found[layer]) for name, layer in kept.items()}
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """The luminance of pictures, as three equal channels."""
+    """Return the luminance of pictures as three equal channels."""
     luma = np.asarray(LUMA, np.float32)
     return np.repeat((images @ luma)[..., None], 3, axis=-1)
 
 
 def with_luminance(pictures: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The colours of pictures with the luminance of others."""
+    """Return the colors of pictures with the luminance of others."""
     return np.clip(pictures + grey(images) - grey(pictures), 0, 1)

@@ -22,21 +22,33 @@ def tileable(
     angles: Number = 10.0,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures that tile the plane without seams: infinite patterns.
+    """Render pictures that tile the plane without seams: infinite patterns.
 
-    Each step shows the network a window of the endless tiling, of the picture's size, at a random place, scale and angle: no
-    pixel is ever at a border. The parameterization is periodic too, so that nothing is drawn toward one.
+    Each step shows the network a window of the endless tiling, of the picture's size, at a random
+    place, scale and angle: no pixel is ever at a border. The parameterization is periodic too, so
+    that nothing is drawn toward a border.
 
     Args:
         model: any Model.
         objective: as in `render`.
         size: of the tile.
+        steps: number of updates.
         scales: the interval of random scales; below 1 the window shows more than one tile.
         angles: the largest rotation to either side, in degrees.
-        steps, options: of `render`.
+        options: of `render`.
 
-    `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles. Lucid's notebook on infinite patterns has a CPPN on a torus, and
-    octaves; here coarse and fine are left to the Fourier coefficients.
+    Returns: a RenderResult; `np.tile(result.images[0, 0], (3, 3, 1))` shows nine tiles.
+
+    Lucid's notebook on infinite patterns has a CPPN on a torus, and octaves; here coarse and fine
+    structures are left to the Fourier coefficients.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.tileable(model, "conv2:3", size=(24, 32), steps=2, progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 3)
     """
     if not isinstance(scales, tuple | list) or len(scales) != 2:
         raise TypeError(f"scales={scales!r} must be two numbers, such as (0.7, 1.2).")
@@ -55,7 +67,7 @@ def tileable(
 
 
 def _around(height: int, width: int, scale: float, angles: float) -> int:
-    """How far a window of a size reaches out of itself, at the most, when it is enlarged by 1 / scale and turned."""
+    """Return how far a window that is enlarged by 1 / scale and turned reaches beyond its size."""
     turns = np.radians(np.linspace(0, min(angles, 90), 91))
     down = (height * np.cos(turns) + width * np.sin(turns)).max() / scale - height
     right = (width * np.cos(turns) + height * np.sin(turns)).max() / scale - width

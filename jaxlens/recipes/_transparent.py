@@ -21,10 +21,11 @@ def transparent(
     weight: Number = 1.0,
     **options: Unpack[RenderOptions],
 ) -> RenderResult:
-    """Pictures with opacity, opaque only where the objective needs it.
+    """Render pictures with opacity, opaque only where the objective needs it.
 
-    Maximises `objective * (1 - weight * mean opacity) - blur * blur_alpha_each_step`, in front of random backgrounds. For
-    objectives that are positive.
+    Maximizes `objective * (1 - weight * mean opacity) - blur * blur_alpha_each_step`, in front of
+    random backgrounds. It is meant for objectives that are positive. Lucid has it as
+    recipes.feature_visualization with `alpha=True`.
 
     Args:
         model: any Model.
@@ -32,11 +33,20 @@ def transparent(
         size, steps: of the pictures.
         blur: how smooth the opacity is.
         weight: how much opacity costs, at most 1.
-        options: of `render`; `transforms` follow the one that puts the pictures in front of a background.
+        options: of `render`; `transforms` follow the one that puts the pictures in front of a
+            background.
 
-    Returns: a RenderResult whose images have four channels; `data.save_image("x.png", ...)` keeps the opacity.
+    Returns: a RenderResult whose images have four channels; `data.save_image("x.png", ...)` keeps
+        the opacity.
 
-    Lucid's recipes.feature_visualization with `alpha=True`.
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> result = recipes.transparent(
+        ...     model, "conv2:3", size=(24, 32), steps=2, transforms=[], progress=False)
+        >>> result.images.shape
+        (1, 1, 24, 32, 4)
     """
     weight, blur = check_number(weight, "weight"), check_number(blur, "blur", low=0)
     if not 0 <= weight <= 1:

@@ -1,4 +1,4 @@
-"""Zooms into a dream that never stop."""
+"""Endless zooms into a dream."""
 
 from typing import Any, Unpack
 
@@ -31,18 +31,28 @@ def zoom(
     tile: Whole | None = None,
     **options: Unpack[RenderOptions],
 ) -> np.ndarray:
-    """An endless zoom into a dream: each frame is the one before, enlarged a little and dreamt on.
+    """Render an endless zoom into a dream: each frame is the last one, enlarged and dreamt on.
 
     Args:
         model: any Model.
         image: `[H, W, 3]` in [0, 1], the first frame.
-        layers, octaves, octave_scale, steps, rate, jitter, guide, tile, options: of `deepdream`, for each frame. All frames go
-            through the same programs.
-        frames: how many follow.
+        layers, octaves, octave_scale, steps, rate, jitter, guide, tile, options: of `deepdream`,
+            for each frame. All frames go through the same programs.
+        frames: how many frames follow the first.
         factor: by how much the middle is enlarged from one frame to the next.
 
-    Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns
-        the frames so far.
+    Returns: float32 `[frames + 1, H, W, 3]` in [0, 1], for
+        `data.save_animation("zoom.mp4", frames)` or ".gif". Ctrl-C returns the frames so far.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+        >>> recipes.zoom(
+        ...     model, photo, "conv2", frames=2, octaves=1, steps=2, jitter=2, progress=False).shape
+        (3, 24, 32, 3)
     """
     (picture, *more) = pictures(model, image, "image")
     if more:
@@ -68,7 +78,7 @@ def zoom(
 
 
 def _enlarged(image: np.ndarray, factor: float) -> np.ndarray:
-    """The middle of a picture, enlarged to its size."""
+    """Return the middle of a picture, enlarged to the picture's size."""
     size = np.array(image.shape[:2], np.float32)
     scale = jnp.full(2, factor, jnp.float32)
     moved = jnp.asarray((1 - factor) * size / 2)

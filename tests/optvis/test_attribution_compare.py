@@ -9,7 +9,7 @@ from jaxlens.model import interceptors
 from jaxlens.model._run import run
 from jaxlens.model.rules import guided
 from jaxlens.optvis import objectives, param, render
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 from tests.helpers import SIZE, images, small_model
 
 STEM, MIDDLE = "stem", "blocks.0.conv2"
@@ -38,7 +38,7 @@ def written_out(model, image, layers, label):
 def test_value_is_the_chain_of_gradients(layers, rule):
     model, pair = small_model(), images(2)
     objective = objectives.attribution_compare(layers, "logits:2", gradient_rule=rule).bind(model)
-    score = jax.jit(lambda o, x: _program.score(model, o, x, x, jnp.uint32(0))[0])
+    score = jax.jit(lambda o, x: _step.score(model, o, x, x, jnp.uint32(0))[0])
     share = written_out(model.with_gradient_rule(rule), pair[1:], sorted(layers, key=list(model.layers).index), 2)
     drawn = run(model, pair[:1], (objective.layers[0],))[objective.layers[0]][0]
     np.testing.assert_allclose(score(objective, pair), (drawn * share).sum(), rtol=1e-3)

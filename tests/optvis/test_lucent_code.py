@@ -35,7 +35,7 @@ def test_the_activation_maximization_notebook(shared_data, monkeypatch):
     text = source.read_text()
     matplotlib.use("Agg")
     shown = []
-    monkeypatch.setattr("jaxlens.optvis.render._vis.display", shown.append)
+    monkeypatch.setattr("jaxlens.optvis.render._lucid.display", shown.append)
     names = {"model": modelzoo.load("inceptionv1", weights=None)}
     exec(IMPORTS, names)
     with warnings.catch_warnings():

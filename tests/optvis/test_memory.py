@@ -12,7 +12,7 @@ import pytest
 from jaxlens import modelzoo
 from jaxlens.model import activations
 from jaxlens.optvis import objectives
-from jaxlens.optvis.render import _batch, _loop, _tasks, render
+from jaxlens.optvis.render import _batch_size, _loop, _tasks, render
 from tests.helpers import images, relative_error, small_model
 
 LAYER = "blocks.0.conv2"
@@ -33,8 +33,8 @@ def sizes_of(monkeypatch):
 
 def test_memory_grows_with_the_batch_and_not_with_steps(model, monkeypatch):
     seen = {}
-    plain = _tasks._program.memory
-    monkeypatch.setattr(_tasks._program, "memory", lambda *args: seen.setdefault(args[-1].shape[0], plain(*args)))
+    plain = _tasks._step.memory
+    monkeypatch.setattr(_tasks._step, "memory", lambda *args: seen.setdefault(args[-1].keys.shape[0], plain(*args)))
     for batch in (2, 4, 8):
         for steps in (1, 3):
             render(model, objectives.channel(LAYER, range(8)), **QUICK | {"steps": steps}, batch_size=batch)
@@ -46,13 +46,13 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
     """What is independent of the batch is counted for every task, so that one guess does and errs
     towards less.
     """
-    monkeypatch.setattr(_batch, "_resident", lambda: 0)
+    monkeypatch.setattr(_batch_size, "_resident", lambda: 0)
     sizes = sizes_of(monkeypatch)
     wanted = objectives.channel(LAYER, range(8))
     whole = render(model, wanted, **QUICK, batch_size=8)
     need = {}
-    plain = _tasks._program.memory
-    monkeypatch.setattr(_tasks._program, "memory", lambda *args: need.setdefault(args[-1].shape[0], plain(*args)))
+    plain = _tasks._step.memory
+    monkeypatch.setattr(_tasks._step, "memory", lambda *args: need.setdefault(args[-1].keys.shape[0], plain(*args)))
     for fits, expected in ((8, [8]), (4, [3, 3, 3]), (3, [2] * 4), (1, [1] * 8)):
         render(model, wanted, **QUICK, batch_size=fits)  # tells what a batch of this size needs
         sizes.clear()
@@ -68,9 +68,9 @@ def test_a_batch_fits_the_limit(model, monkeypatch):
 
 def test_what_is_taken_already_counts(monkeypatch):
     devices = jax.devices()[:1]
-    monkeypatch.setattr(_batch, "_resident", lambda: 300)
-    assert _batch.room(1000, devices) == pytest.approx(480 / 1.25)
-    assert _batch.room(1000, devices * 2) == pytest.approx(240 / 1.25)  # devices of one process share its memory
+    monkeypatch.setattr(_batch_size, "_resident", lambda: 300)
+    assert _batch_size.room(1000, devices) == pytest.approx(480 / 1.25)
+    assert _batch_size.room(1000, devices * 2) == pytest.approx(240 / 1.25)  # devices of one process share its memory
 
     class Card:
         platform = "gpu"
@@ -78,8 +78,8 @@ def test_what_is_taken_already_counts(monkeypatch):
         def memory_stats(self):
             return {"bytes_limit": 2000, "bytes_in_use": 100}
 
-    assert _batch.room(None, [Card(), Card()]) == pytest.approx(1460 / 1.25)
-    assert _batch.room(1000, [Card()]) == pytest.approx(680 / 1.25)
+    assert _batch_size.room(None, [Card(), Card()]) == pytest.approx(1460 / 1.25)
+    assert _batch_size.room(1000, [Card()]) == pytest.approx(680 / 1.25)
 
 
 def test_out_of_memory_halves_the_batch(model, monkeypatch):
@@ -143,7 +143,7 @@ def test_half_precision_render(model):
 
 def test_ctrl_c_within_a_step_waits_for_its_end(model, monkeypatch):
     """A signal that arrives while the step has taken the old state's memory."""
-    plain, steps = _loop._program.step, []
+    plain, steps = _loop._step.step, []
 
     def step(*args):
         after = plain(*args)
@@ -153,7 +153,7 @@ def test_ctrl_c_within_a_step_waits_for_its_end(model, monkeypatch):
         return after
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(_loop._program, "step", step)
+    monkeypatch.setattr(_loop._step, "step", step)
     result = render(model, objectives.channel(LAYER, [0]), **QUICK | {"steps": 9})
     assert len(steps) == 2 and not result.finished and result.scores.shape == (1, 2)
     assert np.isfinite(result.images).all() and signal.getsignal(signal.SIGINT) is before

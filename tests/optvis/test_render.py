@@ -14,7 +14,7 @@ import pytest
 import jaxlens
 from jaxlens.errors import ImageTooSmallError, NonFiniteError, NonFiniteWarning, UnknownLayerError
 from jaxlens.optvis import objectives, param, render, transform
-from jaxlens.optvis.render import _program, _tasks
+from jaxlens.optvis.render import _step, _tasks
 from tests.helpers import relative_error, small_model
 
 LAYER = "blocks.0.conv2"
@@ -35,9 +35,9 @@ def model():
 def traces(monkeypatch):
     """Counts how often Python traces the score of a task."""
     count = []
-    plain = _program._task_score
-    monkeypatch.setattr(_program, "_task_score", lambda *args: (count.append(1), plain(*args))[1])
-    _program.step.clear_cache()
+    plain = _step._task_score
+    monkeypatch.setattr(_step, "_task_score", lambda *args: (count.append(1), plain(*args))[1])
+    _step.step.clear_cache()
     return count
 
 
@@ -96,12 +96,12 @@ def test_the_same_on_four_devices(model, tmp_path):
         "from tests.helpers import small_model\n"
         "from jaxlens.optvis import objectives, render\n"
         "assert len(jax.local_devices()) == 4\n"
-        "from jaxlens.optvis.render import _program\n"
-        "step, seen = _program.step, []\n"
+        "from jaxlens.optvis.render import _step\n"
+        "step, seen = _step.step, []\n"
         "def spy(*args):\n"
         "    if not seen: seen.append(step.lower(*args).compile().as_text())\n"
         "    return step(*args)\n"
-        "_program.step = spy\n"
+        "_step.step = spy\n"
         "model = small_model(input_size=(24, 28))\n"
         f"objective = objectives.channel({LAYER!r}, range(6))\n"
         "result = render.render(model, objective, steps=8, size=(24, 28), progress=False)\n"

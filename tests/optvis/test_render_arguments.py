@@ -15,7 +15,7 @@ import jaxlens
 from jaxlens import recipes
 from jaxlens.model import Preprocess
 from jaxlens.optvis import objectives, param, render
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 from tests.helpers import images, small_model
 
 SIZE = (12, 14)
@@ -108,8 +108,8 @@ def test_a_size_that_does_not_fit_names_the_argument_that_helps(model):
 
 def test_memory_does_not_depend_on_weights_that_the_layer_does_not_need(model, monkeypatch):
     needs = []
-    plain = _program.memory
-    monkeypatch.setattr(_program, "memory", lambda *args: (needs.append(plain(*args)), needs[-1])[1])
+    plain = _step.memory
+    monkeypatch.setattr(_step, "memory", lambda *args: (needs.append(plain(*args)), needs[-1])[1])
     large = jnp.zeros((12 * 14 * 4, 20_000))  # 50 MiB that "conv" never sees
     for params in (model.params, model.params | {"fc": large}):
         render.render(model.replace(params=params), "conv:0", size=SIZE, batch_size=1, transforms=[], **QUICK)

@@ -40,7 +40,7 @@ def test_batches_come_out_flat(model):
 
 def test_every_option_of_lucent(model, tmp_path, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr("jaxlens.optvis.render._vis.display", shown.append)
+    monkeypatch.setattr("jaxlens.optvis.render._lucid.display", shown.append)
     images = render.render_vis(
         model,
         "stem:1",

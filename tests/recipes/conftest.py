@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 from tests.helpers import small_model
 from tests.recipes.measures import H, W, photo
 
@@ -22,12 +22,12 @@ def photos():
 def programs(monkeypatch):
     """How often a step is traced."""
     traces = []
-    score = _program.score
+    score = _step.score
 
     def counted(*args):
         traces.append(1)
         return score(*args)
 
-    monkeypatch.setattr(_program, "score", counted)
-    _program.step.clear_cache()
+    monkeypatch.setattr(_step, "score", counted)
+    _step.step.clear_cache()
     return traces

@@ -14,11 +14,11 @@ from jaxlens._checks import SEEDS, as_key, brief, check_int, check_size
 from jaxlens.model import Model
 from jaxlens.optvis.param import image as default_image
 
-STEPS, DRAWS = 10**7, 10**5  # more would never end
+STEPS, DRAWS = 10**7, 10**5  # more would take forever
 
 
 def parameterization(param: Any, size: Any, model: Model) -> Any:
-    """The one given, or images of the size and of the model's channels."""
+    """Return the parameterization given, or images of the size and of the model's channels."""
     if param is None:
         height, width = check_size(size, "size")
         return default_image(width, height, channels=None if model.channels == 3 else model.channels)
@@ -29,7 +29,7 @@ def parameterization(param: Any, size: Any, model: Model) -> Any:
 
 
 def task_keys(seed: Any, count: int) -> Array:
-    """One base key per task."""
+    """Return one base key per task."""
     if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
         if seed.shape not in ((), (count,)):
             raise ValueError(f"seed has shape {seed.shape}, but one key, or one per task ({count},), is needed.")
@@ -41,10 +41,10 @@ def task_keys(seed: Any, count: int) -> Array:
 
 
 def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.ndarray:
-    """Integers of 32 bits, one per task; JAX would cut larger ones off without a word."""
+    """Return integers of 32 bits, one per task; JAX would silently cut off larger ones."""
     try:
         numbers = np.asarray(list(values) if isinstance(values, range) else values)
-    except Exception:  # of a list of keys JAX raises its own
+    except Exception:  # JAX raises its own errors for a list of keys
         numbers = np.asarray(None)
     fits = numbers.shape == (count,) and np.issubdtype(numbers.dtype, np.integer)
     if not fits or not ((numbers >= 0) & (numbers < SEEDS)).all():
@@ -55,12 +55,12 @@ def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.n
 
 
 def check_ids(ids: Any, count: int) -> list[int]:
-    """One number per task."""
+    """Return the ids as a list of one number per task."""
     return [int(number) for number in _one_per_task(ids, "ids", count)]
 
 
 def check_count(value: Any, name: str, *, low: int, most: int) -> int:
-    """An integer from `low` on, and not so large that the render would never end."""
+    """Return an integer of at least `low`, and not so large that the render would never end."""
     count = check_int(value, name, low=low)
     if count > most:
         raise ValueError(f"{name}={count} would never end: {most} at most.")
@@ -68,7 +68,7 @@ def check_count(value: Any, name: str, *, low: int, most: int) -> int:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """An optax optimizer or None; PyTorch's, and Lucent's functions of parameters, are told what they are here."""
+    """Refuse what is neither an optax optimizer nor None; say what replaces Lucent's functions."""
     if optimizer is None or isinstance(optimizer, optax.GradientTransformation):
         return
     hint = ""
@@ -81,19 +81,19 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_thresholds(thresholds: Any, steps: int) -> tuple[int, ...]:
-    """Steps after which snapshots are kept."""
+    """Return the steps after which snapshots are kept."""
     if not isinstance(thresholds, Iterable) or isinstance(thresholds, str | bytes):
         raise TypeError(f"thresholds={thresholds!r} must be a list of steps, such as (64, 512).")
     return tuple(check_int(t, "thresholds", low=1, high=steps) for t in thresholds)
 
 
 def check_devices(devices: Any, model: Model) -> list[Any]:
-    """The devices given; else those on which the model's weights were put on purpose; else all."""
+    """Return the devices given; else those on which the weights were put on purpose; else all."""
     return own_devices(model) or jax.local_devices() if devices is None else device_list(devices)
 
 
 def device_list(devices: Any) -> list[Any]:
-    """Devices as a list, or an error."""
+    """Return the devices as a list, or raise."""
     found = list(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else []
     if not found or not all(isinstance(device, jax.Device) for device in found):
         raise TypeError(f"devices={brief(repr(devices), 100)} must be a list of devices, such as jax.devices()[:1].")
@@ -101,13 +101,27 @@ def device_list(devices: Any) -> list[Any]:
 
 
 def own_devices(model: Model) -> list[Any]:
-    """Devices on which weights of a model were put, by `jax.device_put(model, device)` or a sharding; none by default."""
+    """Return the devices on which weights were put on purpose; none by default.
+
+    Weights are put by `jax.device_put(model, device)` or by a sharding.
+    """
     placed = [leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array) and getattr(leaf, "committed", False)]
     return sorted({device for leaf in placed for device in leaf.devices()}, key=lambda device: device.id)
 
 
+def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int, int] | None:
+    """Return the size at which the network sees the images, or None for the size they have."""
+    if fixed is not None:
+        return check_size(fixed, "fixed_image_size")
+    height, width = shape[1:3]
+    if model.fixed_size:  # transforms may change the size
+        return model.input_size[0], model.input_size[1]
+    factor = max(model.input_size[0] / height, model.input_size[1] / width)
+    return (round(height * factor), round(width * factor)) if factor > 1 else None
+
+
 def refuse_traced(what: str, *values: Any) -> None:
-    """Raises inside `jax.jit`, `vmap` and `grad`, where no value is known."""
+    """Raise inside `jax.jit`, `vmap` and `grad`, where no value is known."""
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((values, jnp.zeros(())))):
         raise TypeError(
             f"{what} was called inside jax.jit, vmap or grad, but it looks at the values of its arguments, and compiles a "

@@ -1,4 +1,4 @@
-"""The options of `render` besides what is rendered, once for all that hand them on: recipes, jobs, the command line."""
+"""The options of `render`, for all that pass them on: recipes, jobs, the command line."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -33,9 +33,19 @@ else:  # checked by hand: an error of ours says what to do
 
 
 class RenderOptions(TypedDict, total=False):
-    """Options of `render` that every recipe takes; `size` and `steps` it takes by itself, with its own defaults.
+    """Options of `render` that every recipe takes besides its own `size` and `steps`.
 
-    What a recipe sets itself, it takes from here where it is given, or refuses by name.
+    Where a recipe has its own default for an option, the one given here replaces it, or the recipe
+    refuses it by name.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo, recipes
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis import render
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> options: render.RenderOptions = {"seed": 1, "transforms": [], "progress": False}
+        >>> recipes.both_signs(model, "conv1:3", size=(24, 32), steps=2, **options).names
+        ('conv1:3', '-conv1:3')
     """
 
     param: Param | None

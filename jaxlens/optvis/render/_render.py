@@ -1,4 +1,4 @@
-"""`render`: any number of tasks, in batches, with checks before anything is compiled."""
+"""`render`: any number of tasks in batches, checked before anything is compiled."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxlens._checks import brief, check_flag, check_function, check_int, check_size
+from jaxlens._checks import brief, check_flag, check_function, check_int
 from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, check_progress, progress_bar
 from jaxlens._types import Flag, Images, Size, Whole
@@ -22,7 +22,7 @@ from jaxlens.model.rules import redirected
 from jaxlens.optvis import objectives, transform
 from jaxlens.optvis.objectives._base import task_count
 from jaxlens.optvis.param._each import Each
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 from jaxlens.optvis.render._arguments import (
     DRAWS,
     STEPS,
@@ -31,11 +31,12 @@ from jaxlens.optvis.render._arguments import (
     check_ids,
     check_optimizer,
     check_thresholds,
+    network_size,
     parameterization,
     refuse_traced,
     task_keys,
 )
-from jaxlens.optvis.render._batch import default_batch_size
+from jaxlens.optvis.render._batch_size import default_batch_size
 from jaxlens.optvis.render._loop import Job
 from jaxlens.optvis.render._options import (
     Callback,
@@ -50,6 +51,7 @@ from jaxlens.optvis.render._options import (
     Wholes,
 )
 from jaxlens.optvis.render._result import RenderResult, concatenate
+from jaxlens.optvis.render._task import tasks_of
 from jaxlens.optvis.render._tasks import Tasks, keys_of, run_tasks
 
 LEARNING_RATE = 0.05  # Adam's, in Lucid and Lucent
@@ -79,54 +81,74 @@ def render(
     callback: Callback | None = None,
     progress: Shown = True,
 ) -> RenderResult:
-    """Images that maximise objectives: what neurons respond to.
+    """Render images that maximize objectives: what neurons respond to.
 
-    Each *task* is one objective with its own random key and its own B images; all tasks of a batch go through one
-    compiled program. Other channels, weights, seeds, steps and objectives of the same structure
-    never compile again. What a task draws depends on the seed and its own objective only, so a neuron
-    looks the same alone, among 500, in another order, and on several devices, up to float rounding.
+    Each *task* is one objective with its own random key and its own B images; all tasks of a batch
+    go through one compiled program. Other channels, weights, seeds, steps and objectives of the
+    same structure never compile again. What a task draws depends on the seed and its own objective
+    only, so a neuron looks the same alone, among 500, in another order, and on several devices, up
+    to float rounding.
 
     Args:
         model: any Model.
-        objective: an objective (`objectives.channel("mixed4a", range(512))` is 512 tasks), a string ("mixed4a:3",
-            "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of these.
+        objective: an objective (`objectives.channel("mixed4a", range(512))` is 512 tasks), a string
+            ("mixed4a:3", "mixed4a:0-15", "mixed4a:all"), a function `T -> score`, or a list of
+            these.
         size: side, or (height, width), of the images.
         steps: number of updates.
-        param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored. `param.each([...])` has
-            one for each task.
-        transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, [] is none.
-        optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes a
-            new one at each call, and a new optimizer is a new program.
+        param: a parameterization, instead of `param.image(width, height)`; `size` is then ignored.
+            `param.each([...])` has one for each task.
+        transforms: list of `(key, images) -> images`; None is `transform.standard_transforms`, []
+            is none.
+        optimizer: any optax optimizer; Adam with rate 0.05 by default. Keep the object: optax makes
+            a new one at each call, and a new optimizer is a new program.
         seed: an int or key for all tasks, or one int per task.
-        ids: one int per task, mixed with `seed` to give its random draws. None: a hash of the objective's numbers. Pass ids
-            when those numbers were measured (activations of a photo): rounding would change the draws.
-        batch_size: the most tasks to render together; by default 64 per accelerator, and one for every two cores on a CPU,
-            whose caches larger batches overflow. Fewer where the compiled step does not fit into the memory, or memory runs
-            out. It does not change the pictures.
-        memory_limit: bytes that each accelerator, or on a CPU this process, may use; None is what the device has. Batches
-            shrink until the step and what is already allocated fit into 78 % of it.
-        compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators with half the memory and up
-            to twice the speed, on CPUs slower. The image, its Fourier transform, the transforms, the objective and the
-            optimizer stay in float32. None leaves the model as it is.
+        ids: one integer per task, mixed with `seed` to give its random draws. Default: a hash of
+            the objective's numbers. Pass ids when those numbers were measured (activations of a
+            photo): rounding would change the draws.
+        batch_size: the most tasks to render together. Default: 64 per accelerator; on a CPU one for
+            every two cores, because larger batches overflow its caches. Fewer where the compiled
+            step does not fit into the memory, or memory runs out. It does not change the pictures.
+        memory_limit: bytes each accelerator (on a CPU: this process) may use; default: all the
+            device has. Batches shrink until the step plus what is already allocated fits into 78 %
+            of it.
+        compute_dtype: of the network's weights and activations, such as "bfloat16": on accelerators
+            with half the memory and up to twice the speed, on CPUs slower. The image, its Fourier
+            transform, the transforms, the objective and the optimizer stay in float32. None leaves
+            the model as it is.
         thresholds: steps after which to keep a snapshot.
-        fixed_image_size: what the images are resized to, bilinearly, after the transforms. By default images smaller than
-            `model.input_size` are enlarged to it and others keep their size, as Lucent does; images
-            that are not square keep their shape.
-        redirect_steps: for so many first steps, a task without any gradient, because every ReLU on its way is shut, takes
-            the one that Lucid's redirected ReLU passes (`rules.redirected`), so that dead neurons wake up; other
-            tasks are not affected. None is 16 where the rule knows every nonlinearity up to the layer, else 0.
+        fixed_image_size: the size to which the images are resized, bilinearly, after the
+            transforms. By default images smaller than `model.input_size` are enlarged to it and
+            others keep their size, as Lucent does; images that are not square keep their shape.
+        redirect_steps: number of first steps in which dead neurons are woken: a task without any
+            gradient, because every ReLU on its way is shut, takes the gradient that Lucid's
+            redirected ReLU passes (`rules.redirected`). Other tasks are not affected. None is 16
+            where the rule knows every nonlinearity up to the layer, else 0.
         draws: how many times the transforms are drawn in each step; the score is the mean.
-        importance: sum up over all steps how much each pixel mattered, for `RenderResult.importance`.
+        importance: sum up over all steps how much each pixel mattered, for
+            `RenderResult.importance`.
         devices: to split the tasks over; all local devices by default.
-        callback: called with a `Progress` after each step of a batch; returning True ends that batch.
-        progress: show a progress bar; elsewhere than on a terminal and in a notebook, a line now and then.
+        callback: called with a `Progress` after each step of a batch; returning True ends that
+            batch.
+        progress: show a progress bar; outside a terminal and a notebook, a line now and then.
 
     Returns: a `RenderResult`. Ctrl-C returns what is rendered so far, with `finished=False`.
 
     Raises:
         UnknownLayerError, ImageTooSmallError, ValueError, TypeError: before anything is compiled.
         MemoryError: if a single task does not fit.
-        NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning` says which and when.
+        NonFiniteError: if every task became NaN or infinite; if only some did, a `NonFiniteWarning`
+            says which and when.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis import objectives, render
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> neurons = objectives.channel("conv1", range(4))
+        >>> result = render.render(model, neurons, size=(24, 32), steps=2, progress=False)
+        >>> result.images.shape
+        (4, 1, 24, 32, 3)
     """
     began = time.perf_counter()
     model = check_model(model)
@@ -146,36 +168,39 @@ def render(
     devices = check_devices(devices, model)
     keys = task_keys(seed, sum(len(places) for _, places in groups))
     total = sum(len(places) for _, places in groups)
-    names = None if ids is None else check_ids(ids, total)
+    numbers = None if ids is None else check_ids(ids, total)
+    shown = [tasks_of(group, len(places), model) for group, places in groups]
 
     most = default_batch_size(devices) if batch_size is None else check_int(batch_size, "batch_size", low=1)
-    # a CPU's own few tasks fit, and asking costs part of a second
+    # the few tasks that a CPU gets by default fit, and asking the compiler costs part of a second
     check = memory_limit is not None or batch_size is not None or devices[0].platform != "cpu"
     if memory_limit is not None:
         check_int(memory_limit, "memory_limit", low=1)
     if compute_dtype is not None:
         try:
             model = model.astype(compute_dtype)
-        except TypeError as error:  # it names its own argument
+        except TypeError as error:  # it names the argument of `astype`
             raise TypeError(str(error).replace("dtype=", "compute_dtype=", 1)) from None
 
     parts: list[RenderResult] = []
     order: list[int] = []
     interrupted = False
     with deferred_interrupt() as pressed, progress_bar(steps * total, "step", progress) as bar:
-        program = _program.Program(optimizer or _adam(), resize_to, None, draws, importance)
+        spec = _step.StepSpec(optimizer or _adam(), resize_to, None, draws, importance)
         advance = functools.partial(_advance, bar)
         try:
-            for (group, places), redirect in zip(groups, redirects, strict=True):
+            for (group, places), redirect, about in zip(groups, redirects, shown, strict=True):
                 bar.compiling()
-                job = Job(program, model, canvas, chain, steps, redirect, thresholds, callback, advance)
-                tasks = Tasks(group, places, keys_of(group, places, keys, names), canvas)
+                job = Job(spec, steps, redirect, thresholds, callback, advance)
+                own = keys_of(group, places, keys, numbers)
+                work = _step.Work(model=model, param=canvas, transforms=chain, objective=group, keys=own)
+                tasks = Tasks(work, places, about)
                 for part, finished, interrupted in run_tasks(job, tasks, most, devices, memory_limit, check):
                     parts.append(part)
                     order += finished
-                    if interrupted or pressed():  # also one that came too late for the batch to notice
+                    if interrupted or pressed():  # also if Ctrl-C came too late for the batch to notice
                         raise KeyboardInterrupt
-        except KeyboardInterrupt:  # in a batch, or between two: what is finished is not lost
+        except KeyboardInterrupt:  # in a batch or between two: keep what is finished
             if not parts:
                 raise
             interrupted = True
@@ -184,9 +209,28 @@ def render(
 
 
 def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixed_image_size: Size | None = None) -> np.ndarray:
-    """Scores of images `[N, B, H, W, 3]` for the N tasks of an objective, without transforms.
+    """Return the scores of finished images without transforms, one per task, float32 `[N]`.
 
-    Images are resized for the network as `render` does. This is the number to compare between methods.
+    This is the number to compare between methods.
+
+    Args:
+        model: any Model.
+        objective: N tasks, as in `render`.
+        images: float `[N, B, H, W, 3]` in [0, 1], as in `RenderResult.images`.
+        fixed_image_size: as in `render`; images are resized for the network as `render` does.
+
+    Raises:
+        ValueError: if there are not as many images as tasks.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis import render
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = np.full((2, 1, 24, 32, 3), 0.5, np.float32)
+        >>> render.evaluate(model, "conv1:0-1", images).shape
+        (2,)
     """
     model = check_model(model)
     refuse_traced("evaluate", model, objective, images)
@@ -200,12 +244,12 @@ def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixe
         _check_group(model, group, images.shape[1:], resize_to or images.shape[2:4])
     scores = np.zeros(total, np.float32)
     for group, places in groups:
-        scores[places] = _program.evaluate(model, group, images[np.asarray(places)], resize_to)
+        scores[places] = _step.evaluate(model, group, images[np.asarray(places)], resize_to)
     return scores
 
 
 def _finished(model: Model, images: Any) -> Array:
-    """Images to be scored, as float32 `[N, B, H, W, C]`."""
+    """Check images to be scored; return them as float32 `[N, B, H, W, C]`."""
     if not isinstance(images, np.ndarray | jax.Array) or not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images must be floats [N, B, H, W, C], as in RenderResult.images, but got {brief(repr(images), 80)}.")
     if images.ndim != 5 or 0 in images.shape:
@@ -223,7 +267,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
-    """The tasks of an objective, those of one structure together, each group with its places in the whole."""
+    """Group the tasks of an objective by structure, each group with its places in the whole."""
     items = objectives.as_objective(objective, model)
     groups: dict[Any, tuple[list[Any], list[int]]] = {}
     place = 0
@@ -238,7 +282,7 @@ def _groups(objective: Any, model: Model) -> list[tuple[Any, list[int]]]:
 
 
 def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any, list[int]]]:
-    """The groups, with as many tasks as there are parameterizations: one objective serves them all."""
+    """Return the groups with one task per parameterization; one objective serves all of them."""
     total = sum(len(places) for _, places in groups)
     if not isinstance(param, Each) or total == param.count:
         return groups
@@ -248,21 +292,13 @@ def _for_each(groups: list[tuple[Any, list[int]]], param: Any) -> list[tuple[Any
     return [(jax.tree.map(lambda leaf: np.repeat(leaf, param.count, 0), group), list(range(param.count)))]
 
 
-def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int, int] | None:
-    """The size at which the network sees the images, or None for the size they have."""
-    if fixed is not None:
-        return check_size(fixed, "fixed_image_size")
-    height, width = shape[1:3]
-    if model.fixed_size:  # also after transforms, which may change the size
-        return model.input_size[0], model.input_size[1]
-    factor = max(model.input_size[0] / height, model.input_size[1] / width)
-    return (round(height * factor), round(width * factor)) if factor > 1 else None
-
-
 def _check(
     model: Model, group: Any, param: Any, chain: Any, resize_to: tuple[int, int] | None, redirect_steps: int | None
 ) -> int:
-    """Refuses layers, channels, positions and sizes that do not exist, by shapes alone; gives `redirect_steps`."""
+    """Refuse layers, channels, positions and sizes that do not exist; return `redirect_steps`.
+
+    Only shapes are computed.
+    """
     param = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), param) if isinstance(param, Each) else param
     images = jax.eval_shape(lambda key: param.to_image(param.init(key)), jax.random.key(0))
     moved = jax.eval_shape(chain, jax.random.key(0), images)
@@ -278,13 +314,20 @@ def _check(
     if redirect_steps is None:
         return REDIRECT_STEPS if layers and model.rule is None else 0
     if check_count(redirect_steps, "redirect_steps", low=0, most=STEPS) and layers:
-        # refuses nonlinearities that the rule does not know
+        # raises for nonlinearities that the rule does not know
         model.with_gradient_rule(redirected()).shapes((seen[0], seen[1]), layers)
     return redirect_steps
 
 
 def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[int, ...]) -> list[str]:
-    """Checks an objective against the layers' shapes for images `(B, H, W, C)` that the network sees at a size; its layers."""
+    """Check an objective against the layers' shapes; return its layers.
+
+    Args:
+        model: the network.
+        group: the objective.
+        images: shape `(B, H, W, C)` of a task's images.
+        seen: height and width at which the network sees them.
+    """
     layers = [layer for layer in group.layers if layer != "input"]
     try:
         shapes = model.shapes((seen[0], seen[1]), layers) if layers else {}
@@ -292,7 +335,7 @@ def _check_group(model: Model, group: Any, images: tuple[int, ...], seen: tuple[
         own = (model.input_size[0], model.input_size[1])
         if isinstance(error, ImageTooSmallError) or model.fixed_size or own == tuple(seen):
             raise
-        model.shapes(own, layers)  # whatever is wrong at its own size too is told as it is
+        model.shapes(own, layers)  # what is wrong at its own size too raises here, in its own words
         raise ValueError(
             f"{model.name} does not take images of {seen[0]}x{seen[1]}: {str(error).splitlines()[0][:200]} Show them to it at "
             f"another size: fixed_image_size={own}."
@@ -306,7 +349,7 @@ def _advance(bar: Bar, count: int, scores: np.ndarray) -> None:
 
 
 def _report(result: RenderResult) -> RenderResult:
-    """Says which tasks failed, and at which step."""
+    """Say which tasks failed, and at which step."""
     failed = np.flatnonzero(result.failed_at >= 0)
     if not len(failed):
         return result

@@ -1,4 +1,4 @@
-"""`render_vis`: the call of Lucid and Lucent, word for word."""
+"""`render_vis`: the call of Lucid and Lucent, with their arguments."""
 
 from typing import Any
 
@@ -32,7 +32,9 @@ def render_vis(
     relu_gradient_override: Any = True,
     seed: Any = 0,
 ) -> list[np.ndarray]:
-    """Renders one objective and returns its images at each threshold; code written for Lucent runs as it is.
+    """Render one objective and return its images at each threshold, as Lucid and Lucent do.
+
+    Code written for Lucent runs as it is.
 
     Args:
         model: any Model.
@@ -40,19 +42,32 @@ def render_vis(
         param_f: a function that gives a parameterization; `lambda: param.image(128)` by default.
         optimizer: an optax optimizer (Lucent takes a function of torch parameters).
         transforms: as in `render`.
-        thresholds: steps after which to return the images; the largest is the number of steps. Exactly so
-            many updates are made (Lucid makes one more).
+        thresholds: steps after which to return the images. The largest is the number of updates
+            (Lucid makes one more).
         verbose: print the score at the start and at the thresholds.
-        preprocess: False if `param_f` already makes what the network eats.
+        preprocess: False if `param_f` already makes what the network takes.
         progress: show a progress bar.
-        show_image: open the final image, in a notebook inline.
+        show_image: open the final image; in a notebook, show it inline.
         save_image, image_name: write the final image to a file, "image.jpg" by default.
         show_inline: show the image at each threshold inline.
         fixed_image_size: as in `render`.
-        relu_gradient_override: wake dead neurons with Lucid's redirected ReLU (`render`'s `redirect_steps`).
+        relu_gradient_override: wake dead neurons with Lucid's redirected ReLU (`render`'s
+            `redirect_steps`).
         seed: as in `render`. Lucid and Lucent cannot repeat a picture; this does.
 
-    Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending order.
+    Returns: a list with one float32 array `[B, H, W, 3]` in [0, 1] per threshold, in ascending
+        order.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> from jaxlens.optvis import param, render
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = render.render_vis(
+        ...     model, "conv1:3", lambda: param.image(32, 24), thresholds=(1, 2), show_image=False,
+        ...     progress=False)
+        >>> [image.shape for image in images]
+        [(1, 24, 32, 3), (1, 24, 32, 3)]
     """
     model = check_model(model)
     thresholds = check_thresholds(thresholds, STEPS)
@@ -104,7 +119,7 @@ def render_vis(
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
-    """`[N, B, H, W, C]` as `[N * B, H, W, C]`."""
+    """Return `[N, B, H, W, C]` as `[N * B, H, W, C]`."""
     return images.reshape(-1, *images.shape[2:])
 
 

@@ -1,4 +1,4 @@
-"""How many tasks go through the compiled step together: what is quick, and what the memory holds."""
+"""How many tasks go through the compiled step together: as many as are fast and fit into memory."""
 
 import os
 import sys
@@ -13,17 +13,28 @@ from jax.sharding import Mesh
 from jaxlens._checks import check_int
 from jaxlens.optvis.render._arguments import device_list
 
-_USABLE = 0.78  # of the limit
-# What a step takes in truth, over the compiler's account of it: scratch of convolutions, finished images, fragments
-# (`python -m benchmarks.memory` finds 1.2 on a CPU).
+_USABLE = 0.78  # fraction of the limit
+# What a step really takes over what the compiler reports: scratch memory of convolutions, finished
+# images, fragments (`python -m benchmarks.memory` finds 1.2 on a CPU).
 _TRUE = 1.25
 _PER_ACCELERATOR = 64
 
 
 def default_batch_size(devices: Any) -> int:
-    """Tasks per batch that are quick: 64 for each accelerator, and on a CPU one for every two cores.
+    """Return how many tasks per batch are fastest: 64 per accelerator, one per two cores of a CPU.
 
-    A CPU's caches hold one or two tasks, and one task keeps two cores busy (`python -m benchmarks.scaling`).
+    A CPU's caches hold one or two tasks, and one task keeps two cores busy
+    (`python -m benchmarks.scaling`).
+
+    Args:
+        devices: a list of JAX devices of one kind.
+
+    Example:
+        >>> import os
+        >>> import jax
+        >>> from jaxlens.optvis import render
+        >>> render.default_batch_size(jax.devices("cpu")[:1]) == max(1, os.cpu_count() // 2)
+        True
     """
     devices = device_list(devices)
     few = max(1, (os.cpu_count() or 1) // 2)
@@ -31,7 +42,10 @@ def default_batch_size(devices: Any) -> int:
 
 
 def layout(count: int, limit: int, devices: Sequence[Any]) -> tuple[Mesh | None, int]:
-    """The device mesh and the tasks per batch, at most `limit`: even batches, a multiple of the devices."""
+    """Return the device mesh and the tasks per batch.
+
+    Batches are even, of at most `limit` tasks, and a multiple of the devices.
+    """
     devices = list(devices)[: max(1, min(len(devices), count, limit))]
     batches = -(-count // limit)
     per_batch = -(-count // batches)
@@ -40,16 +54,20 @@ def layout(count: int, limit: int, devices: Sequence[Any]) -> tuple[Mesh | None,
 
 
 def batches(rows: Sequence[int], size: int) -> list[list[int]]:
-    """Rows of each batch; the last is filled up with its last row, so that it does not compile again."""
+    """Return the rows of each batch.
+
+    The last row fills up the last batch, so that it does not compile again.
+    """
     parts = [list(rows[low : low + size]) for low in range(0, len(rows), size)]
     return [part + [part[-1]] * (size - len(part)) for part in parts]
 
 
 def room(limit: Any, devices: Sequence[Any]) -> float:
-    """Bytes by the compiler's account that a step may take on each device: so much that with what is taken already it stays
-    under 78 % of the limit.
+    """Return the bytes that the compiler may report for a step, per device.
 
-    The limit is that of each accelerator, or of this process on a CPU, which its devices share; by default what there is.
+    These are `(0.78 * limit - in_use) / 1.25`: steps really take 1.25 times what is reported.
+    The limit is that of each accelerator; on a CPU it is that of this process, and the devices
+    share it. By default it is all the memory there is.
     """
     device = devices[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
@@ -65,7 +83,7 @@ def room(limit: Any, devices: Sequence[Any]) -> float:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has now, where the system tells."""
+    """Return the bytes of memory that this process has now, or 0 where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
@@ -73,13 +91,14 @@ def _resident() -> int:
 
 
 def largest(wanted: int, least: int, needs: Callable[[int], int], room: Callable[[], float]) -> int:
-    """The most tasks up to `wanted`, a multiple of `least`, whose step needs no more than `room` bytes.
+    """Return the most tasks whose step needs at most `room` bytes.
 
-    A step's memory grows linearly with its tasks, so that one or two guesses do; every guess is compiled, and the last is used.
+    The number is at most `wanted`, and a multiple of `least`. A step's memory grows linearly with
+    its tasks, so one or two guesses do. Every guess is compiled, and the last one is used.
     Compiling takes memory itself, so each guess leaves a tenth of the room.
 
     Raises:
-        MemoryError: if the least do not fit.
+        MemoryError: if `least` tasks do not fit.
     """
     size = wanted
     while (need := needs(size)) > (left := max(room(), 0)):
@@ -94,7 +113,7 @@ def largest(wanted: int, least: int, needs: Callable[[int], int], room: Callable
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
+    """Return whether an error says that memory ran out."""
     return isinstance(error, MemoryError) or (
         isinstance(error, jax.errors.JaxRuntimeError)
         and any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "Out of memory"))
