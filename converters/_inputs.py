@@ -16,7 +16,8 @@ from jaxlens.graph._ir import Op, Ref
 from jaxlens.model import Preprocess
 from jaxlens.model._preprocess import imagenet
 
-from ._build import as_numpy
+from ._graph import as_numpy
+from ._torchvision import is_from_torchvision
 
 # ImageNet's statistics, averaged over the channels, as timm has them for networks of one channel.
 # The module takes bytes as floats, and scales them itself.
@@ -36,7 +37,7 @@ def sizes(input_size: Any, module: nn.Module) -> tuple[tuple[int, int], bool]:
     published = _config(module).get("input_size")
     if published and len(published) == 3:
         return (int(published[1]), int(published[2])), True
-    return (224, 224), _is_torchvisions(module)
+    return (224, 224), is_from_torchvision(module)
 
 
 def random_images(module: nn.Module, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -81,7 +82,7 @@ def preprocessing(module: nn.Module, given: torch.Tensor, graph: Graph) -> tuple
         if channels == 1:
             return Preprocess.mean_std((sum(mean) / len(mean),), (sum(std) / len(std),)), ""
     if channels == 3:
-        told = "" if _is_torchvisions(module) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
+        told = "" if is_from_torchvision(module) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
         return imagenet(3), told
     if channels == 1:
         return imagenet(1), "ImageNet's preprocessing, averaged over the channels (mean 0.449, std 0.226)"
@@ -132,10 +133,6 @@ def _config(module: nn.Module) -> dict[str, Any]:
     """What timm says of the weights of a module."""
     config = getattr(module, "pretrained_cfg", None)
     return config if isinstance(config, dict) else {}
-
-
-def _is_torchvisions(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torchvision.models.")
 
 
 def _takes_bytes(graph: Graph) -> bool:
