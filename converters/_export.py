@@ -1,4 +1,7 @@
-"""Any PyTorch module to a graph, by `torch.export`: for code that looks at sizes or writes through views."""
+"""Trace a PyTorch module into a graph with `torch.export`.
+
+It follows code that `torch.fx` does not: code that looks at sizes or writes through views.
+"""
 
 import contextlib
 import dataclasses
@@ -22,12 +25,13 @@ from ._operators import operator_name
 
 
 def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, widen: bool = False) -> Any:
-    """The graph and the parameters of a module in evaluation mode, for inputs of these sizes and any number of them.
+    """Return the graph and the parameters of a module in evaluation mode.
 
-    With `widen`, code that asks for another float dtype than float32 gets float32.
+    The graph takes batches of any size, of inputs of these sizes. With `widen`, code that asks for
+    another float dtype than float32 gets float32.
 
     Raises:
-        Untraceable: if its course depends on the values it is given.
+        Untraceable: if the module's control flow depends on values.
     """
     refuse_scripted(module, name)
     try:
@@ -39,17 +43,20 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, wid
     paths: dict[str, str] = {path: first[id(child)] for path, child in module.named_modules(remove_duplicate=False)}
     try:
         return _Lowering(program, paths, Builder(widen=widen)).run()
-    except (TypeError, IndexError, KeyError) as error:  # what no graph holds, or modules that were made on the way
+    except (TypeError, IndexError, KeyError) as error:  # values that no graph holds, or modules that the code made
         raise Untraceable(f"{name}: {error}") from error
 
 
 def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
-    """Export a module for any batch size, with marks on what its modules return and no writing in place."""
+    """Export a module for any batch size, without writing in place.
+
+    What its modules return is marked.
+    """
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     shapes: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
     handles = [child.register_forward_hook(_marking(path)) for path, child in module.named_modules() if path]
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one fused operator with no parts to look at
+    torch.backends.mha.set_fastpath_enabled(False)  # a fused operator has no layers to look at
     try:
         kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
         if inspect.Parameter.VAR_POSITIONAL in kinds:
@@ -70,7 +77,7 @@ _STATE = (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
 
 @torch.library.custom_op("jaxlens::site", mutates_args=())
 def _site(x: torch.Tensor, path: str, part: str) -> torch.Tensor:
-    """Marks in an exported graph what a module returned."""
+    """Mark in an exported graph what a module returned."""
     return x.clone()
 
 
@@ -99,7 +106,7 @@ def _marked(out: Any, path: str, part: tuple[Any, ...]) -> Any:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """An export that fails prints the graph it had, of thousands of lines; its error says what there is to say."""
+    """Silence an export: one that fails prints its graph, of thousands of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -110,7 +117,10 @@ def _silence() -> Iterator[None]:
 
 
 def _detach_no_grad(graph_module: Any) -> None:
-    """Detaches what the parts of a graph that run under `torch.no_grad` return: lowering would forget that they do."""
+    """Detach the results of those parts of a graph that run under `torch.no_grad`.
+
+    Without this, the decompositions would lose that there is no gradient.
+    """
     for node in graph_module.graph.nodes:
         if "wrap_with_set_grad_enabled" not in str(node.target):
             continue
@@ -132,7 +142,8 @@ class _OpenModule:
 
     Attributes:
         key: which call it is, in the exported program.
-        returned: the tensors it returned: where in its result, as what value, and the node that marks it.
+        returned: for each tensor that it returned, the place in its result, the value and the node
+            of the mark.
     """
 
     key: str
@@ -172,7 +183,7 @@ class _Lowering:
                 output = self.output(node)
             elif node.target is torch.ops.jaxlens.site.default:
                 x, _, part = node.args
-                self.names[node] = inner = self.convert(x)  # until the module ends
+                self.names[node] = inner = self.convert(x)  # until the module is closed
                 self.open[-1].returned.append((tuple(json.loads(part)), inner, node))
             elif "assert" not in operator_name(node.target):
                 args = self.convert(node.args)
@@ -229,7 +240,7 @@ class _Lowering:
 
 
 def _tree(leaves: list[tuple[tuple[Any, ...], Any]]) -> Any:
-    """Nested tuples and dicts with these leaves at these places."""
+    """Build nested tuples and dicts with these leaves at these places."""
     if len(leaves) == 1 and leaves[0][0] == ():
         return leaves[0][1]
     keys = list(dict.fromkeys(path[0] for path, _ in leaves))
@@ -240,7 +251,10 @@ def _tree(leaves: list[tuple[tuple[Any, ...], Any]]) -> Any:
 
 
 def _calls(node: Any, paths: dict[str, str]) -> list[tuple[str, str, str]] | None:
-    """The calls of modules around a node, outermost first: key, path, class. None if the node does not know."""
+    """Return the calls of modules around a node, outermost first: key, path and class.
+
+    None if the node does not know them.
+    """
     calls: dict[str, tuple[str, Any]] | None = node.meta.get("nn_module_stack")
     if node.op == "output" or calls is None or any("hook" in key for key in calls):
         return None

@@ -1,4 +1,7 @@
-"""Any PyTorch module to a graph, by `torch.fx`: sizes stay symbolic, so the result takes images of any size."""
+"""Trace a PyTorch module into a graph with `torch.fx`.
+
+Sizes stay symbolic, so the graph takes images of any size.
+"""
 
 import contextlib
 import dataclasses
@@ -23,16 +26,20 @@ _ASSERTIONS = ("_assert", "requires_grad", "_assert_async", "check", "_assert_is
 
 
 class Untraceable(Exception):
-    """What this way cannot follow; the other one may."""
+    """A module that one way of tracing cannot follow; the other may."""
 
 
 def trace(module: nn.Module, inputs: int, name: str, *, widen: bool = False) -> Any:
-    """The graph and the parameters of a module in evaluation mode, called with so many inputs and else its defaults.
+    """Return the graph and the parameters of a module in evaluation mode.
 
-    With `widen`, code that asks for another float dtype than float32 gets float32.
+    Args:
+        module: the module.
+        inputs: how many arguments are inputs; the others keep their defaults.
+        name: how errors call the module.
+        widen: whether code that asks for another float dtype than float32 gets float32.
 
     Raises:
-        Untraceable: if its code depends on the values or sizes it is given, or writes through views.
+        Untraceable: if the code depends on values or sizes, or writes through views.
     """
     refuse_scripted(module, name)
     tracer = ModuleTracer()
@@ -41,24 +48,24 @@ def trace(module: nn.Module, inputs: int, name: str, *, widen: bool = False) -> 
         try:
             more = list(inspect.signature(module.forward).parameters.values())[inputs:]
             graph = tracer.trace(module, {each.name: each.default for each in more if each.default is not each.empty})
-        except Exception as error:  # whatever the module's own code makes of a proxy
+        except Exception as error:  # the module's own code may fail in any way on a proxy
             reason = str(error).split("\n")[0]
             raise Untraceable(f"torch.fx cannot follow {name} ({type(error).__name__}: {reason})") from error
         if not torch.equal(dice[0], torch.random.get_rng_state()) or dice[1] != random.getstate():
             raise Untraceable(f"{name} draws random numbers, of which torch.fx would make constants")
         try:
             return _Lowering(module, graph, Builder(widen=widen)).run(inputs)
-        except (TypeError, KeyError) as error:  # an argument that no graph can hold, or one that was not given
+        except (TypeError, KeyError) as error:  # an argument that no graph can hold, or a missing one
             raise Untraceable(f"{name}: {error}") from error
 
 
 def recurrent(module: nn.Module) -> bool:
-    """Whether there is an LSTM or its like in a module."""
+    """Return whether a module contains recurrent layers, such as an LSTM."""
     return any(isinstance(child, nn.RNNBase | nn.RNNCellBase) for child in module.modules())
 
 
 def refuse_scripted(module: nn.Module, name: str) -> None:
-    """An error for modules that TorchScript has compiled, which have neither Python code nor hooks."""
+    """Refuse modules that TorchScript has compiled: they have no Python code and no hooks."""
     scripted = [path for path, child in module.named_modules() if isinstance(child, torch.jit.ScriptModule)]
     if scripted:
         place = f"its module {scripted[0]!r}" if scripted[0] else "it"
@@ -67,8 +74,11 @@ def refuse_scripted(module: nn.Module, name: str) -> None:
 
 @contextlib.contextmanager
 def _left_alone(module: nn.Module) -> Iterator[None]:
-    """Takes back what tracing does to modules: it keeps constants in them, and code that stores what it computes (in an
-    attribute, a buffer, a hook's weight) stores proxies."""
+    """Restore all attributes, parameters and buffers on exit.
+
+    `torch.fx` adds constants to modules, and code that stores what it computes (in an attribute, a
+    buffer, a hook's weight) would leave proxies behind.
+    """
     kept: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (each, dict(each))
         for child in module.modules()
@@ -272,7 +282,7 @@ class _Lowering:
         self.fresh(node)
 
     def norm(self, module: Any, path: str, args: list[Any]) -> Any:
-        """Normalize with running statistics where the module has them, else with those of each image."""
+        """Normalize with the module's running statistics, or without them with each image's own."""
         running = isinstance(module, NORMS) or module.track_running_stats
         statistics = [self.parameter(module, path, name) for name in (("running_mean", "running_var") if running else ())]
         weights = [self.parameter(module, path, name) for name in ("weight", "bias")]

@@ -1,4 +1,4 @@
-"""What the importer knows of torchvision: which modules are its own, and its ViT's maps of tokens."""
+"""What the importer knows of torchvision: which modules are its own, and the maps of its ViT."""
 
 from typing import Any
 
@@ -13,13 +13,16 @@ def is_from_torchvision(module: Any) -> bool:
 
 
 def is_vit_block(module: Any) -> bool:
-    """Return whether a module is a block of torchvision's ViT; the zoo shows its patches as a map."""
+    """Return whether a module is a block of torchvision's ViT; the zoo shows those as maps."""
     kind = type(module)
     return kind.__module__ == "torchvision.models.vision_transformer" and kind.__name__ == "EncoderBlock"
 
 
 def with_grid(tokens: Any, builder: Builder) -> Ref:
-    """Put a layer `.grid`, as `jaxlens.modelzoo.vit` has it, behind the tokens of the open module."""
+    """Add a layer `.grid` to the open module, as in `jaxlens.modelzoo.vit`.
+
+    Returns: the tokens, which have passed through the layer.
+    """
     everything = Slice((None, None, None))
     first, patches = (builder.op("getitem", (tokens, (everything, Slice(ends)))) for ends in ((None, 1, None), (1, None, None)))
     square = builder.op("square_grid", (patches,))

@@ -1,4 +1,4 @@
-"""A tracer of `torch.fx` that marks where modules begin and end, and that notices writing in place."""
+"""A tracer of `torch.fx` that marks where modules begin and end, and notices writing in place."""
 
 import dataclasses
 import operator
@@ -14,20 +14,22 @@ from ._operators import IN_PLACE_OPERATORS
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-# Modules whose own code looks at values that tracing does not have.
+# Modules that become one operator, because their own code looks at values.
 LEAVES = (*NORMS, *INSTANCE_NORMS, nn.MultiheadAttention, nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
 
 
-def begin_module(path: str, kind: str, inputs: Any) -> None: ...
+def begin_module(path: str, kind: str, inputs: Any) -> None:
+    """Stand in a traced graph for the beginning of a module."""
 
 
-def end_module(result: Any) -> None: ...
+def end_module(result: Any) -> None:
+    """Stand in a traced graph for the end of a module, and for what it returns."""
 
 
 class WritingProxy(torch.fx.Proxy):
-    """A proxy that notices writing: without this `x += 1` would pass for `x = x + 1`.
+    """A proxy that notices writing in place; PyTorch's own takes `x += 1` for `x = x + 1`.
 
-    Hooks on its gradient are left out: `converters._gradients` finds them, and gradients are compared.
+    It ignores hooks on gradients: `_gradients.py` finds them, and gradients are compared.
     """
 
     @property
@@ -54,13 +56,15 @@ for _function in IN_PLACE_OPERATORS:
 
 
 class ModuleTracer(torch.fx.Tracer):
+    """A tracer that enters all modules but `LEAVES`, and marks their beginnings and ends."""
+
     proxy_buffer_attributes = True
 
     def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
         return WritingProxy(node, self)
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
-        """Marks what runs under `torch.no_grad`."""
+        """Make a proxy; mark it if it is computed under `torch.no_grad`."""
         proxy = super().create_proxy(*args, **kwargs)
         if not torch.is_grad_enabled() and stopped_by() in ("torch.no_grad", "torch.inference_mode"):
             proxy.node.meta["no_grad"] = True
@@ -70,10 +74,10 @@ class ModuleTracer(torch.fx.Tracer):
         return type(m) in LEAVES
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        """Marks where the module begins and ends, and puts what it returns in the place of its insides."""
+        """Call a module between two marks; the code outside uses the result of the second."""
         try:
             path = self.path_of_module(m)
-        except NameError:  # made on the way, as slices of a Sequential are: no layer, but its children are
+        except NameError:  # made by the code, such as a slice of a Sequential: only its children are layers
             if self.is_leaf_module(m, ""):
                 raise
             return forward(*args, **kwargs)
@@ -92,6 +96,7 @@ class ModuleTracer(torch.fx.Tracer):
 
 
 def leaves_of(tree: Any) -> Iterator[Any]:
+    """Yield the leaves of nested tuples, lists and dicts."""
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     if isinstance(tree, tuple | list):
@@ -102,7 +107,7 @@ def leaves_of(tree: Any) -> Iterator[Any]:
 
 
 def _outside(out: Any, whole: Any) -> Any:
-    """What a module returned, taken from its exit: `out` with the parts of `whole` for proxies."""
+    """Return `out` with the parts of `whole`, the end of the module, in place of its proxies."""
     if isinstance(out, torch.fx.Proxy):
         return whole
     if isinstance(out, dict):

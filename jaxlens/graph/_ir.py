@@ -74,8 +74,10 @@ class Graph:
     Example:
         >>> import torch
         >>> from jaxlens import Model
+        >>> from jaxlens.model import IMAGENET
         >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten()
-        >>> model = Model.from_torch(torch.nn.Sequential(*layers), input_size=(6, 8))
+        >>> module = torch.nn.Sequential(*layers)
+        >>> model = Model.from_torch(module, input_size=(6, 8), preprocess=IMAGENET)
         >>> graph = model.forward.graph
         >>> [(path, op.op) for path, op in graph.walk()]
         [('0', 'conv2d'), ('1', 'relu'), ('2', 'flatten')]

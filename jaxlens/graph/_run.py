@@ -101,10 +101,12 @@ class GraphForward:
     Example:
         >>> import jax, torch
         >>> from jaxlens import Model
+        >>> from jaxlens.model import IMAGENET
         >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten()
-        >>> model = Model.from_torch(torch.nn.Sequential(*layers), input_size=(6, 8))
-        >>> images = jax.random.normal(jax.random.key(0), (2, 6, 8, 3))  # preprocessed already
-        >>> model.forward(model.params, images).shape
+        >>> module = torch.nn.Sequential(*layers)
+        >>> model = Model.from_torch(module, input_size=(6, 8), preprocess=IMAGENET)
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 6, 8, 3))
+        >>> model.forward(model.params, model.preprocess(images)).shape
         (2, 96)
     """
 
