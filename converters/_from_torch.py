@@ -88,8 +88,8 @@ def from_torch(
         >>> model = converters.from_torch(
         ...     torch.nn.Sequential(*layers), input_size=(24, 32), preprocess=IMAGENET
         ... )
-        >>> {name: layer.kind for name, layer in model.layers.items()}
-        {}
+        >>> {name: layer.shape for name, layer in model.layers.items()}
+        {'input': (24, 32, 3), '0': (20, 28, 4), '1': (20, 28, 4), '2': (2240,), 'logits': (2240,)}
     """
     from . import _inputs, _module
 
