@@ -192,7 +192,7 @@ class _Lowering:
         return self.builder.finish(output)
 
     def placeholder(self, node: Any) -> Any:
-        """A parameter, or an input of the network, whose size is fixed from here on."""
+        """Add a parameter, or an input of the network whose size is fixed from here on."""
         if node.name in self.tensors:
             name = self.tensors[node.name]
             return self.builder.parameter(name, self.values[name])
@@ -226,7 +226,7 @@ class _Lowering:
                 self.names[node] = self.builder.op("getitem", (self.names[node], key))
 
     def output(self, node: Any) -> Any:
-        """What the network returns."""
+        """Return what the network returns, as a graph holds it."""
         results = list(zip(self.program.graph_signature.output_specs, node.args[0], strict=True))
         state = [spec.target for spec, _ in results if spec.kind in _STATE]
         if state:
@@ -235,7 +235,7 @@ class _Lowering:
         return self.convert(tree_unflatten(returned, self.program.call_spec.out_spec))
 
     def convert(self, value: Any) -> Any:
-        """An argument as a graph holds it."""
+        """Return an argument as a graph holds it."""
         return self.builder.convert(value, self.names.__getitem__)
 
 

@@ -94,7 +94,7 @@ def _left_alone(module: nn.Module) -> Iterator[None]:
 
 @dataclasses.dataclass
 class _Call:
-    """A call of an operator in one spelling, whichever of PyTorch's the code has.
+    """A call of an operator; PyTorch's several spellings of a call become one.
 
     Attributes:
         name: the operator's name in the table of operators.
@@ -192,7 +192,7 @@ class _Lowering:
         return self.builder.finish(output)
 
     def placeholder(self, node: torch.fx.Node, inputs: int) -> None:
-        """An argument of the network: an input, or one that keeps its default."""
+        """Add an argument of the network: an input, or one that keeps its default."""
         if str(node.target).startswith("*") and not str(node.target).startswith("**"):
             raise Untraceable(f"torch.fx takes the arguments {node.target} for one tensor")
         if len(self.builder.inputs) < inputs:
@@ -202,7 +202,7 @@ class _Lowering:
         self.fresh(node)
 
     def exit(self, node: torch.fx.Node) -> None:
-        """The end of a module."""
+        """Close a module."""
         returned: Any = node.args[0]
         if isinstance(returned, torch.fx.Node) and isinstance(returned.target, type):  # a named tuple
             returned = self.results[returned]
@@ -214,7 +214,7 @@ class _Lowering:
         self.same(node, returned)
 
     def operator(self, node: torch.fx.Node, position: int) -> None:
-        """A call of a function or method."""
+        """Add the call of a function or method."""
         if isinstance(node.target, type) and hasattr(node.target, "_fields"):  # a named tuple, made to be returned
             self.results[node] = node.target(*node.args, **node.kwargs)
             self.names[node] = self.convert(self.results[node])
@@ -267,7 +267,7 @@ class _Lowering:
         self.alias(node, target, exact=True)
 
     def leaf(self, node: torch.fx.Node) -> None:
-        """A call of a module that is one operator."""
+        """Add the call of a module that is one operator."""
         path = str(node.target)
         module = self.module.get_submodule(path)
         args = [self.convert(arg) for arg in node.args]
@@ -290,7 +290,7 @@ class _Lowering:
         return self.builder.op(name, (*args, *(statistics or (None, None)), *weights), (("eps", module.eps),))
 
     def attention(self, node: torch.fx.Node, module: nn.MultiheadAttention, path: str, args: list[Any]) -> Any:
-        """PyTorch's attention with one matrix for queries, keys and values."""
+        """Add PyTorch's attention with one matrix for queries, keys and values."""
         if module.in_proj_weight is None or module.bias_k is not None:
             raise Untraceable("MultiheadAttention with separate widths of keys or values, or with bias_kv")
         kwargs = dict(self.kwargs(dict(node.kwargs))) | {
@@ -306,7 +306,7 @@ class _Lowering:
         return self.builder.op("multi_head_attention", tuple(args), tuple(kwargs.items()))
 
     def parameter(self, module: nn.Module, path: str, name: str) -> Any:
-        """A parameter or buffer of a module, or None if the module has none of that name."""
+        """Add a parameter or buffer of a module; None if the module has none of that name."""
         value = getattr(module, name)
         return None if value is None else self.builder.parameter(f"{path}.{name}", value)
 
@@ -329,11 +329,11 @@ class _Lowering:
             self.exact[node] = self.exact[of] if exact else self.exact[node]
 
     def kwargs(self, kwargs: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-        """Keyword arguments as a graph holds them."""
+        """Return keyword arguments as a graph holds them."""
         return tuple((name, self.convert(value)) for name, value in kwargs.items())
 
     def convert(self, value: Any) -> Any:
-        """An argument as a graph holds it."""
+        """Return an argument as a graph holds it."""
         return self.builder.convert(value, lambda node: self.names[node])
 
 

@@ -106,7 +106,7 @@ def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: i
     if found != channels:
         raise ValueError(
             f"preprocess={preprocess!r} makes {found} channels of {channels}, and the module takes {channels}. "
-            "Give one with as many means as the module has channels: Preprocess.mean_std((0.45,), (0.22,)) for grey images."
+            "Give one with as many means as the module has channels: Preprocess.mean_std((0.45,), (0.22,)) for gray images."
         )
 
 

@@ -93,9 +93,9 @@ def _weights(n: int, m: int, factor: float | None, cubic: bool, align: bool, ant
         if antialias:
             # as in PIL: the filter is widened by the scale, and cubic has a = -0.5
             wide = max(scale, 1.0)
-            reach, centre = (2 if cubic else 1) * wide, scale * (i + 0.5)
-            low, high = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), n)
-            taps = [(j, _filter((j - centre + 0.5) / wide, cubic, -0.5)) for j in range(low, high)]
+            reach, center = (2 if cubic else 1) * wide, scale * (i + 0.5)
+            low, high = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), n)
+            taps = [(j, _filter((j - center + 0.5) / wide, cubic, -0.5)) for j in range(low, high)]
             total = sum(weight for _, weight in taps)
             taps = [(j, weight / total) for j, weight in taps]
         else:

@@ -41,7 +41,7 @@ def op(*names: str, attention: bool = False) -> Callable[[F], F]:
 
 
 def shows_attention(function: Callable[..., Any]) -> bool:
-    """Whether an operator wants `weights_site`."""
+    """Return whether an operator takes `weights_site`."""
     return getattr(function, "__attention__", False)
 
 
