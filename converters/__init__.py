@@ -1,7 +1,4 @@
-"""PyTorch to jaxlens: state dicts, whole modules, and reports of parity.
-
-`python -m converters.parity` compares a network with PyTorch's, layer by layer.
-"""
+"""PyTorch to jaxlens: state dicts, and any module."""
 
 from ._fill import convert as convert
 from ._from_torch import from_torch as from_torch
