@@ -2,7 +2,7 @@
 
 The layers have InceptionV1's names and roles. The stem is smaller and has no local response
 normalization. It has no pool after its first convolution, because 64 pixels leave no room for one.
-`tools.train_lensnet` trains it with batch norms and folds these into the convolutions at the end.
+`tools/train_lensnet.py` trains it with batch norms and folds these into the convolutions at the end.
 """
 
 import jax
@@ -52,7 +52,7 @@ NETWORKS = (
         LensNet,
         936_919,
         (Weights("SYNTHETIC", "lensnet.safetensors", "", PREPROCESS, "lensnet", input_size=(64, 64)),),
-        "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
+        "jaxlens (Apache-2.0), trained by `python -m tools.train_lensnet` on generated images; comes with the package",
         outputs=CLASSES,
         # Edges, colors; stripes, dots, a boundary; rings, cells, opponent colors; an arch, a
         # corner, a spiral, the letter A.
