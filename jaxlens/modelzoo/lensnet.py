@@ -2,7 +2,7 @@
 
 The layers have InceptionV1's names and roles. The stem is smaller and has no local response
 normalization. It has no pool after its first convolution, because 64 pixels leave no room for one.
-`tools/train_lensnet.py` trains it with batch norms and folds these into the convolutions at the end.
+`tools/train_lensnet.py` trains it with batch norms and folds them into the convolutions.
 """
 
 import jax
