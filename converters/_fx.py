@@ -138,7 +138,7 @@ def _read_call(node: torch.fx.Node) -> _Call:
         args[:2] = args[1::-1]
     if name == "getitem" and isinstance(args[1], list):  # x[[0, 1]], which a graph would hold as x[0, 1]
         args[1] = (args[1],)
-    writes = kwargs.pop("inplace", False) or writes_in_place(node.target)
+    writes = bool(kwargs.pop("inplace", False)) or writes_in_place(node.target)
     return _Call(name, args, kwargs, writes)
 
 

@@ -59,7 +59,7 @@ def _require_small(data: bytes) -> int:
             for _ in op.stack_after:
                 stack.append(min(1 + sum(parts), _PARTS + 1))
             if "TUPLE" in op.name and stack[-1] > _PARTS:
-                raise _TooLargeError("a tuple of tuples, over and over, which would take forever to read")
+                raise _TooLargeError("a tuple of tuples, over and over, which would take for ever to read")
     return len(data)
 
 
