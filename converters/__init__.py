@@ -1,5 +1,5 @@
-"""PyTorch to jaxlens: state dicts, any module, and parity reports (`python -m converters.parity`)."""
+"""PyTorch to jaxlens: state dicts, and any module."""
 
-from ._convert import convert as convert
+from ._fill import convert as convert
 from ._from_torch import from_torch as from_torch
-from ._state_dict import read_state_dict as read_state_dict
+from ._read import read_state_dict as read_state_dict

@@ -20,12 +20,13 @@ from jaxlens.cli._output import Command, say
 )
 @click.option("--out", required=True, type=Out(), help="The file to write (.safetensors).")
 def main(name: str, weights: Path, out: Path) -> None:
-    """Converts a PyTorch state dict to the weights of NAME (see `jaxlens models`) for use without torch.
+    """Convert a PyTorch state dict to the weights of NAME, for use without torch.
 
-    Every tensor on both sides is accounted for. Load the result with
-    jaxlens.modelzoo.load(NAME, weights="FILE.safetensors").
+    `jaxlens models` lists the names. Every tensor on both sides must find its partner. Load the
+    result with jaxlens.modelzoo.load(NAME, weights="FILE.safetensors").
 
-    Example: python -m converters squeezenet1_1 --weights squeezenet1_1.pth --out squeezenet1_1.safetensors
+    Example: python -m converters squeezenet1_1 --weights squeezenet1_1.pth
+    --out squeezenet1_1.safetensors
     """
     if out.suffix != ".safetensors":
         raise click.UsageError(f"--out {str(out)!r} must end in .safetensors.")

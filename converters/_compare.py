@@ -1,4 +1,4 @@
-"""A PyTorch network and ours, on the same images: every layer's values, and the gradient at the inputs."""
+"""Compare a PyTorch network with ours: every layer's values, and the gradient at the inputs."""
 
 import contextlib
 import dataclasses
@@ -15,13 +15,21 @@ from jaxlens.model import Site
 from jaxlens.model._sites import RESERVED, intercepting
 
 TOLERANCE = 1e-4
-# Of gradients, relative to their length: rounding takes a few ReLUs to the other side of their corner.
+# The tolerance of gradients, relative to their length: rounding takes a few ReLUs to the other side
+# of their kink.
 GRADIENT_TOLERANCE = 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One layer: what it outputs for one image, and the largest difference, relative to the largest value in PyTorch."""
+    """One layer in a comparison.
+
+    Attributes:
+        name: the layer's name.
+        kind: its class; "missing" if our network lacks it.
+        shape: the shape of its output for one image.
+        error: the largest difference, relative to the largest value in PyTorch.
+    """
 
     name: str
     kind: str
@@ -33,16 +41,16 @@ Calls = dict[str, list[np.ndarray]]
 
 
 def compare(module: Any, forward: Any, params: Any, *inputs: Any) -> list[Row]:
-    """Runs both networks on the same inputs and compares every layer that PyTorch names.
+    """Run both networks on the same inputs and compare every layer that PyTorch names.
 
     Args:
         module: the PyTorch network.
-        forward: ours, `forward(params, *inputs)`.
+        forward: our network, `forward(params, *inputs)`.
         params: the same weights.
-        *inputs: what both eat, maps channels last.
+        *inputs: the inputs of both, maps channels last.
 
-    Returns: a row per layer in the order PyTorch runs them; the error of a layer that one side lacks, or that has
-        another shape, is infinite.
+    Returns: a row per layer, in the order in which PyTorch runs them. The error is infinite if our
+        network lacks the layer, or if the shapes differ.
     """
     path = forward.output if isinstance(forward, GraphForward) else ()
     logits = "output" + "".join(f"[{key}]" for key in path)
@@ -52,13 +60,14 @@ def compare(module: Any, forward: Any, params: Any, *inputs: Any) -> list[Row]:
 
 
 def compare_gradients(module: Any, forward: GraphForward, params: Any, *inputs: Any) -> tuple[list[Row], float, bool]:
-    """`compare`, and the gradient at the inputs of a random score of all that the network returns.
+    """Compare every layer, and the gradient of a random score of all outputs at the inputs.
 
-    Ours runs with JAX's own pools and convolutions, whose gradients compile fast, and where the result differs once more with
-    ours, which break ties as PyTorch does.
+    Our network first runs with JAX's own pools and convolutions, whose gradients compile fast. If
+    the result differs, it runs again with our pools, which break ties as PyTorch does.
 
-    Returns: the rows; the difference of the gradients, relative to their length in PyTorch; and whether a gradient reaches an
-        input. Where PyTorch cannot differentiate its own code, the difference is 0 and one may.
+    Returns: the rows of `compare`; the difference of the gradients, relative to their length in
+        PyTorch; and whether a gradient reaches an input. If PyTorch cannot differentiate its own
+        code, the difference is 0 and the last is True.
     """
     logits = "output" + "".join(f"[{key}]" for key in forward.output)
     with _frozen(module):
@@ -83,7 +92,10 @@ def compare_gradients(module: Any, forward: GraphForward, params: Any, *inputs: 
 
 
 def gradient_error(got: list[np.ndarray], want: list[np.ndarray | None]) -> float:
-    """The length of the difference over the length of what PyTorch has; 0 if it has none to compare."""
+    """Return the length of the difference over the length of PyTorch's gradients.
+
+    It is 0 if PyTorch has none to compare.
+    """
     if not want or not got:
         return 0.0
     pairs = [(g, np.zeros_like(g) if w is None else w) for g, w in zip(got, want, strict=True)]
@@ -101,14 +113,14 @@ def _rows(theirs: dict[str, np.ndarray], ours: dict[str, np.ndarray], kinds: dic
     for name, want in theirs.items():
         got = ours.get(name, np.empty(0))
         wrong = error(got, want)
-        if want.ndim >= 3:  # most maps have channels first in PyTorch, Swin's have them last; shapes do not always tell
+        if want.ndim >= 3:  # PyTorch's maps have channels first, but Swin's have them last
             wrong = min(wrong, error(got, np.moveaxis(want, 1, -1)))
         rows.append(Row(name, kinds.get(name, "missing"), got.shape[1:], wrong))
     return rows
 
 
 def run_ours(forward: Any, params: Any, *inputs: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """What every layer of our network outputs, and its kind, under the names that `run_torch` uses."""
+    """Return the output and the kind of every layer of our network, under `run_torch`'s names."""
     kinds: dict[str, str] = {}
 
     def run(params: Any, *inputs: jax.Array) -> dict[str, list[jax.Array]]:
@@ -142,10 +154,11 @@ def _our_gradients(
 
         with jax.default_matmul_precision("highest"):
             scored, pull, calls = jax.vjp(network, floats, has_aux=True)
-            # by name: a dict that went through `jit` has another order
+            # by name: a dict that has gone through `jit` has another order
             return calls, pull({label: weights[label].reshape(x.shape).astype(x.dtype) for label, x in scored.items()})[0]
 
-    # not in haste: the gradient of a convolution in large steps, with which vision transformers begin, would take minutes
+    # With all optimizations: without, the gradient of a convolution with a large stride, with which
+    # vision transformers begin, takes minutes.
     calls, gradients = jax.jit(run)(params, [arrays[i] for i in moving], weights, *arrays)
     return *_values(calls, kinds), [np.moveaxis(g, -1, 1) if g.ndim == 4 else np.asarray(g) for g in map(np.asarray, gradients)]
 
@@ -162,7 +175,7 @@ def _recording(calls: dict[str, list[jax.Array]], kinds: dict[str, str]) -> Any:
 
 
 def _run_once(run: Any, *args: Any) -> Any:
-    """Compiled in haste: hundreds of layers as outputs take longer to optimise than to compute."""
+    """Run once, without optimizations: those of hundreds of outputs take longer than the run."""
     program = jax.jit(run).lower(*args)
     quick: dict[str, str | bool] = {"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else {}
     return program.compile(compiler_options=quick)(*args)
@@ -181,8 +194,11 @@ def _numbered(calls: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def error(got: np.ndarray, want: np.ndarray) -> float:
-    """The largest difference relative to the largest value, infinities that are equal and what is NaN in both aside; infinite
-    where shapes differ or a number is not finite on one side."""
+    """Return the largest difference relative to the largest value.
+
+    Equal infinities, and NaN on both sides, do not count. The result is infinite if shapes differ
+    or a number is finite on one side only.
+    """
     if got.shape != want.shape:
         return float("inf")
     if np.array_equal(got, want):
@@ -196,7 +212,7 @@ def error(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def tensors(tree: Any, name: str = "") -> dict[str, Any]:
-    """The tensors in nested tuples and dicts, by where they are: `[0]`, `[aux]`."""
+    """Return the tensors in nested tuples and dicts, by their places: `[0]`, `[aux]`."""
     if hasattr(tree, "numpy"):
         return {name: tree}
     if isinstance(tree, dict):
@@ -207,17 +223,18 @@ def tensors(tree: Any, name: str = "") -> dict[str, Any]:
 
 
 def run_torch(module: Any, *inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """What every named module of a PyTorch network outputs; `name@k` where one is called several times.
+    """Return what every named module of a PyTorch network outputs.
 
-    A module that returns several tensors gives `name[0]`, `name[key]`; what the network itself returns is `output`,
-    `output[key]`. Inputs are channels last. Names that a Model keeps for its ends have an underscore, as its layers have.
+    A module that is called several times is `name@k`. A module that returns several tensors gives
+    `name[0]`, `name[key]`. The network's own results are `output`, `output[key]`. Names that a
+    Model reserves get an underscore, as its layers do. Inputs are channels last.
     """
     calls, outputs, _ = _torch_calls(module, inputs, gradient=False)
     return _labelled(calls, outputs, "")
 
 
 def _labelled(calls: Calls, outputs: dict[str, np.ndarray], logits: str) -> dict[str, np.ndarray]:
-    """Layers and outputs by the names of our sites; the part that is called so is the logits."""
+    """Return layers and outputs by the names of our sites; the output named `logits` is those."""
     calls = {name: list(values) for name, values in calls.items()}
     for name, value in outputs.items():
         calls.setdefault("logits" if name == logits else name, []).append(value)
@@ -227,8 +244,11 @@ def _labelled(calls: Calls, outputs: dict[str, np.ndarray], logits: str) -> dict
 def _torch_calls(
     module: Any, inputs: tuple[Any, ...], *, gradient: bool
 ) -> tuple[Calls, dict[str, np.ndarray], dict[str, Any]]:
-    """What every module outputs, what the network does, and with `gradient` the weights of a score of the outputs and its
-    gradients at the inputs, under the names of both."""
+    """Run a PyTorch network once.
+
+    Returns: what every module outputs; what the network outputs; and with `gradient` the weights of
+        a score of the outputs, and the score's gradients at the inputs, under the names of both.
+    """
     import torch
 
     calls: Calls = {}
@@ -236,7 +256,7 @@ def _torch_calls(
     def hook(name: str) -> Any:
         def record(_module: Any, _inputs: Any, output: Any) -> None:
             found = tensors(output)
-            for part, value in found.items():  # copied, as torchvision's ReLUs work in place
+            for part, value in found.items():  # copied, because torchvision's ReLUs work in place
                 calls.setdefault(name + part * (len(found) > 1), []).append(_array(value).copy())
 
         return record
@@ -253,38 +273,47 @@ def _torch_calls(
     try:
         try:
             with torch.set_grad_enabled(gradient):
-                out = tensors(module(*(x.clone() for x in given)))  # a clone may be written to
-        except RuntimeError:  # PyTorch cannot differentiate this code (writes into views, for instance), but may run it
+                out = tensors(module(*(x.clone() for x in given)))  # a clone, because modules may write to it
+        except RuntimeError:  # PyTorch may run code that it cannot differentiate, such as writes into views
             calls.clear()
             with torch.no_grad():
                 out = tensors(module(*(x.clone() for x in given)))
     finally:
         for handle in handles:
             handle.remove()
-    outputs = {f"output{part}": _array(value) for part, value in out.items()}
-    generator, pulled = np.random.default_rng(0), {}
-    if gradient:
-        scored = {f"output{part}": value for part, value in out.items() if value.is_floating_point()}
-        weights = {name: generator.standard_normal(tuple(value.shape)).astype(np.float32) for name, value in scored.items()}
-        pulled = {name: (w, None) for name, w in weights.items()}
-        live = [
-            (value, torch.from_numpy(np.asarray(weights[name])).to(value.dtype))
-            for name, value in scored.items()
-            if value.requires_grad
-        ]
-        try:
-            if live and floats:  # not `autograd.grad`, which checkpoints refuse
-                torch.autograd.backward([v for v, _ in live], [w for _, w in live])
-            found = [x.grad for x in floats]
-        except RuntimeError:  # code that PyTorch cannot differentiate: there is nothing to compare with
-            found = []
-        pulled |= {f"input{i}": (None, None if g is None else _array(g)) for i, g in enumerate(found)}
-    return calls, outputs, pulled
+    outputs = {f"output{part}": value for part, value in out.items()}
+    pulled = _pulled(outputs, floats) if gradient else {}
+    return calls, {name: _array(value) for name, value in outputs.items()}, pulled
+
+
+def _pulled(outputs: dict[str, Any], inputs: list[Any]) -> dict[str, Any]:
+    """Return random weights of a score of the outputs, and the score's gradients at the inputs."""
+    import torch
+
+    scored = {name: value for name, value in outputs.items() if value.is_floating_point()}
+    generator = np.random.default_rng(0)
+    weights = {name: generator.standard_normal(tuple(value.shape)).astype(np.float32) for name, value in scored.items()}
+    live = [
+        (value, torch.from_numpy(np.asarray(weights[name])).to(value.dtype))
+        for name, value in scored.items()
+        if value.requires_grad
+    ]
+    try:
+        if live and inputs:  # not `autograd.grad`, which checkpoints refuse
+            torch.autograd.backward([v for v, _ in live], [w for _, w in live])
+        found = [x.grad for x in inputs]
+    except RuntimeError:  # PyTorch cannot differentiate this code: there is nothing to compare with
+        found = []
+    pulled = {name: (w, None) for name, w in weights.items()}
+    return pulled | {f"input{i}": (None, None if g is None else _array(g)) for i, g in enumerate(found)}
 
 
 @contextlib.contextmanager
 def _frozen(module: Any) -> Iterator[None]:
-    """No gradients of weights: they are not asked for, and those that there are stay. Checkpoints run again in `backward`."""
+    """Switch off the gradients of weights, so that existing ones stay.
+
+    The block must contain `backward`, because checkpoints run the module again in it.
+    """
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     try:
         for weight in learning:

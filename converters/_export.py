@@ -1,6 +1,10 @@
-"""Any PyTorch module to a graph, by `torch.export`: for code that looks at sizes or writes through views."""
+"""Trace a PyTorch module into a graph with `torch.export`.
+
+It follows code that `torch.fx` does not: code that looks at sizes or writes through views.
+"""
 
 import contextlib
+import dataclasses
 import inspect
 import io
 import json
@@ -15,26 +19,45 @@ from torch.utils._pytree import tree_unflatten
 
 from jaxlens.graph._ir import FrozenDict
 
-from ._build import Builder
 from ._fx import Untraceable, refuse_scripted
-from ._names import operator_name
+from ._graph import Builder
+from ._operators import operator_name
 
 
 def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, widen: bool = False) -> Any:
-    """The graph and the parameters of a module in evaluation mode, for inputs of these sizes and any number of them.
+    """Return the graph and the parameters of a module in evaluation mode.
 
-    With `widen`, code that asks for another float dtype than float32 gets float32.
+    The graph takes batches of any size, of inputs of these sizes. With `widen`, code that asks for
+    another float dtype than float32 gets float32.
 
     Raises:
-        Untraceable: if its course depends on the values it is given.
+        Untraceable: if the module's control flow depends on values.
     """
     refuse_scripted(module, name)
+    try:
+        program = _exported(module, inputs)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise Untraceable(f"torch.export cannot follow {name} ({type(error).__name__}: {reason})") from error
+    first = {id(child): path for path, child in module.named_modules()}
+    paths: dict[str, str] = {path: first[id(child)] for path, child in module.named_modules(remove_duplicate=False)}
+    try:
+        return _Lowering(program, paths, Builder(widen=widen)).run()
+    except (TypeError, IndexError, KeyError) as error:  # values that no graph holds, or modules that the code made
+        raise Untraceable(f"{name}: {error}") from error
+
+
+def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
+    """Export a module for any batch size, without writing in place.
+
+    What its modules return is marked.
+    """
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
+    shapes: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
     handles = [child.register_forward_hook(_marking(path)) for path, child in module.named_modules() if path]
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one fused operator with no parts to look at
+    torch.backends.mha.set_fastpath_enabled(False)  # a fused operator has no layers to look at
     try:
-        shapes: tuple[Any, ...] = tuple({0: batch} for _ in inputs)
         kinds = [each.kind for each in inspect.signature(module.forward).parameters.values()]
         if inspect.Parameter.VAR_POSITIONAL in kinds:
             named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
@@ -42,20 +65,11 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str, *, wid
         with _silence():
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             _detach_no_grad(program.graph_module)
-            program = program.run_decompositions({})  # no operator writes in place after this
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise Untraceable(f"torch.export cannot follow {name} ({type(error).__name__}: {reason})") from error
+            return program.run_decompositions({})
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
             handle.remove()
-    first = {id(child): path for path, child in module.named_modules()}
-    paths: dict[str, str] = {path: first[id(child)] for path, child in module.named_modules(remove_duplicate=False)}
-    try:
-        return _lower(program, paths, Builder(widen=widen))
-    except (TypeError, IndexError, KeyError) as error:  # what no graph holds, or modules that were made on the way
-        raise Untraceable(f"{name}: {error}") from error
 
 
 _STATE = (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
@@ -63,7 +77,7 @@ _STATE = (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)
 
 @torch.library.custom_op("jaxlens::site", mutates_args=())
 def _site(x: torch.Tensor, path: str, part: str) -> torch.Tensor:
-    """Marks in an exported graph what a module returned."""
+    """Mark in an exported graph what a module returned."""
     return x.clone()
 
 
@@ -92,7 +106,7 @@ def _marked(out: Any, path: str, part: tuple[Any, ...]) -> Any:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """An export that fails prints the graph it had, of thousands of lines; its error says what there is to say."""
+    """Silence an export: one that fails prints its graph, of thousands of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -103,7 +117,10 @@ def _silence() -> Iterator[None]:
 
 
 def _detach_no_grad(graph_module: Any) -> None:
-    """Detaches what the parts of a graph that run under `torch.no_grad` return: lowering would forget that they do."""
+    """Detach the results of those parts of a graph that run under `torch.no_grad`.
+
+    Without this, the decompositions would lose that there is no gradient.
+    """
     for node in graph_module.graph.nodes:
         if "wrap_with_set_grad_enabled" not in str(node.target):
             continue
@@ -119,69 +136,111 @@ def _detach_no_grad(graph_module: Any) -> None:
             part.recompile()
 
 
-def _lower(program: Any, paths: dict[str, str], builder: Builder) -> Any:
-    """`paths` has the first name, under which PyTorch lists a module, of each that it has."""
-    signature = program.graph_signature
-    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
-    values = {**program.state_dict, **program.constants}
-    names: dict[Any, Any] = {}
-    stack: list[Any] = []  # the calls of modules we are in: key, and what they returned
-    output: Any = None
+@dataclasses.dataclass
+class _OpenModule:
+    """A call of a module that is being built.
 
-    def close() -> None:
-        _, marks = stack.pop()
-        if not marks:  # it returned no tensor, nor any in a tuple or dict
-            builder.leave(())
-            return
-        if len(marks) == 1:
-            ((_, inner, node),) = marks
-            names[node] = builder.leave(inner)
-            return
-        whole = builder.leave(_tree([(part, inner) for part, inner, _ in marks]))
-        for part, _, node in marks:
-            names[node] = whole
-            for key in part:
-                names[node] = builder.op("getitem", (names[node], key))
+    Attributes:
+        key: which call it is, in the exported program.
+        returned: for each tensor that it returned, the place in its result, the value and the node
+            of the mark.
+    """
 
-    for node in program.graph.nodes:
-        if node.op == "placeholder":
-            if node.name in tensors:
-                names[node] = builder.parameter(tensors[node.name], values[tensors[node.name]])
-            else:
-                size = tuple(map(int, node.meta["val"].shape[1:]))
-                names[node] = builder.op("fixed_size", (builder.input(node.name), size))
-            continue
-        calls = _calls(node, paths)
-        while node.op == "output" and stack:
-            close()
-        if calls is not None:
-            while [key for key, _ in stack] != [key for key, _, _ in calls[: len(stack)]]:
-                close()
-            for key, path, kind in calls[len(stack) :]:
-                builder.enter(path, kind)
-                stack.append((key, []))
+    key: str
+    returned: list[tuple[tuple[Any, ...], Any, Any]]
+
+
+class _Lowering:
+    """Turn an exported program into a graph of ours, node by node.
+
+    Attributes:
+        paths: the first name of each module, under which PyTorch lists it, by any of its names.
+        names: each node's value in the graph that is built.
+        open: the modules around the current node, outermost first.
+    """
+
+    def __init__(self, program: Any, paths: dict[str, str], builder: Builder):
+        self.program, self.paths, self.builder = program, paths, builder
+        signature = program.graph_signature
+        self.tensors = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self.values = {**program.state_dict, **program.constants}
+        self.names: dict[Any, Any] = {}
+        self.open: list[_OpenModule] = []
+
+    def run(self) -> Any:
+        """Return the graph and its parameters."""
+        output: Any = None
+        for node in self.program.graph.nodes:
+            if node.op == "placeholder":
+                self.names[node] = self.placeholder(node)
+                continue
+            self.move(node)
+            if node.op == "output":
+                output = self.output(node)
+            elif node.target is torch.ops.jaxlens.site.default:
+                x, _, part = node.args
+                self.names[node] = inner = self.convert(x)  # until the module is closed
+                self.open[-1].returned.append((tuple(json.loads(part)), inner, node))
+            elif "assert" not in operator_name(node.target):
+                args = self.convert(node.args)
+                kwargs = tuple((key, self.convert(value)) for key, value in node.kwargs.items())
+                self.names[node] = self.builder.op(operator_name(node.target), args, kwargs)
+        return self.builder.finish(output)
+
+    def placeholder(self, node: Any) -> Any:
+        """Add a parameter, or an input of the network whose size is fixed from here on."""
+        if node.name in self.tensors:
+            name = self.tensors[node.name]
+            return self.builder.parameter(name, self.values[name])
+        size = tuple(map(int, node.meta["val"].shape[1:]))
+        return self.builder.op("fixed_size", (self.builder.input(node.name), size))
+
+    def move(self, node: Any) -> None:
+        """End the modules that a node is no longer in, and begin those that it is in now."""
         if node.op == "output":
-            results = list(zip(signature.output_specs, node.args[0], strict=True))
-            state = [spec.target for spec, _ in results if spec.kind in _STATE]
-            if state:
-                raise Untraceable(f"it changes its own {', '.join(map(repr, state))} in evaluation mode")
-            returned = [value for spec, value in results if spec.kind == OutputKind.USER_OUTPUT]
-            structured = tree_unflatten(returned, program.call_spec.out_spec)
-            output = builder.convert(structured, names.__getitem__)
-        elif node.target is torch.ops.jaxlens.site.default:
-            x, _, part = node.args
-            inner = builder.convert(x, names.__getitem__)
-            names[node] = inner  # until the module ends
-            stack[-1][1].append((tuple(json.loads(part)), inner, node))
-        elif "assert" not in operator_name(node.target):
-            args = builder.convert(node.args, names.__getitem__)
-            kwargs = tuple((key, builder.convert(value, names.__getitem__)) for key, value in node.kwargs.items())
-            names[node] = builder.op(operator_name(node.target), args, kwargs)
-    return builder.finish(output)
+            while self.open:
+                self.close()
+        elif (calls := _calls(node, self.paths)) is not None:
+            while [each.key for each in self.open] != [key for key, _, _ in calls[: len(self.open)]]:
+                self.close()
+            for key, path, kind in calls[len(self.open) :]:
+                self.builder.enter(path, kind)
+                self.open.append(_OpenModule(key, []))
+
+    def close(self) -> None:
+        """End the innermost module. From here on its marks mean what it returned."""
+        returned = self.open.pop().returned
+        if len(returned) == 1:
+            ((_, inner, node),) = returned
+            self.names[node] = self.builder.leave(inner)
+            return
+        # no marks: it returned no tensor, nor any in a tuple or dict
+        whole = self.builder.leave(_tree([(part, inner) for part, inner, _ in returned]) if returned else ())
+        for part, _, node in returned:
+            self.names[node] = whole
+            for key in part:
+                self.names[node] = self.builder.op("getitem", (self.names[node], key))
+
+    def output(self, node: Any) -> Any:
+        """Return what the network returns, as a graph holds it."""
+        results = list(zip(self.program.graph_signature.output_specs, node.args[0], strict=True))
+        state = [spec.target for spec, _ in results if spec.kind in _STATE]
+        if state:
+            raise Untraceable(f"it changes its own {', '.join(map(repr, state))} in evaluation mode")
+        returned = [value for spec, value in results if spec.kind == OutputKind.USER_OUTPUT]
+        return self.convert(tree_unflatten(returned, self.program.call_spec.out_spec))
+
+    def convert(self, value: Any) -> Any:
+        """Return an argument as a graph holds it."""
+        return self.builder.convert(value, self.names.__getitem__)
 
 
 def _tree(leaves: list[tuple[tuple[Any, ...], Any]]) -> Any:
-    """Nested tuples and dicts with these leaves at these places."""
+    """Build nested tuples and dicts with these leaves at these places."""
     if len(leaves) == 1 and leaves[0][0] == ():
         return leaves[0][1]
     keys = list(dict.fromkeys(path[0] for path, _ in leaves))
@@ -192,7 +251,10 @@ def _tree(leaves: list[tuple[tuple[Any, ...], Any]]) -> Any:
 
 
 def _calls(node: Any, paths: dict[str, str]) -> list[tuple[str, str, str]] | None:
-    """The calls of modules around a node, outermost first: key, path, class. None if the node does not know."""
+    """Return the calls of modules around a node, outermost first: key, path and class.
+
+    None if the node does not know them.
+    """
     calls: dict[str, tuple[str, Any]] | None = node.meta.get("nn_module_stack")
     if node.op == "output" or calls is None or any("hook" in key for key in calls):
         return None

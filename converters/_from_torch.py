@@ -1,4 +1,4 @@
-"""Any PyTorch module as a Model: `from_torch`."""
+"""Import any PyTorch module as a Model: `from_torch`."""
 
 import contextlib
 import warnings
@@ -27,47 +27,69 @@ def from_torch(
     name: str | None = None,
     check: bool = True,
 ) -> Model:
-    """A `Model` of any PyTorch module: its weights, its operators and its layer names, with no torch at run time.
+    """Import any PyTorch module as a `Model`: its weights, operators and layer names.
 
-    The module is traced in evaluation mode (dropout and stochastic depth vanish, batch norms use their running statistics)
-    and left as it was. Every module in it that runs is a layer under its PyTorch path, containers too; functional ReLUs are
-    ReLUs for the gradient rules. Maps are channels last on the surface; kernels are laid out as Flax does. All floats are
-    float32: modules in another precision, mixtures and autocast are widened. Wrappers (`DataParallel`, `torch.compile`,
-    exported programs) are taken off.
-    `modelzoo.save(model, "net.safetensors")` writes weights and graph to one file, which `modelzoo.load` reads without torch.
+    The Model runs without torch. `modelzoo.save(model, "net.safetensors")` writes weights and graph
+    to one file, which `modelzoo.load` reads without torch.
 
-    `torch.fx` traces it if it can; the result then takes images of any size that the module takes. Code that looks at
-    sizes, or writes through views, is traced by `torch.export`; the result then takes images of `input_size` only.
+    The module is traced in evaluation mode (dropout and stochastic depth vanish, batch norms use
+    their running statistics) and left as it was. Every module in it that runs, containers included,
+    is a layer under its PyTorch path. Functional ReLUs are ReLUs for the gradient rules. Layers
+    show maps channels last; kernels have Flax's layout. All floats are float32: other precisions,
+    mixtures of them and autocast are widened. Wrappers (`DataParallel`, `torch.compile`, exported
+    programs) are removed.
 
-    Gradients are those of what the code computes: `torch.no_grad` and `detach` are followed. Where code sets others
-    (`autograd.Function`, hooks on gradients), they are compared with PyTorch's, and refused if they differ.
+    `torch.fx` traces the module if it can; the Model then takes images of all sizes that the module
+    takes. `torch.export` traces code that looks at sizes or writes through views; the Model then
+    takes images of `input_size` only.
+
+    Gradients are those of the computation; `torch.no_grad` and `detach` are followed. Where code
+    sets other gradients (`autograd.Function`, hooks on gradients), the import compares its own with
+    PyTorch's and fails if they differ.
 
     Args:
-        module: a `torch.nn.Module` that takes images `[B, C, H, W]`, or what `example` holds.
-        input_size: height and width of the images it was trained on; by default timm's, if the module says so, else 224.
-        example: what to call it with, instead of random images: a tensor or a tuple of them, with a batch axis of 2 or more;
-            for instance latents for a generator. Images of uint8 say that the module takes bytes. Several inputs only
-            `model.forward(model.params, *inputs)` takes, maps channels last.
-        output: which part of a dict or tuple that it returns are the logits: a key, a number, or a tuple of these. If there
-            are several tensors and nothing is said it is the first. The others are layers `output[...]`.
-        preprocess: from images in [0, 1] to what the module eats; by default the mean and std in timm's `pretrained_cfg`
-            if the module has one, else ImageNet's (averaged for one channel, none for other than 1 and 3), or a factor of 255
-            for a module that divides by it.
+        module: a `torch.nn.Module` that takes images `[B, C, H, W]`, or the inputs in `example`.
+        input_size: height and width of the images that it was trained on. Default: timm's, if the
+            module has them, else 224.
+        example: inputs for the trial runs, in place of random images: a tensor or a tuple of
+            tensors, with a batch axis of 2 or more; for instance the latents of a generator. Images
+            of uint8 mean that the module takes bytes. A Model with several inputs only runs as
+            `model.forward(model.params, *inputs)`, maps channels last.
+        output: where the logits are in the dict or tuple that the module returns: a key, an index,
+            or a tuple of these. Default: the first tensor. The others are layers `output[...]`.
+        preprocess: from images in [0, 1] to the module's inputs. Default: a factor of 255 for a
+            module that divides by it; else the mean and std in timm's `pretrained_cfg`, if the
+            module has one; else ImageNet's (averaged for one channel, none for other numbers of
+            channels than 1 and 3).
         labels: one name per output.
-        name: how errors call it; by default the class.
-        check: run both on random inputs and compare every layer, in a batch of two and alone, and the gradient at the input.
+        name: how errors call the module. Default: its class.
+        check: whether to run both on random inputs and compare every layer, in a batch of two and
+            alone, and the gradient at the input.
 
-    Returns: a Model. The graph is in `model.forward.graph`.
+    Returns: a Model; its graph is `model.forward.graph`.
 
     Raises:
-        ConversionError: for an operator that jaxlens does not have (with the module it is in and how to add it), a module that
-            neither way can trace, or, with `check`, a layer whose values differ by more than 1e-4 of its largest, or a gradient
-            by more than 1e-2 of its length.
+        ConversionError: for an operator that jaxlens does not have (the message says in which
+            module, and how to add it) or a module that cannot be traced in either way. With
+            `check`, also for a layer whose values differ by more than 1e-4 of its largest, or a
+            gradient that differs by more than 1e-2 of its length.
         ValueError, TypeError: for arguments that do not fit the module.
 
     Warns:
-        AssumedWarning: of sizes, preprocessing and outputs that were not given and are not known.
-        NonFiniteWarning: of weights that are NaN or infinite, and of a network that returned NaN for all it was tried with.
+        AssumedWarning: about sizes, preprocessing and outputs that are neither given nor known.
+        NonFiniteWarning: about weights that are NaN or infinite, and about a network that returned
+            NaN for all inputs of the trial runs.
+
+    Example:
+        >>> import torch
+        >>> from jaxlens import converters
+        >>> from jaxlens.model import IMAGENET
+        >>> layers = torch.nn.Conv2d(3, 4, 5), torch.nn.ReLU(), torch.nn.Flatten()
+        >>> model = converters.from_torch(
+        ...     torch.nn.Sequential(*layers), input_size=(24, 32), preprocess=IMAGENET
+        ... )
+        >>> {name: layer.shape for name, layer in model.layers.items()}
+        {'input': (24, 32, 3), '0': (20, 28, 4), '1': (20, 28, 4), '2': (2240,), 'logits': (2240,)}
     """
     from . import _inputs, _module
 
@@ -96,7 +118,7 @@ def from_torch(
         _inputs.checked_preprocess(preprocess, channels, size)
     labels = _inputs.checked_labels(labels, found.outputs, name)
     _inputs.tell(name, assumed + found.assumed, len(given))
-    told = _params.warn_of_non_finite(arrays, name, infinite=False)  # masks are meant
+    told = _params.warn_of_non_finite(arrays, name, infinite=False)  # masks hold infinities
     if found.scan.nan and not told:
         warnings.warn(
             f"{name} returned NaN in PyTorch for every input that it was tried with, and what is NaN on both sides cannot be "
@@ -119,7 +141,7 @@ class _GradientError(ConversionError):
 
 
 class _Import:
-    """One module on its way: what it is tried with, and what was found."""
+    """One import: the module, the inputs of its trial runs, and what these found."""
 
     def __init__(self, module: Any, name: str, widen: bool, output: tuple[str | int, ...], check: bool):
         self.module, self.name, self.widen, self.output, self.check = module, name, widen, output, check
@@ -128,7 +150,7 @@ class _Import:
         self.outputs = 0
 
     def try_inputs(self, example: Any, input_size: Any) -> bool:
-        """Runs the module once; whether the size of its images is known."""
+        """Run the module on trial inputs; return whether the size of its images is known."""
         from . import _gradients, _inputs
 
         size, known = _inputs.sizes(input_size, self.module)
@@ -139,10 +161,10 @@ class _Import:
             try:
                 with self.float32():
                     ran.append((inputs, _gradients.scan(self.module, inputs)))
-            except Exception as error:  # the module's own, of any kind
+            except Exception as error:  # the module may fail in any way
                 errors.append(error)
                 continue
-            if ran[-1][1].finite:  # what is NaN in PyTorch too says little
+            if ran[-1][1].finite:  # NaN in both cannot be compared
                 break
         if ran:
             self.inputs, self.scan = next((each for each in ran if each[1].finite), ran[0])
@@ -157,13 +179,13 @@ class _Import:
         ) from errors[0]
 
     def float32(self) -> Any:
-        """A context in which the module computes in float32, if it would not by itself."""
+        """Return a context in which the module computes in float32, if it does not by itself."""
         from ._module import Float32
 
         return Float32() if self.widen else contextlib.nullcontext()
 
     def traced(self) -> tuple[Graph, dict[str, np.ndarray], GraphForward]:
-        """By torch.fx, or else by torch.export; the first that gives the module's own values."""
+        """Trace by torch.fx or else torch.export; return the first with the module's own values."""
         from . import _export, _fx
 
         name, reasons = self.name, []
@@ -183,14 +205,14 @@ class _Import:
                 reasons.append(reason)
                 if _fx.recurrent(self.module) or (isinstance(reason, _GradientError) and self.scan.findings):
                     raise ConversionError(str(reason)) from reason  # torch.export would unroll it, or find the same
-        # an operator that is missing says more than a way that is closed
+        # a missing operator explains more than a failed trace
         reasons.sort(key=lambda reason: not isinstance(reason, _UnsupportedOperatorError | _GradientError))
         own = f"\n(It sets gradients itself: {'; '.join(map(str, self.scan.findings[:5]))}.)" if self.scan.findings else ""
         other = str(reasons[1]).splitlines()[0]
         raise ConversionError(f"{reasons[0]}\n(The other way: {_brief(other)}){own}") from reasons[0]
 
     def forward(self, graph: Graph, arrays: dict[str, np.ndarray]) -> GraphForward:
-        """The forward function of a graph, once it has run on shapes."""
+        """Return the forward function of a graph, after a run on shapes."""
         from ._inputs import ours
 
         _require_operators(graph, self.name)
@@ -209,7 +231,7 @@ class _Import:
             logits = jax.eval_shape(forward, arrays, *shapes)
         except ConversionError:
             raise
-        except Exception as error:  # an operator's own, of any kind
+        except Exception as error:  # an operator may fail in any way
             where = "; ".join(note for note in getattr(error, "__notes__", ()) if note.startswith("in operator"))
             reason = str(error).split("\n")[0]
             raise _UnsupportedOperatorError(
@@ -224,7 +246,10 @@ class _Import:
         return forward
 
     def compare(self, forward: GraphForward, arrays: dict[str, np.ndarray]) -> None:
-        """Every layer and the gradient at the inputs in a batch, and every layer again for the first example alone."""
+        """Compare every layer and the gradient at the inputs with PyTorch's.
+
+        Layers are compared in a batch, and again for the first example alone.
+        """
         from . import _compare, _gradients
         from ._inputs import ours
 

@@ -1,4 +1,4 @@
-"""Where PyTorch code sets gradients itself: found by running it once."""
+"""Find where PyTorch code sets gradients itself, by running it once."""
 
 import dataclasses
 import inspect
@@ -13,20 +13,20 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from ._compare import tensors
 
-# What stops a gradient, which imports follow; the rest of what is found is code of its own, which they cannot.
+# Findings that stop a gradient. Imports follow these, and cannot follow the others.
 _STOPS = ("torch.no_grad", "torch.inference_mode", "detach", ".data")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that sets gradients, and the path of the module whose code does it."""
+    """Something that sets gradients, and the path of the module whose code does so."""
 
     what: str
     path: str
 
     @property
     def stops(self) -> bool:
-        """Whether it makes a gradient 0, and no more."""
+        """Whether it only makes a gradient 0."""
         return self.what in _STOPS
 
     def __str__(self) -> str:
@@ -35,13 +35,13 @@ class Finding:
 
 @dataclasses.dataclass
 class Scan:
-    """What one run of a module showed.
+    """The findings of one run of a module.
 
     Attributes:
-        findings: what sets gradients.
-        autocast: whether some of it ran in another dtype for `torch.autocast`.
-        finite: whether all that it returned is.
-        nan: whether any of it is NaN, of which a comparison says nothing.
+        findings: everything that sets gradients.
+        autocast: whether `torch.autocast` was on for a part of it.
+        finite: whether all returned numbers are finite.
+        nan: whether any returned number is NaN; comparisons say nothing about it.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -51,12 +51,12 @@ class Scan:
 
     @property
     def own(self) -> tuple[Finding, ...]:
-        """The gradients that code gives in place of those of what it computes."""
+        """The findings that set another gradient than that of the computation, and not only 0."""
         return tuple(each for each in self.findings if not each.stops)
 
 
 def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
-    """Runs a module, with gradients where PyTorch has them; errors are its own."""
+    """Run a module, with gradients if PyTorch can; the module's errors pass through."""
     watching = _Watching()
     handles = []
     for path, child in module.named_modules():
@@ -65,11 +65,11 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
         if child._backward_hooks or child._backward_pre_hooks:
             watching.found[Finding("a backward hook", path)] = None
     try:
-        first, again = leaves(inputs), leaves(inputs)  # out of sight: these detach
+        first, again = leaves(inputs), leaves(inputs)  # outside of the watch, because they detach
         with watching:
             try:
                 out = module(*first)
-            except RuntimeError:  # code that PyTorch runs and cannot differentiate: writes into views, for instance
+            except RuntimeError:  # PyTorch may run code that it cannot differentiate, such as writes into views
                 with torch.no_grad():
                     out = module(*again)
     finally:
@@ -86,7 +86,7 @@ def scan(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Scan:
 
 
 def leaves(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """Copies of inputs that take gradients and may be written to."""
+    """Return copies of the inputs that take gradients and may be written to."""
     return tuple(x.detach().clone().requires_grad_().clone() if x.is_floating_point() else x.clone() for x in inputs)
 
 
@@ -122,7 +122,10 @@ class _Watching(TorchFunctionMode):
 
 
 def stopped_by() -> str | None:
-    """Why there is no gradient of what runs now; None inside `torch.utils.checkpoint`, which computes it later."""
+    """Return why the code that runs now has no gradient.
+
+    None inside `torch.utils.checkpoint`, which computes the gradient later.
+    """
     kinds = {inspect.unwrap(each.forward).__code__: each for each in _subclasses(torch.autograd.Function) if _written(each)}
     frame = sys._getframe(1)
     while frame is not None:
@@ -143,7 +146,7 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 
 def _functions_in(tree: Any) -> set[str]:
-    """The names of the `torch.autograd.Function`s that made what a module returned."""
+    """Return the names of the `torch.autograd.Function`s behind what a module returned."""
     parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, tuple | list) else (tree,)
     nested = [part for part in parts if isinstance(part, dict | tuple | list)]
     nodes = [part.grad_fn for part in parts if isinstance(part, torch.Tensor) and part.grad_fn is not None]
@@ -159,7 +162,7 @@ def _functions_in(tree: Any) -> set[str]:
 
 
 def explained(name: str, error: float, findings: tuple[Finding, ...]) -> str:
-    """Why the gradients of an import are not PyTorch's."""
+    """Return the error text for an import whose gradients are not PyTorch's."""
     text = (
         f"{name}: the gradient at its input differs from PyTorch's by {error:.1e} of its size, although every layer is right. "
     )
@@ -173,7 +176,7 @@ def explained(name: str, error: float, findings: tuple[Finding, ...]) -> str:
 
 
 def cut_off(name: str, findings: tuple[Finding, ...]) -> str:
-    """Why nothing in an import can be looked into."""
+    """Return the error text for an import whose outputs have no gradient at the input."""
     return (
         f"{name}: no gradient of what it returns reaches its input, because of {'; '.join(map(str, findings[:5]))}. "
         "Take that out of the code to look inside."

@@ -1,4 +1,4 @@
-"""What an import is tried with, and what it assumes where nothing is said: sizes, channels, preprocessing, labels."""
+"""Inputs to try an import with, and what it assumes by default: sizes, channels, preprocessing."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +16,18 @@ from jaxlens.graph._ir import Op, Ref
 from jaxlens.model import Preprocess
 from jaxlens.model._preprocess import imagenet
 
-from ._build import as_numpy
+from ._graph import as_numpy
+from ._torchvision import is_from_torchvision
 
-# ImageNet's statistics, averaged over the channels, as timm has them for networks of one channel.
-# The module takes bytes as floats, and scales them itself.
+# For a module that takes bytes as floats, and scales them itself.
 BYTES = Preprocess.value_range(0.0, 255.0)
 SEVERAL = "To look inside, wrap it in a module whose forward takes the images and closes over the others, and import that."
-# What lies between an input and the arithmetic that is done with it.
+# Operators between an input and the first arithmetic with it.
 _SAME = ("to", "float", "half", "double", "type", "_to_copy", "fixed_size", "contiguous", "clone", "permute", "getitem", "flip")
 
 
 def sizes(input_size: Any, module: nn.Module) -> tuple[tuple[int, int], bool]:
-    """Height and width, and whether somebody said so."""
+    """Return height and width, and whether they are known and not assumed."""
     if input_size is not None:
         if not isinstance(input_size, tuple | list) or len(input_size) != 2:
             raise ValueError(f"input_size={input_size!r} must be (height, width), such as (224, 224).")
@@ -36,13 +36,14 @@ def sizes(input_size: Any, module: nn.Module) -> tuple[tuple[int, int], bool]:
     published = _config(module).get("input_size")
     if published and len(published) == 3:
         return (int(published[1]), int(published[2])), True
-    return (224, 224), _is_torchvisions(module)
+    return (224, 224), is_from_torchvision(module)
 
 
 def random_images(module: nn.Module, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Batches of two to try: of 3 channels, of as many as the first convolution takes, and of 1.
+    """Yield batches of two to try: of 3 channels, of the first convolution's number, and of 1.
 
-    Their numbers lie in [-2, 2], as after preprocessing; then in [0, 1], for networks that take a root or logarithm of them.
+    Numbers lie in [-2, 2], as after preprocessing; then in [0, 1], for networks that take a root or
+    a logarithm of them.
     """
     first = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
     generator = torch.Generator().manual_seed(0)
@@ -52,7 +53,7 @@ def random_images(module: nn.Module, size: tuple[int, int]) -> Iterator[tuple[to
 
 
 def examples(example: Any) -> tuple[torch.Tensor, ...]:
-    """The tensors of `example`; floats as float32."""
+    """Return the tensors of `example`, with floats as float32."""
     inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
     for x in inputs:
         if not isinstance(x, torch.Tensor) or not x.ndim or x.shape[0] < 2:
@@ -62,13 +63,16 @@ def examples(example: Any) -> tuple[torch.Tensor, ...]:
 
 
 def ours(x: Any) -> np.ndarray:
-    """An input as we take it."""
+    """Return an input of PyTorch's as a NumPy array, channels last."""
     array = as_numpy(x)
     return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
 
 
 def preprocessing(module: nn.Module, given: torch.Tensor, graph: Graph) -> tuple[Preprocess, str]:
-    """From images in [0, 1] to what a module eats, and in words what was assumed; no words where it is known."""
+    """Return the preprocessing from images in [0, 1] to a module's inputs, and what it assumes.
+
+    The text is empty if nothing is assumed.
+    """
     channels, config = given.shape[1], _config(module)
     if given.dtype == torch.uint8:
         return BYTES, ""
@@ -81,15 +85,15 @@ def preprocessing(module: nn.Module, given: torch.Tensor, graph: Graph) -> tuple
         if channels == 1:
             return Preprocess.mean_std((sum(mean) / len(mean),), (sum(std) / len(std),)), ""
     if channels == 3:
-        told = "" if _is_torchvisions(module) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
+        told = "" if is_from_torchvision(module) else "ImageNet's preprocessing (mean 0.485 0.456 0.406, std 0.229 0.224 0.225)"
         return imagenet(3), told
     if channels == 1:
         return imagenet(1), "ImageNet's preprocessing, averaged over the channels (mean 0.449, std 0.226)"
-    return Preprocess(), ""  # nothing is changed, so that there is nothing to tell
+    return Preprocess(), ""  # images are unchanged, so there is nothing to say
 
 
 def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: int, size: tuple[int, ...]) -> None:
-    """Raises if a preprocessing is for another number of channels, which would broadcast."""
+    """Refuse a preprocessing for another number of channels, which would broadcast."""
     image = jax.ShapeDtypeStruct((1, *size, channels), "float32")
     try:
         if isinstance(preprocess, Preprocess):
@@ -102,12 +106,12 @@ def checked_preprocess(preprocess: Callable[[jax.Array], jax.Array], channels: i
     if found != channels:
         raise ValueError(
             f"preprocess={preprocess!r} makes {found} channels of {channels}, and the module takes {channels}. "
-            "Give one with as many means as the module has channels: Preprocess.mean_std((0.45,), (0.22,)) for grey images."
+            "Give one with as many means as the module has channels: Preprocess.mean_std((0.45,), (0.22,)) for gray images."
         )
 
 
 def checked_labels(labels: Sequence[str] | None, outputs: int, name: str) -> tuple[str, ...] | None:
-    """One label per output, or an error."""
+    """Return one label per output, or raise an error."""
     if labels is None:
         return None
     labels = tuple(labels)
@@ -120,7 +124,7 @@ def checked_labels(labels: Sequence[str] | None, outputs: int, name: str) -> tup
 
 
 def tell(name: str, assumed: list[str], inputs: int) -> None:
-    """One warning of all that was assumed, and one of what several inputs allow."""
+    """Warn once of all that is assumed, and once of the limits of several inputs."""
     if inputs > 1:
         text = f"{name} takes {inputs} inputs: only model.forward(model.params, *inputs) takes them. {SEVERAL}"
         warnings.warn(text, UserWarning, stacklevel=3)
@@ -129,17 +133,13 @@ def tell(name: str, assumed: list[str], inputs: int) -> None:
 
 
 def _config(module: nn.Module) -> dict[str, Any]:
-    """What timm says of the weights of a module."""
+    """Return timm's description of a module's weights."""
     config = getattr(module, "pretrained_cfg", None)
     return config if isinstance(config, dict) else {}
 
 
-def _is_torchvisions(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torchvision.models.")
-
-
 def _takes_bytes(graph: Graph) -> bool:
-    """Whether the first that is done with the image is a division by 255."""
+    """Return whether the first operation on the image is a division by 255."""
     image = {graph.inputs[0]}
     for _, node in graph.walk():
         if not (isinstance(node, Op) and node.args and isinstance(node.args[0], Ref) and node.args[0].name in image):

@@ -1,10 +1,13 @@
-"""Where PyTorch's tensors are in Flax, and with which order of axes: by layer for state dicts, by operator for graphs."""
+"""Flax's name and order of axes for PyTorch's tensors.
+
+There are two tables: by layer for state dicts, and by operator for graphs.
+"""
 
 from flax import nnx
 
 from jaxlens._params import BATCH_NORM, CONV, LINEAR, NORM, TorchTensors
 
-# Flax's own layers; those of the zoo have `torch_tensors` themselves, as any module may.
+# Flax's own layers. The zoo's layers have `torch_tensors`, and any other module may have it.
 FLAX: dict[type, TorchTensors] = {
     nnx.Conv: CONV,
     nnx.Linear: LINEAR,
@@ -15,13 +18,14 @@ FLAX: dict[type, TorchTensors] = {
 
 
 def tensors_of(layer: nnx.Module) -> TorchTensors:
-    """PyTorch's name of each tensor of a layer itself: ours, and the order of axes."""
+    """Return our name and order of axes for each tensor of a layer itself, by PyTorch's name."""
     own = getattr(layer, "torch_tensors", None)
     return own if own is not None else next((FLAX[cls] for cls in type(layer).__mro__ if cls in FLAX), {})
 
 
 Layouts = dict[int | str, tuple[str, str, tuple[int, ...] | None]]
-# Where an operator takes a parameter: PyTorch's last name -> ours, and in which order ours has PyTorch's axes.
+# By the argument of an operator: the last part of PyTorch's name, the last part of ours, and
+# PyTorch's axes in our order.
 _LINEAR: Layouts = {1: ("weight", "kernel", (1, 0))}
 _NORM = {"weight": "scale", "running_mean": "mean", "running_var": "var"}
 LAYOUTS: dict[str, Layouts] = {

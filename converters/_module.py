@@ -1,4 +1,4 @@
-"""A PyTorch module as it is brought: out of its wrappers, in evaluation mode and float32, and put back afterwards."""
+"""Unwrap a PyTorch module, put it into evaluation mode and float32, and restore it later."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ _INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "module")
 
 
 def unwrapped(module: Any) -> nn.Module:
-    """The module itself, whose names are the ones that its author gave.
+    """Return the module inside its wrappers, so that its names are the author's.
 
-    `DataParallel` and its like, averages of weights and what `torch.compile` returns are taken off; of an exported program the
-    modules are built again from its records.
+    Wrappers are `DataParallel` and the like, averages of weights, and the results of
+    `torch.compile`. For an exported program, its modules are built again from its records.
 
     Raises:
-        TypeError: for anything but a module, with what to give.
+        TypeError: for anything but a module; the message says what to give.
     """
     if isinstance(module, torch.export.ExportedProgram):
         return _exported(module)
@@ -36,7 +36,7 @@ def unwrapped(module: Any) -> nn.Module:
 
 
 def _inside(module: nn.Module) -> nn.Module | None:
-    """What a wrapper runs: its only child, under the name that wrappers use."""
+    """Return the module that a wrapper runs: its only child, under a wrapper's name; else None."""
     children = dict(module.named_children())
     name = next((name for name in _INSIDE if name in children), None)
     kind = type(module)
@@ -48,7 +48,7 @@ def _inside(module: nn.Module) -> nn.Module | None:
 
 
 def _exported(program: Any) -> nn.Module:
-    """The modules of an exported program, by their names."""
+    """Build the modules of an exported program, under their names."""
     try:
         return torch.export.unflatten(program)
     except Exception as error:
@@ -60,12 +60,15 @@ def _exported(program: Any) -> nn.Module:
 
 @contextlib.contextmanager
 def prepared(module: nn.Module) -> Iterator[bool]:
-    """The module in evaluation mode, its floats as float32, gradients on; whether any float was of another dtype."""
+    """Put a module into evaluation mode and float32, with gradients on, and restore it on exit.
+
+    Yields: whether any float had another dtype.
+    """
     modes = {child: child.training for child in module.modules()}
     kept: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
         for child in module.modules():
-            child.training = False  # `eval()` may be the user's own
+            child.training = False  # a module may override `eval()`
         module.eval()
         with torch.inference_mode(False), torch.enable_grad():
             kept = _widen(module)
@@ -78,7 +81,10 @@ def prepared(module: nn.Module) -> Iterator[bool]:
 
 
 def _widen(module: nn.Module) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Exchanges parameters, buffers and tensors in attributes; returns what was where. Tied ones stay tied."""
+    """Make parameters, buffers and tensors in attributes float32; tied ones stay tied.
+
+    Returns: the places with their former contents.
+    """
     made: dict[int, torch.Tensor] = {}
     kept = []
     for child in module.modules():
@@ -100,7 +106,7 @@ def _other_float(x: torch.Tensor) -> bool:
 
 
 class Float32(TorchFunctionMode):
-    """Runs PyTorch code in float32 where it asks for another float dtype, or for autocast."""
+    """Run PyTorch code in float32 where it asks for another float dtype, or for autocast."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(issubclass(kind, torch.fx.Proxy) for kind in types):  # tracing: the builder leaves casts out

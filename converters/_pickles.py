@@ -1,27 +1,29 @@
-"""What a pickle would build, told from its operators: nothing in it is run."""
+"""Find out what a pickle would build from its operators, without running it."""
 
 import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any
 
-# Parts that one tuple may have, those of shared parts counted anew each time: to hash or print it takes as long.
+# The most parts of a tuple. A shared part counts each time, because hashing and printing visit it
+# each time.
 _PARTS = 1 << 20
 
 
 def require_small_tuples(path: Path) -> None:
-    """Raises ValueError for a file of `torch.save` with a tuple that takes for ever: 60 pairs of one another are 2**60 parts.
+    """Raise ValueError for a file of `torch.save` with a tuple that takes forever to visit.
 
-    A file that is no pickle passes: reading it has an error of its own.
+    60 nested pairs, each of the same object twice, have 2**60 parts. A file that is no pickle
+    passes: reading it raises an error of its own.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
-    else:  # several pickles, and then the numbers
+    else:  # the old format: several pickles, and then the numbers
         pickles = [path.read_bytes()]
     for data in pickles:
         position = 0
-        for _ in range(5):  # of the old format: magic number, version, system, contents, keys
+        for _ in range(5):  # in the old format: magic number, version, system, contents, keys
             try:
                 position += _require_small(data[position:])
             except (ValueError, IndexError, KeyError, TypeError, EOFError, UnicodeDecodeError) as error:
@@ -37,8 +39,8 @@ class _TooLargeError(ValueError):
 
 
 def _require_small(data: bytes) -> int:
-    """The length of the first pickle in `data`."""
-    stack: list[Any] = []  # how many parts each object has; None for a mark
+    """Check the first pickle in `data`, and return its length."""
+    stack: list[Any] = []  # the number of parts of each object; None for a mark
     memo: dict[int, int] = {}
     for op, argument, position in pickletools.genops(data):
         arg: Any = argument
@@ -62,7 +64,7 @@ def _require_small(data: bytes) -> int:
 
 
 def _taken(stack: list[Any], op: Any) -> list[int]:
-    """Takes from the stack what an operator takes."""
+    """Pop the arguments of an operator off the stack."""
     taken: list[int] = []
     for kind in reversed(op.stack_before):
         if kind is pickletools.stackslice:

@@ -1,4 +1,7 @@
-"""Imported networks: a graph of PyTorch's operators as data, run in JAX. `converters.from_torch` makes them."""
+"""Imported networks: a graph of PyTorch's operators as data, run in JAX.
+
+`converters.from_torch` makes them.
+"""
 
 from jaxlens.graph._ir import Graph as Graph
 from jaxlens.graph._run import GraphForward as GraphForward

@@ -1,4 +1,7 @@
-"""A network as data: operators by name, modules around them, and where each value comes from. Hashable, and JSON."""
+"""A network as data: operators by name, the modules around them, and where each value comes from.
+
+The data is hashable and can be written as JSON.
+"""
 
 import dataclasses
 import json
@@ -11,21 +14,21 @@ from typing import Any
 from jaxlens.errors import WeightsError
 
 VERSION = 1
-# What the graph of a network stays below, however large it is: lists in lists, the numbers and the lengths of texts and
-# lists that an operator is given.
+# Limits that the graph of no network reaches: how deep lists are nested, how large numbers are,
+# and how long texts and lists of arguments are.
 _DEPTH, _NUMBER, _LENGTH = 100, 1 << 63, 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Ref:
-    """The value that a node, or an input of the network, has given under this name."""
+    """The value of the node, or of the network's input, that has this name."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Param:
-    """A parameter by its dotted name."""
+    """The parameter that has this dotted name."""
 
     name: str
 
@@ -42,7 +45,10 @@ class Op:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """One call of a PyTorch module: a site. `body` computes `result` from `inputs`; both may be nested tuples and dicts."""
+    """One call of a PyTorch module: a site.
+
+    `body` computes `result` from `inputs`; `result` may be nested tuples and dicts.
+    """
 
     out: str
     path: str
@@ -57,13 +63,24 @@ Node = Op | Module
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A whole network.
+    """A whole network as data.
 
     Attributes:
-        inputs: the names its inputs have.
-        nodes: in the order of execution.
+        inputs: the names of its inputs.
+        nodes: its operators and modules in the order of execution.
         output: what it returns: references in nested tuples and dicts.
-        orders: of the parameters that are stored in another order of axes than PyTorch's, that order.
+        orders: the order of axes of each parameter that is not stored in PyTorch's order.
+
+    Example:
+        >>> import torch
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import IMAGENET
+        >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten()
+        >>> module = torch.nn.Sequential(*layers)
+        >>> model = Model.from_torch(module, input_size=(6, 8), preprocess=IMAGENET)
+        >>> graph = model.forward.graph
+        >>> [(path, op.op) for path, op in graph.walk()]
+        [('0', 'conv2d'), ('1', 'relu'), ('2', 'flatten')]
     """
 
     inputs: tuple[str, ...]
@@ -72,17 +89,17 @@ class Graph:
     orders: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def walk(self) -> Iterator[tuple[str, Op]]:
-        """Every operator with the path of the module it is in."""
+        """Yield every operator with the path of its module."""
         return _walk(self.nodes, "")
 
     def parameters(self) -> set[str]:
-        """The names of the parameters that it reads."""
+        """Return the names of the parameters that the graph reads."""
         trees = [(op.args, tuple(value for _, value in op.kwargs)) for _, op in self.walk()]
         results = [module.result for module in _modules(self.nodes)]
         return {ref.name for ref in references((*trees, *results, self.output)) if isinstance(ref, Param)}
 
     def to_json(self) -> str:
-        """The graph as text; `Graph.from_json` reads it."""
+        """Return the graph as text; `Graph.from_json` reads it."""
         return json.dumps(
             {
                 "version": VERSION,
@@ -97,10 +114,12 @@ class Graph:
 
     @staticmethod
     def from_json(text: str) -> "Graph":
-        """The graph of a text that nobody vouches for: it can name operators, and nothing else in it is ever called.
+        """Read a graph from an untrusted text.
+
+        The text can name operators of jaxlens. Nothing else in it is ever called.
 
         Raises:
-            WeightsError: if it is not a graph.
+            WeightsError: if the text is not a graph.
         """
         try:
             found = json.loads(text)
@@ -126,14 +145,14 @@ class Graph:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenDict:
-    """A dict in a graph, which must be hashable."""
+    """A hashable dict."""
 
     items: tuple[tuple[str, Any], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Slice:
-    """A slice in a graph, which must be hashable."""
+    """A hashable slice."""
 
     parts: tuple[Any, Any, Any]
 
@@ -197,7 +216,7 @@ def _write(value: Any) -> Any:
 
 
 def _require_shallow(tree: Any) -> None:
-    """An error for a text whose walks would end at Python's limit of recursion, here or on every later run."""
+    """Refuse nesting that would exceed Python's limit of recursion, here or in a later run."""
     level = [tree]
     for _ in range(_DEPTH):
         level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
@@ -246,7 +265,10 @@ def _name(value: Any) -> str:
 
 
 def _path(value: Any) -> str:
-    """Of a module: PyTorch's names have no empty parts, so that no path is `..`; nor is it one of the file system."""
+    """Return the path of a module, or refuse one that could be a path of the file system.
+
+    PyTorch's names have no empty parts, so no path is `..`.
+    """
     if not all(part and part.isprintable() and part[0] not in "/\\~" for part in _name(value).split(".")):
         raise ValueError(f"{reprlib.repr(value)} is no path of a module")
     return value
@@ -276,7 +298,7 @@ def _order(value: Any) -> tuple[int, ...]:
 
 
 def references(tree: Any) -> Iterator[Ref | Param]:
-    """The values and parameters that a tree of arguments refers to."""
+    """Yield the values and parameters that a tree of arguments refers to."""
     if isinstance(tree, Ref | Param):
         yield tree
     elif isinstance(tree, tuple):
@@ -290,7 +312,7 @@ def references(tree: Any) -> Iterator[Ref | Param]:
 
 
 def _check(graph: Graph) -> None:
-    """Every reference is to something computed before."""
+    """Require that every reference is to a value that is computed before."""
     known = set(graph.inputs)
 
     def visit(nodes: tuple[Node, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Runs a graph in JAX: its modules are sites, its operators come from one table."""
+"""Run a graph in JAX: its modules are sites, and its operators come from one table."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from jaxlens.graph._tensor import Tensor, maps, tensor
 from jaxlens.graph.ops import OPS, shows_attention
 from jaxlens.model._sites import site
 
-Path = tuple[str | int, ...]  # where a tensor is in nested tuples and dicts
+Path = tuple[str | int, ...]  # the place of a tensor in nested tuples and dicts
 
 
 class Frame:
@@ -45,7 +45,10 @@ class Frame:
         whole: list[Any] = []
 
         def run(*args: Any) -> Any:
-            """The body, with changed inputs where an interceptor gives them; the first part of what it returns."""
+            """Run the body, with changed inputs where an interceptor gives them.
+
+            Return what the body returns, as it is shown.
+            """
             changed = {
                 ref.name: old.from_surface(new)
                 for ref, old, before, new in zip(node.inputs, given, shown, args, strict=True)
@@ -61,7 +64,7 @@ class Frame:
             return tensors[0].surface if len(tensors) == 1 else tuple(leaf.surface for leaf in tensors)
 
         shows = site(node.path, run, kind=node.kind)(*shown)
-        if not whole:  # an interceptor put something in its place without running it; what it would have been is dropped
+        if not whole:  # an interceptor replaced the module without running it; the structure is needed
             run(*shown)
         result = whole[-1]
         paths = [path for path, _ in _leaves(result)]
@@ -86,20 +89,33 @@ class Frame:
 
 
 class GraphForward:
-    """The forward function of an imported network, `(params, images) -> logits`; equal graphs are equal.
+    """The forward function of an imported network, `(params, images) -> logits`.
+
+    Two functions with equal graphs and outputs are equal, so they share compiled programs.
 
     Attributes:
         graph: the network.
-        output: which part of what the network returns are the logits: a key of a dict, a number of a tuple, several of them
-            for nested ones. The other parts are layers `output[...]`.
+        output: where the logits are in what the network returns: the key of a dict or the index of
+            a tuple, or several of them for nested ones. The other parts are layers `output[...]`.
+
+    Example:
+        >>> import jax, torch
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import IMAGENET
+        >>> layers = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten()
+        >>> module = torch.nn.Sequential(*layers)
+        >>> model = Model.from_torch(module, input_size=(6, 8), preprocess=IMAGENET)
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 6, 8, 3))
+        >>> model.forward(model.params, model.preprocess(images)).shape
+        (2, 96)
     """
 
-    frame = Frame  # what keeps the values of a run
+    frame = Frame  # the class that holds the values of a run
 
     def __init__(self, graph: Graph, output: Path = ()):
         self.graph, self.output = graph, output
         self._orders = dict(graph.orders)
-        self._hash = hash((graph, output))  # of a deep graph: worth computing once
+        self._hash = hash((graph, output))  # slow for a large graph, so computed once
 
     def __hash__(self) -> int:
         return self._hash
@@ -112,7 +128,10 @@ class GraphForward:
         )
 
     def __call__(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> jax.Array:
-        """Inputs channels last, as everything on the surface: `[B, H, W, C]` for what PyTorch takes as `[B, C, H, W]`."""
+        """Return the logits.
+
+        Inputs are channels last: `[B, H, W, C]` for PyTorch's `[B, C, H, W]`.
+        """
         leaves = self.outputs(params, *inputs)
         if self.output not in leaves:
             found = ", ".join(f"output={path} {leaf.shape}" for path, leaf in leaves.items())
@@ -125,11 +144,11 @@ class GraphForward:
         return leaves[self.output].surface
 
     def outputs(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> dict[Path, Tensor]:
-        """The tensors that the network returns, by where they are."""
+        """Return the tensors that the network returns, by their place in it."""
         return dict(_leaves(self.run(params, *inputs)))
 
     def parts(self, params: Mapping[str, Any], *inputs: Any) -> dict[Path, tuple[int, ...]]:
-        """The tensors that the network returns, by where they are, with their shapes; nothing is computed."""
+        """Return the shapes of what the network returns, by place; nothing is computed."""
         found: dict[Path, tuple[int, ...]] = {}
 
         def probe(params: Any, *inputs: jax.Array) -> None:
@@ -139,7 +158,7 @@ class GraphForward:
         return found
 
     def run(self, params: Mapping[str, jax.Array], *inputs: jax.Array) -> Any:
-        """What the network returns, with Tensors for PyTorch's."""
+        """Return what the network returns, with `Tensor` for PyTorch's tensors."""
         if len(inputs) != len(self.graph.inputs):
             raise TypeError(
                 f"The network takes {len(self.graph.inputs)} inputs, but got {len(inputs)}. A Model is of images alone: "
@@ -156,7 +175,7 @@ def _input(x: jax.Array) -> Tensor:
 
 
 def _attention_site(path: str, weights: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Attention weights under the name that the zoo gives them."""
+    """Make the attention weights a site, under the zoo's name for them."""
     return site(f"{path}.attention_weights".lstrip("."), weights, kind="AttentionWeights")
 
 
@@ -165,7 +184,7 @@ def _identity(x: jax.Array) -> jax.Array:
 
 
 def _leaves(tree: Any, path: Path = ()) -> list[tuple[Path, Tensor]]:
-    """The tensors in nested tuples and dicts, by where they are."""
+    """Return the tensors in nested tuples and dicts, with their places."""
     if isinstance(tree, Tensor):
         return [(path, tree)]
     if isinstance(tree, dict):
@@ -180,7 +199,10 @@ def _named(path: Path) -> str:
 
 
 def _exchanged(tree: Any, shown: Mapping[Path, jax.Array], path: Path = ()) -> Any:
-    """The tree with what is shown of its tensors in their place; one that nobody changed keeps its order of axes."""
+    """Put the shown arrays into a tree, in the places of its tensors.
+
+    A tensor that no interceptor changed keeps its order of axes.
+    """
     if isinstance(tree, Tensor):
         return tree if shown[path] is tree.surface else tree.from_surface(shown[path])
     if isinstance(tree, dict):

@@ -1,4 +1,4 @@
-"""Arrays that remember how PyTorch counts their axes, so that maps stay channels last from end to end."""
+"""Arrays that remember how PyTorch counts their axes, so that maps stay channels last."""
 
 import dataclasses
 import functools
@@ -15,12 +15,24 @@ Order = tuple[int, ...]
 class Tensor:
     """An array as PyTorch sees it, stored in another order of axes.
 
-    A permutation costs nothing: it changes `order`. Data moves only where an operator needs another order.
+    A permutation costs nothing: it changes `order`. Data moves only where an operator needs another
+    order. Operators of `jaxlens.graph.ops` take and return it.
 
     Attributes:
         data: the stored array.
-        order: `data.shape[i]` is PyTorch's axis `order[i]`.
-        channel: which of PyTorch's axes holds the channels, where that is known.
+        order: axis `i` of `data` is PyTorch's axis `order[i]`.
+        channel: the axis of PyTorch that holds the channels; None if it is not known.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.graph import Tensor
+        >>> maps = Tensor(jnp.zeros((2, 6, 8, 3)), order=(0, 2, 3, 1), channel=1)
+        >>> maps.shape  # as PyTorch counts
+        (2, 3, 6, 8)
+        >>> maps.permuted((0, 2, 3, 1)).shape
+        (2, 6, 8, 3)
+        >>> maps.channels_last.shape
+        (2, 6, 8, 3)
     """
 
     data: jax.Array
@@ -29,7 +41,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As PyTorch counts the axes."""
+        """The sizes of the axes in PyTorch's order."""
         sizes = dict(zip(self.order, self.data.shape, strict=True))
         return tuple(sizes[axis] for axis in range(len(self.order)))
 
@@ -42,7 +54,7 @@ class Tensor:
         return self.data.dtype
 
     def in_order(self, order: Sequence[int]) -> jax.Array:
-        """The data with its axes in this order."""
+        """Return the data with its axes in this order."""
         if tuple(order) == self.order:
             return self.data
         return self.data.transpose([self.order.index(axis) for axis in order])
@@ -59,42 +71,48 @@ class Tensor:
 
     @property
     def surface_order(self) -> Order:
-        """The order in which the tensor is shown: channels last. Where it is not known which they are, those of four axes
-        are `[B, C, H, W]`, PyTorch's convention, and others are shown as they are."""
+        """The order in which a site shows the tensor: channels last.
+
+        If the axis of the channels is not known, four axes are taken for PyTorch's `[B, C, H, W]`,
+        and other tensors are shown as they are.
+        """
         channel = self.channel if self.channel is not None else 1 if self.ndim == 4 else self.ndim - 1
         return last(self.ndim, channel)
 
     @functools.cached_property
     def surface(self) -> jax.Array:
-        """The data as it is shown; the same array every time, so that a change of it can be told."""
+        """The data as a site shows it; always the same array, so that `is` reveals a change."""
         return self.in_order(self.surface_order) if self.ndim else self.data
 
     def from_surface(self, data: jax.Array) -> "Tensor":
-        """A tensor like this one with other contents, given as `surface` is."""
+        """Return a tensor like this one with other contents, in the order of `surface`."""
         return Tensor(data, self.surface_order, self.channel)
 
     def with_data(self, data: jax.Array) -> "Tensor":
-        """A tensor of the same axes with other contents, stored in the same order."""
+        """Return a tensor with the same axes and other contents, in the order of `data`."""
         return Tensor(data, self.order, self.channel)
 
     def permuted(self, axes: Sequence[int]) -> "Tensor":
-        """PyTorch's `permute`."""
+        """Permute the axes as PyTorch's `permute` does."""
         axes = [axis % self.ndim for axis in axes]
         channel = None if self.channel is None else axes.index(self.channel)
         return Tensor(self.data, tuple(axes.index(axis) for axis in self.order), channel)
 
     def axis(self, axis: int) -> int:
-        """Where PyTorch's axis is stored."""
+        """Return the axis of `data` that is PyTorch's `axis`."""
         return self.order.index(axis % self.ndim)
 
     def axes(self, axes: int | Sequence[int] | None) -> tuple[int, ...]:
-        """Where PyTorch's axes are stored; all of them for None or nothing, as its reductions take it."""
+        """Return the axes of `data` that are PyTorch's `axes`.
+
+        None and an empty list mean all axes, as in PyTorch's reductions.
+        """
         if axes is None or (not isinstance(axes, int) and not len(axes)):
             return tuple(range(self.ndim))
         return tuple(self.axis(axis) for axis in ((axes,) if isinstance(axes, int) else axes))
 
     def without(self, data: jax.Array, axes: tuple[int, ...], keepdims: bool) -> "Tensor":
-        """What a reduction over stored `axes` made of this tensor."""
+        """Return `data`, a reduction of this tensor over the stored `axes`, as a tensor."""
         if keepdims:
             return self.with_data(data)
         gone = {self.order[axis] for axis in axes}
@@ -103,7 +121,7 @@ class Tensor:
         return Tensor(data, order, kept.index(self.channel) if self.channel in kept else None)
 
     def expanded(self, ndim: int) -> "Tensor":
-        """The same with axes of size 1 in front, up to `ndim`, as broadcasting adds them."""
+        """Add axes of size 1 in front, up to `ndim`, as broadcasting does."""
         extra = ndim - self.ndim
         if not extra:
             return self
@@ -112,14 +130,17 @@ class Tensor:
         return Tensor(data, (*range(extra), *(axis + extra for axis in self.order)), channel)
 
     def reshaped(self, shape: Sequence[int]) -> "Tensor":
-        """PyTorch's `reshape`. Axes that split or merge do so where they are stored; data moves only if those to be merged
-        are not neighbours."""
+        """Reshape as PyTorch's `reshape` does.
+
+        Axes split and merge where they are stored. Data moves only if axes to be merged are not
+        neighbors.
+        """
         shape = _without_hole(self.shape, shape)
         if not self.ndim:
             return tensor(self.data.reshape(shape))
         groups = _groups(self.shape, shape)
         group_of = {axis: number for number, (old, _) in enumerate(groups) for axis in old}
-        sequence = []  # groups in the order in which their last axis is stored, so that channels stay last
+        sequence = []  # groups in the order in which their last axis is stored: channels stay last
         for axis in reversed(self.order):
             if group_of[axis] not in sequence:
                 sequence.insert(0, group_of[axis])
@@ -134,18 +155,18 @@ class Tensor:
 
 
 def tensor(data: jax.Array, channel: int | None = None) -> Tensor:
-    """A tensor stored in PyTorch's order."""
+    """Return a tensor that is stored in PyTorch's order."""
     data = jnp.asarray(data)
     return Tensor(data, tuple(range(data.ndim)), channel)
 
 
 def maps(data: jax.Array) -> Tensor:
-    """A tensor `[B, C, *space]`, stored `[B, *space, C]`."""
+    """Return a tensor `[B, C, *space]` that is stored as `[B, *space, C]`."""
     return Tensor(data, last(data.ndim, 1), 1)
 
 
 def last(ndim: int, axis: int) -> Order:
-    """All axes, with one moved to the end."""
+    """Return the order of axes that has `axis` at the end."""
     return (*(i for i in range(ndim) if i != axis % ndim), axis % ndim)
 
 
@@ -159,7 +180,10 @@ def _without_hole(old: Sequence[int], new: Sequence[int]) -> tuple[int, ...]:
 
 
 def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Runs of old axes and runs of new axes that hold the same elements; as many runs as there can be. Each has an old axis."""
+    """Return runs of old axes and runs of new axes that hold the same elements.
+
+    There are as many runs as possible, and each has at least one old axis.
+    """
     if 0 in old:
         return [(list(range(len(old))), list(range(len(new))))]
     groups: list[tuple[list[int], list[int]]] = []
@@ -181,5 +205,5 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], lis
             j += 1
         groups.append((left, right))
     if groups:
-        groups[-1][1].extend(range(j, len(new)))  # what is left has size 1
+        groups[-1][1].extend(range(j, len(new)))  # the others have size 1
     return groups

@@ -1,4 +1,4 @@
-"""Activations as modules, because PyTorch gives them names."""
+"""Activations as modules, because PyTorch names them."""
 
 import jax
 from flax import nnx

@@ -1,4 +1,4 @@
-"""What torchvision's families share: convolution, norm and activation in a row; squeeze and excitation; round widths."""
+"""Blocks that several of torchvision's families share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, BatchNorm, Conv, Sequentia
 
 MakeLayer = Callable[[], nnx.Module]
 
-# Images normalised with ImageNet's means and deviations, normalised with 0.5 and 0.5 instead.
+# From images that are normalized with ImageNet's means and deviations to those with 0.5 and 0.5.
 IMAGENET_TO_HALVES = Preprocess((0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5), (-0.015 / 0.5, -0.044 / 0.5, -0.094 / 0.5))
 
 
@@ -26,7 +26,10 @@ def conv_norm(
     epsilon: float = 1e-5,
     activation: MakeLayer | None = ReLU,
 ) -> list[nnx.Module]:
-    """A convolution without bias, which keeps the size of maps at stride 1, its batch norm and, unless None, its activation."""
+    """Return a convolution without bias, its batch norm and its activation, unless that is None.
+
+    At stride 1 the convolution keeps the size of maps.
+    """
     conv = Conv(cin, cout, size, stride, size // 2, bias=False, groups=groups)
     return [conv, BatchNorm(cout, epsilon=epsilon), *([activation()] if activation else [])]
 
@@ -39,7 +42,10 @@ class ConvNormActivation(Sequential):
 
 
 class BasicConv(nnx.Module):
-    """The Inceptions' convolution; batch norm and a ReLU without a name follow. Half the kernel is padding, unless told."""
+    """The Inceptions' convolution, with a batch norm and a ReLU without a name behind it.
+
+    The padding is half the kernel by default.
+    """
 
     def __init__(self, cin: int, cout: int, size: Size, stride: int = 1, padding: Size | None = None):
         if padding is None:
@@ -52,7 +58,10 @@ class BasicConv(nnx.Module):
 
 
 class SqueezeExcitation(nnx.Module):
-    """Scales each channel by what two 1x1 convolutions, through `squeeze` channels, make of the means of the maps."""
+    """Scale each channel by a factor that two 1x1 convolutions compute from the means of the maps.
+
+    Between the two there are `squeeze` channels.
+    """
 
     def __init__(self, features: int, squeeze: int, *, activation: MakeLayer = ReLU, scale_activation: MakeLayer = Sigmoid):
         self.avgpool = AdaptiveAvgPool(1, 1)
@@ -64,6 +73,6 @@ class SqueezeExcitation(nnx.Module):
 
 
 def divisible(width: float, divisor: int = 8) -> int:
-    """`width` rounded to a multiple of `divisor`, half up, but never down by more than a tenth."""
+    """Round `width` to a multiple of `divisor`, half up, but never down by more than a tenth."""
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * width else rounded + divisor

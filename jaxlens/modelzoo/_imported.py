@@ -19,14 +19,15 @@ from jaxlens.graph._tensor import Tensor
 from jaxlens.graph.ops import OPS, _elementwise
 from jaxlens.model import Model, Preprocess
 
-# What no network comes near, so that a few bytes of graph cannot ask for all memory or all time: elements of a tensor, parts
-# of what is passed on at once, sides of an image, and steps that one operator takes while it is traced.
+# Limits that no network comes near. They keep a few bytes of graph from asking for all memory or
+# all time: elements of a tensor, parts of a value, sides of an image, and steps that one operator
+# takes during tracing.
 _ELEMENTS, _PARTS, _SIDE, _STEPS = 1 << 28, 1024, 1 << 16, 1 << 14
-_NODES = 6000  # of a graph: to try it takes about 2 ms for each
+_NODES = 6000  # operators of a graph; a trial run takes about 2 ms for each
 
 
 def metadata(model: Model) -> dict[str, str]:
-    """What a file says of an imported model besides its weights; nothing for other models."""
+    """Return what a file says of an imported model besides its weights; else nothing."""
     if not isinstance(model.forward, GraphForward):
         return {}
     graph = model.forward.graph.to_json()
@@ -44,7 +45,10 @@ def metadata(model: Model) -> dict[str, str]:
 
 
 def described(model: Model) -> dict[str, Any]:
-    """What a model knows besides its network and weights, as JSON values; `description` reads it."""
+    """Return the fields of a model besides its network and weights, as JSON values.
+
+    `description` reads them.
+    """
     if not isinstance(model.preprocess, Preprocess):
         raise ValueError(
             f"preprocess={model.preprocess!r} of {model.name} is code, which no file can hold: use jaxlens.model.Preprocess."
@@ -59,7 +63,9 @@ def described(model: Model) -> dict[str, Any]:
 
 
 def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Model:
-    """The model of a file that nobody vouches for: the graph can call the operators of jaxlens and nothing else.
+    """Build the model of an untrusted file.
+
+    The graph can call the operators of jaxlens and nothing else.
 
     Raises:
         WeightsError: if the graph is damaged, or does not run with these weights.
@@ -85,7 +91,7 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     for key, order in graph.orders:
         if key not in arrays or len(order) != arrays[key].ndim:
             raise WeightsError(f"{path} is damaged: its graph gives {brief(repr(key), 100)} an order of {len(order)} axes.")
-    _params.warn_of_non_finite(arrays, str(path), infinite=False)  # masks are meant
+    _params.warn_of_non_finite(arrays, str(path), infinite=False)  # masks hold infinities
     loaded = Model(params={key: jax.device_put(array) for key, array in arrays.items()}, name=name, **options)
     if len(graph.inputs) == 1:
         _try(loaded, options["forward"], path)
@@ -93,7 +99,7 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 
 
 def _options(graph: Graph, about: Any) -> dict[str, Any]:
-    """All of a Model but its weights and name."""
+    """Return the fields of a Model besides its weights and name."""
     output = tuple(about["output"])
     if not all(isinstance(key, str | int) for key in output):
         raise TypeError(f"output={output}")
@@ -101,7 +107,7 @@ def _options(graph: Graph, about: Any) -> dict[str, Any]:
 
 
 def description(about: Any) -> dict[str, Any]:
-    """What `described` says, as fields of a Model.
+    """Return what `described` wrote, as fields of a Model.
 
     Raises:
         ValueError, TypeError, KeyError: if it is damaged.
@@ -127,31 +133,32 @@ def description(about: Any) -> dict[str, Any]:
 def _try(model: Model, forward: GraphForward, path: Path) -> None:
     try:
         _run(model, forward)
-    except Exception as error:  # whatever an operator makes of what a stranger wrote
+    except Exception as error:  # an operator may fail in any way on untrusted arguments
         reason = brief(str(error).partition("\n")[0] or type(error).__name__)
         raise WeightsError(f"{path} is damaged: its graph does not run with its weights ({reason}).") from error
 
 
 def _run(model: Model, forward: GraphForward) -> None:
-    """Runs the graph on shapes alone, within bounds."""
+    """Run the graph on shapes alone, within bounds."""
     image = jax.ShapeDtypeStruct((2, *model.input_size, model.channels), np.float32)
     trial = _Trial(forward.graph, forward.output)
-    with np.errstate(divide="raise", invalid="raise"):  # a stride of 0
+    with np.errstate(divide="raise", invalid="raise"):  # such as a stride of 0
         jax.eval_shape(lambda params, image: trial(params, image), model.params, image)  # `trial` itself equals `forward`
 
 
 class _Bounded(Frame):
-    """The values of a run that ends where one of them grows beyond bounds."""
+    """The values of a run, which fails where one of them exceeds the limits."""
 
     def value(self, tree: Any) -> Any:
-        """Everything that is passed on comes through here."""
+        """Return a value; all arguments and results come through here."""
         value = super().value(tree)
         for number, part in enumerate(_parts(value), 1):
             if number > _PARTS:
                 raise ValueError(f"a value of more than {_PARTS} parts")
             if isinstance(part, int) and abs(part) >= 1 << 63:
                 raise ValueError("a number of more than 64 bits")
-            # nothing is left of the image where a tensor is empty; only `torch.empty(0)`, to be added to, is in use
+            # An empty tensor holds nothing of the image. Networks only use `torch.empty(0)`, as a
+            # start to append to.
             if isinstance(part, Tensor) and not (part.shape == (0,) or (0 < part.data.size <= _ELEMENTS and part.ndim <= 64)):
                 raise ValueError(f"a tensor of {part.ndim} axes and {part.data.size} elements")
         return value
@@ -165,13 +172,16 @@ class _Bounded(Frame):
 
 
 class _Trial(GraphForward):
-    """The first run of a stranger's graph."""
+    """A trial run of an untrusted graph."""
 
     frame = _Bounded
 
 
 def _parts(tree: Any) -> Iterator[Any]:
-    """The leaves of nested tuples, dicts and slices; each container counts as one too, so that walks of empty ones end."""
+    """Yield the parts of nested tuples, dicts and slices.
+
+    Each container counts as a part too, so that the walk of many empty ones reaches the limit.
+    """
     yield tree
     if isinstance(tree, slice):
         tree = (tree.start, tree.stop, tree.step)
@@ -180,7 +190,7 @@ def _parts(tree: Any) -> Iterator[Any]:
 
 
 def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-    """How many steps an operator takes while it is traced, where what it is given decides that; roughly."""
+    """Return roughly how many steps the tracing of an operator takes, where arguments decide it."""
     values = [*args, *(value for key, value in kwargs.items() if key != "value")]
     numbers = [[abs(n) for n in _parts(value) if type(n) is int] for value in values]
     if "interpolate" in op or "upsample" in op:  # factors are numbers of any kind
@@ -188,11 +198,11 @@ def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         factors = [abs(n) for value in values for n in _parts(value) if type(n) in (int, float)]
         if not all(n * space <= _STEPS for n in factors if type(n) is float):  # NaN and infinity too
             raise ValueError(f"{op!r} by a factor of {max(factors)}")
-    if any(word in op for word in ("pool", "unfold", "im2col")):  # one for each pixel of a window
-        axes = next((n for n in (1, 2, 3) if f"{n}d" in op), 2)  # one number stands for all sides
+    if any(word in op for word in ("pool", "unfold", "im2col")):  # one step for each pixel of a window
+        axes = next((n for n in (1, 2, 3) if f"{n}d" in op), 2)  # one number means all sides
         return max(math.prod(max(n, 1) for n in each) ** (axes if len(each) == 1 else 1) for each in numbers)
     sides = "attention", "chunk", "interpolate", "pad", "response", "tensor_split", "upsample"
-    if any(word in op for word in sides):  # one for each pixel of a side, token or piece
+    if any(word in op for word in sides):  # one step for each pixel of a side, token or piece
         tokens = [n for x in values if isinstance(x, Tensor) and "attention" in op for n in x.shape]
         return max(n for each in (*numbers, tokens) for n in (*each, 0))
     if op == "unbind" or "split" in op:
@@ -203,12 +213,15 @@ def _steps(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
 
 
 def _require_numbers(op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """In Python's arithmetic texts and lists repeat themselves, texts are filled in, and powers have any length."""
+    """Refuse Python's own arithmetic with texts and lists, and powers of unbounded length.
+
+    `"a" * 10**9`, `"%1000000000d" % 1` and `9**9**9` would take all memory or time.
+    """
     if getattr(OPS[op], "__module__", "") != _elementwise.__name__ and not op.startswith(("addm", "addb", "baddb")):
         return
     values = [*args, *(value for key, value in kwargs.items() if key not in ("approximate", "rounding_mode"))]
     times = math.prod(max(abs(x), 1) for x in values if type(x) is int)
     if isinstance(values[0], str) or any(times * len(x) > _PARTS for x in values if isinstance(x, str | tuple)):
-        raise TypeError(f"{op!r} of numbers and others")  # but `(1,) * x.ndim` is in use
+        raise TypeError(f"{op!r} of numbers and others")  # but networks use `(1,) * x.ndim`
     if op == "pow" and all(type(x) is int for x in values) and max(map(abs, values), default=0) > 64:
         raise ValueError(f"the power {values}")

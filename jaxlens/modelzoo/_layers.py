@@ -1,11 +1,12 @@
-"""The layers the zoo is built of: PyTorch's semantics, one module for each that PyTorch names.
+"""The layers of the zoo: PyTorch's semantics, with one module for each that PyTorch names.
 
-Networks are born abstract: a new module holds shapes (`jax.ShapeDtypeStruct`), and `modelzoo.load` puts the weights in,
-from a file or drawn at random. So building a network costs nothing, and no initialisation is thrown away.
-A network computes in the dtype of its weights.
+A new network is abstract: it holds shapes (`jax.ShapeDtypeStruct`), and `modelzoo.load` puts the
+weights in, from a file or drawn at random. So building a network costs nothing, and no
+initialization is thrown away. A network computes in the dtype of its weights.
 
-A module with parameters says where PyTorch has them: `torch_tensors` maps the last part of PyTorch's name to that of ours and
-to the order of axes. The path before it is the same on both sides.
+A module with parameters says where PyTorch has them: `torch_tensors` maps the last part of
+PyTorch's name to the last part of ours and to the order of axes. The path before it is the same on
+both sides.
 """
 
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ Size = int | tuple[int, int]
 
 
 def abstract(*shape: int) -> Any:
-    """The shape of a parameter to be."""
+    """Return the shape that stands for a parameter until weights are loaded."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
@@ -80,7 +81,10 @@ class BatchNorm(nnx.Module):
 
 
 class LayerNorm(nnx.Module):
-    """PyTorch's `LayerNorm` over the last axis; on maps, torchvision's `LayerNorm2d` too, as channels are last."""
+    """PyTorch's `LayerNorm` over the last axis.
+
+    On maps it is torchvision's `LayerNorm2d` too, because channels are last.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = NORM
 
@@ -108,7 +112,7 @@ class MaxPool(nnx.Module):
 
 
 class AvgPool(nnx.Module):
-    """PyTorch's `AvgPool2d`, padding counted as zeros."""
+    """PyTorch's `AvgPool2d`; padding counts as zeros."""
 
     def __init__(self, window: int, stride: int, padding: int = 0):
         self.window, self.stride, self.padding = _pair(window), _pair(stride), _pair(padding)
@@ -139,21 +143,21 @@ class LocalResponseNorm(nnx.Module):
 
 
 class Concat(nnx.Module):
-    """Branches side by side, along the channels."""
+    """The concatenation of branches along the channels."""
 
     def __call__(self, branches: list[jax.Array]) -> jax.Array:
         return jnp.concatenate(branches, axis=-1)
 
 
 class Identity(nnx.Module):
-    """What PyTorch names although it does nothing at inference, or nothing to maps with channels last."""
+    """A layer that PyTorch names, but that does nothing at inference with channels last."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x
 
 
 class Permute(Identity):
-    """The identity: PyTorch moves the channels to the end and back, here they are last throughout."""
+    """The identity: PyTorch moves the channels to the end and back; here they are always last."""
 
 
 class Dropout(Identity):
@@ -187,5 +191,5 @@ class Sequential(nnx.Module):
 
 
 def flatten(x: jax.Array) -> jax.Array:
-    """`[B, H, W, C]` to `[B, C*H*W]`, in PyTorch's order, so that its weights fit as they are."""
+    """Flatten `[B, H, W, C]` to `[B, C*H*W]`, in PyTorch's order, so that its weights fit."""
     return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)

@@ -1,13 +1,11 @@
-"""`modelzoo.load`: a name and a set of weights to a Model."""
+"""`modelzoo.load`: make a Model from a name and a set of weights."""
 
 import dataclasses
 import functools
-import hashlib
 import importlib.util
 import itertools
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -17,62 +15,73 @@ from flax import nnx
 
 from jaxlens import _download, _params
 from jaxlens._checks import brief, check_int, check_path
-from jaxlens._files import cache_dir
 from jaxlens._package import install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET, Model, check_model
 from jaxlens.modelzoo import _imported
+from jaxlens.modelzoo._cache import CACHE_ADVICE, entries_of, entry_of, read_entry
 from jaxlens.modelzoo._network import Network, Weights
 from jaxlens.modelzoo._registry import find, names
 
-_CACHE_ADVICE = "Set JAXLENS_CACHE to another folder."
-_MOST = 1 << 20  # classes, or pixels of a side: larger networks do not fit into memory
+_MAX_SIZE = 1 << 20  # classes, or pixels of a side: larger networks do not fit into memory
 _WITHOUT_TORCH = (".safetensors", ".npz", ".h5", ".hdf5")
 
 
 def load(name: Any, weights: Any = "DEFAULT", *, seed: Any = 0, progress: bool = True, **options: Any) -> Model:
-    """A network of the zoo, with its weights, as a `Model`.
+    """Load a network of the zoo with its weights as a `Model`.
 
-    "lensnet" comes with the package and needs nothing else. Published weights are downloaded on first use, checked
-    against their hash, converted (this needs `pip install 'jaxlens-vision[torch]'`) and kept in the cache (see `cache_dir`);
-    from then on neither network nor torch is needed.
+    "lensnet" comes with the package and needs nothing else. Published weights are downloaded on
+    first use, checked against their hash, converted (which needs
+    `pip install 'jaxlens-vision[torch]'`) and kept in the cache (see `cache_dir`). Later loads need
+    neither network nor torch.
 
     Args:
-        name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid and Lucent, or
-            "lensnet", our small one whose training images are `jaxlens.data.synthetic`; or the path of a `.safetensors` file
-            that `modelzoo.save` wrote, of a network of the zoo or of one that `converters.from_torch` imported.
-        weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a file (a PyTorch state
-            dict in `.pth`, `.pt`, `.safetensors`, `.npz` or `.h5`, or what `modelzoo.save` wrote); or None for random weights:
-            He-normal kernels, zero biases, batch norms that do nothing.
-        seed: of the random weights.
-        progress: show a bar while downloading.
-        **options: what the network's class takes: `num_classes` for weights fine-tuned to other classes (the labels are
-            then None), `aux_logits` and `transform_input` of the Inceptions, `image_size` of the vision transformers.
+        name: one of `modelzoo.names()`: torchvision's names, "inceptionv1" for the network of Lucid
+            and Lucent, or "lensnet", our small network, which is trained on the images of
+            `jaxlens.data.synthetic`. Or the path of a `.safetensors` file that `modelzoo.save`
+            wrote, for a network of the zoo or one that `converters.from_torch` imported.
+        weights: "DEFAULT"; one of `modelzoo.weights(name)`, such as "IMAGENET1K_V2"; the path of a
+            file (a PyTorch state dict in `.pth`, `.pt`, `.safetensors`, `.npz` or `.h5`, or a file
+            that `modelzoo.save` wrote); or None for random weights: He-normal kernels, zero biases,
+            batch norms that do nothing.
+        seed: the seed of the random weights.
+        progress: whether to show a bar during a download.
+        **options: arguments of the network's class. `num_classes` fits weights that were fine-tuned
+            to other classes (the labels are then None); the Inceptions take `aux_logits` and
+            `transform_input`, the vision transformers `image_size`.
 
-    Returns: a Model with its preprocessing, labels and input size, those of its weights (with None or a file of your own: of
-        the default weights). Its layers carry PyTorch's dotted names. `vgg16`'s "IMAGENET1K_FEATURES" have no classifier:
-        their logits are NaN, as in torchvision.
+    Returns: a Model with the preprocessing, labels and input size of its weights; for None or your
+        own file, those of the default weights. Its layers have PyTorch's dotted names. `vgg16`'s
+        "IMAGENET1K_FEATURES" have no classifier: the logits are NaN, as in torchvision.
 
     Raises:
-        LookupError: for an unknown name or set of weights, with the nearest and all the legal ones.
-        TypeError: for a name or weights that are neither a text nor a path, or an option that the network does not have.
-        WeightsError: if a file cannot be had, is damaged, is not the published one, or (`ConversionError`) does not
-            fit the network; the message lists every missing, unexpected and misshapen tensor.
-        OSError: of the fitting kind, if a file may not be read, or the cache may not be read or written.
+        LookupError: for an unknown name or set of weights; the message has the nearest and all
+            the legal ones.
+        TypeError: for a name or weights that are neither a text nor a path, or for an option that
+            the network does not have.
+        WeightsError: if a file cannot be fetched, is damaged, is not the published one, or
+            (`ConversionError`) does not fit the network. The message lists every missing,
+            unexpected and misshapen tensor.
+        OSError: if a file cannot be read, or the cache cannot be read or written; of the fitting
+            subclass.
         ImportError: if torch is needed and absent.
 
-    Warns: `NonFiniteWarning`, with their names, of weights that are NaN or infinite.
+    Warns: `NonFiniteWarning`, with the names of weights that are NaN or infinite.
 
     Example:
-        >>> model = modelzoo.load("squeezenet1_1", weights=None)
-        >>> model(jnp.zeros((1, 224, 224, 3))).shape
-        (1, 1000)
+        >>> from jaxlens import modelzoo
+        >>> model = modelzoo.load("lensnet")
+        >>> model.input_size, model.labels[:2]
+        ((64, 64), ('bar-0', 'bar-45'))
+        >>> untrained = modelzoo.load("resnet18", weights=None, num_classes=7)
+        >>> untrained.params["fc"]["kernel"].shape
+        (512, 7)
     """
     if isinstance(name, os.PathLike) or (isinstance(name, str) and name.endswith(".safetensors")):
         return _saved(check_path(name, "name"), weights, options)
     network = find(name)
     source = network.find(weights)
-    # a file downloaded by hand keeps the value range of the weights it holds
+    # a file that the user downloaded has the preprocessing of its weights, which its name tells
     file = source.name if isinstance(source, Path) else None
     about = source if isinstance(source, Weights) else next((w for w in network.weights if w.file == file), network.usual)
     template = _template(network, about, options)
@@ -85,7 +94,7 @@ def load(name: Any, weights: Any = "DEFAULT", *, seed: Any = 0, progress: bool =
 
 
 def _saved(path: Path, weights: object, options: Mapping[str, Any]) -> Model:
-    """The model in a file of ours."""
+    """Load the model in a file of ours."""
     arrays, metadata = _params.read(path)
     name = metadata.get("model", "")
     if not _params.is_ours(metadata) or not ("graph" in metadata or name in names()):
@@ -98,23 +107,32 @@ def _saved(path: Path, weights: object, options: Mapping[str, Any]) -> Model:
 
 
 def save(model: Any, path: Any, **metadata: Any) -> Path:
-    """Writes a model as safetensors, in Flax's layout; `load(path)` reads it back without torch.
+    """Write a model as safetensors, in Flax's layout; `load(path)` reads it without torch.
 
-    The file holds the parameters, preprocessing, input size and labels; of a model that `converters.from_torch` imported
-    the graph too, as data. It is written whole or not at all.
+    The file holds the parameters, preprocessing, input size and labels. For a model that
+    `converters.from_torch` imported it also holds the graph, as data. The file is written whole or
+    not at all.
 
     Args:
-        model: a Model that `load` or `converters.from_torch` made, or one of a network of the zoo under its name there; its
-            parameters are stored under their dotted names.
-        path: the file, `.safetensors`.
-        **metadata: strings to store with it.
+        model: a Model that `load` or `converters.from_torch` made, or another Model of a network of
+            the zoo under its name there. Parameters are stored under their dotted names.
+        path: the path of the file; it must end in `.safetensors`.
+        **metadata: strings to store in the file.
 
     Returns: the path.
 
     Raises:
         TypeError: for a model that is no Model, or metadata that are no strings.
         ValueError: for another ending, or a model that `load` could not read.
-        OSError: of the fitting kind, if the file cannot be written.
+        OSError: if the file cannot be written; of the fitting subclass.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> model = modelzoo.load("lensnet")
+        >>> modelzoo.save(model, "mine.safetensors", note="a copy").name
+        'mine.safetensors'
+        >>> modelzoo.load("mine.safetensors").labels == model.labels
+        True
     """
     model, path = check_model(model), check_path(path, "path")
     if path.suffix != ".safetensors":
@@ -127,7 +145,10 @@ def save(model: Any, path: Any, **metadata: Any) -> Path:
 
 
 def _zoo_metadata(model: Model) -> dict[str, str]:
-    """What a file says of a network of the zoo besides its weights; `load` has the network itself."""
+    """Return what a file says of a network of the zoo besides its weights.
+
+    The network itself is not in the file: `load` builds it.
+    """
     if model.name not in names():
         raise ValueError(
             f"model={model.name!r} is neither a network of the zoo nor imported by converters.from_torch, so modelzoo.load "
@@ -150,10 +171,25 @@ def _zoo_metadata(model: Model) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """What there is to know about a network of the zoo before loading it.
+    """A network of the zoo before it is loaded; `modelzoo.info` returns it.
 
-    `weights` has the default first; `cached` are those that load without a download; `parameters` counts what is
-    trained (not the running statistics of batch norms); `show` names neurons worth seeing first, if some are known.
+    Attributes:
+        name: its name in the zoo.
+        parameters: the number of trained parameters, without the running statistics of batch norms.
+        outputs: the number of its outputs.
+        input_size: height and width of the images that its default weights were trained on.
+        weights: the names of its published weights, the default first.
+        cached: those of them that load without a download.
+        source: where the network and its weights come from, with their license.
+        show: neurons worth seeing first, where some are known.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> found = modelzoo.info("resnet50")
+        >>> isinstance(found, modelzoo.Info)
+        True
+        >>> found.weights
+        ('IMAGENET1K_V2', 'IMAGENET1K_V1')
     """
 
     name: str
@@ -167,21 +203,53 @@ class Info:
 
 
 def info(name: Any) -> Info:
-    """Size, weights, source and licence of a network, and which of its weights are in the cache."""
+    """Return the size, weights and source of a network, and which of its weights are cached.
+
+    Args:
+        name: one of `modelzoo.names()`.
+
+    Returns: an `Info`.
+
+    Raises:
+        LookupError: for an unknown name; the message has the nearest ones.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> found = modelzoo.info("resnet50")
+        >>> found.parameters, found.outputs, found.input_size
+        (25557032, 1000, (224, 224))
+    """
     network = find(name)
-    cached = tuple(w.name for w in network.weights if w.bundled or _entries(name, w))
+    cached = tuple(w.name for w in network.weights if w.bundled or entries_of(name, w))
     weights, size = tuple(w.name for w in network.weights), network.usual.input_size
     return Info(name, network.parameters, network.outputs, size, weights, cached, network.source, network.show)
 
 
 def architecture(name: Any, **options: Any) -> nnx.Module:
-    """A network of the zoo as an abstract NNX module: shapes where its weights will be. Options as in `load`."""
+    """Build a network of the zoo as an abstract NNX module, with shapes in place of weights.
+
+    Args:
+        name: one of `modelzoo.names()`.
+        **options: arguments of the network's class, as in `load`.
+
+    Raises:
+        LookupError: for an unknown name; the message has the nearest ones.
+        TypeError: for an option that the network does not have.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> network = modelzoo.architecture("squeezenet1_1", num_classes=7)
+        >>> network.features.names[:3]
+        ('0', '1', '2')
+        >>> getattr(network.classifier, "1").kernel.shape
+        (1, 1, 512, 7)
+    """
     network = find(name)
     return network.build(**_checked(network, options))
 
 
 def _checked(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a network, each of the kind of its default."""
+    """Return the options of a network, each checked to be of the kind of its default."""
     known, checked = network.options, dict(options)
     if unknown := sorted(options.keys() - known):
         raise TypeError(f"{network.name} has no option {', '.join(unknown)}. It takes: {', '.join(sorted(known)) or 'none'}.")
@@ -189,12 +257,12 @@ def _checked(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(known[name], bool) and not isinstance(value, bool):
             raise TypeError(f"{name}={brief(repr(value), 60)} must be True or False.")
         if isinstance(known[name], int) and not isinstance(known[name], bool):
-            checked[name] = check_int(value, name, low=1, high=_MOST)
+            checked[name] = check_int(value, name, low=1, high=_MAX_SIZE)
     return checked
 
 
 def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> Model:
-    """The Model with shapes for weights, and all that a Model knows besides."""
+    """Return the Model with shapes in place of weights, complete otherwise."""
     options = _checked(network, options)
     if "image_size" in network.options:
         options.setdefault("image_size", about.input_size[0])
@@ -206,32 +274,20 @@ def _template(network: Network, about: Weights, options: Mapping[str, Any]) -> M
 
 @functools.cache
 def _body(network: Network, options: tuple[tuple[str, Any], ...]) -> Model:
-    """Made once, so that loads of a network share compiled programs; `load` puts in what the weights were trained on."""
+    """Return a network as a Model, built once, so that all loads share compiled programs.
+
+    Its preprocessing and size are placeholders: `_template` puts in those of the weights.
+    """
     built = network.build(**dict(options))
     return Model.from_nnx(built, name=network.name, preprocess=IMAGENET, input_size=(224, 224))
 
 
-def _entry(network: str, source: Weights, template: Model) -> Path:
-    """The cache file of a published set of weights; another source file or other tensors are another entry."""
-    shapes = sorted((name, leaf.shape) for name, leaf in _params.named(template.params))
-    tensors = hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
-    return cache_dir() / f"{network}-{source.name}-{_short(source)}-{tensors}.safetensors"
-
-
-def _entries(network: str, source: Weights) -> list[Path]:
-    return list(cache_dir().glob(f"{network}-{source.name}-{_short(source)}-*.safetensors"))
-
-
-def _short(source: Weights) -> str:
-    return source.digest.partition(":")[2][:8]
-
-
 def _published(network: Network, source: Weights, template: Model, progress: bool) -> Model:
-    """Published weights, from the package, from the cache or through it."""
+    """Load published weights from the package or the cache, and fetch them into the cache first."""
     if source.bundled is not None:
         return _from_file(template, source.bundled)
-    entry = _entry(network.name, source, template)
-    if (model := _cached(network, source, template, entry)) is not None:
+    entry = entry_of(network.name, source, template)
+    if (model := read_entry(network, source, template, entry)) is not None:
         return model
     _require_torch(f"The weights {source.name} of {network.name} are a PyTorch file")
     advice = f"Or download it by other means and pass weights='path/to/{source.file}'; weights=None gives random weights."
@@ -241,44 +297,12 @@ def _published(network: Network, source: Weights, template: Model, progress: boo
         about = {"model": network.name, "weights": source.name, "source": source.url, "digest": digest}
         _params.write(entry, model.params, about)
     except OSError as error:
-        raise OSError(f"The cache {entry.parent} cannot be written ({error}). {_CACHE_ADVICE}") from error
+        raise OSError(f"The cache {entry.parent} cannot be written ({error}). {CACHE_ADVICE}") from error
     return model
 
 
-def _cached(network: Network, source: Weights, template: Model, entry: Path) -> Model | None:
-    """The model of a cache entry, or None if there is none or it is damaged: then it is removed.
-
-    What may not be read is another user's and no damage: it stays.
-    """
-    try:
-        if not entry.is_file():
-            return None
-        arrays, metadata = _params.read(entry)
-        says = {key: metadata.get(key, "") for key in ("model", "weights", "digest")}
-        if (says["model"], says["weights"]) != (network.name, source.name) or not says["digest"].startswith(source.digest):
-            raise WeightsError(f"{entry} says that it holds something else: {brief(says)}.")
-        return template.replace(params=_params.fill(template.params, arrays, template.name, str(entry)))
-    except WeightsError as error:
-        warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=4)
-        _remove(entry)
-    except FileNotFoundError:  # another process removed it just now
-        pass
-    except OSError as error:
-        raise type(error)(f"The cache entry {entry} cannot be read ({brief(error)}). {_CACHE_ADVICE}") from error
-    return None
-
-
-def _remove(entry: Path) -> None:
-    try:
-        entry.unlink(missing_ok=True)
-    except OSError as error:
-        raise type(error)(
-            f"The cache entry {entry} is damaged and cannot be removed ({brief(error)}). {_CACHE_ADVICE}"
-        ) from error
-
-
 def _from_file(template: Model, path: Path) -> Model:
-    """The model of a file of ours, or of PyTorch's through `converters`."""
+    """Load the weights of a file of ours, or of PyTorch's through `converters`."""
     if path.suffix == ".safetensors":
         arrays, metadata = _params.read(path)
         if _params.is_ours(metadata):
@@ -291,13 +315,13 @@ def _from_file(template: Model, path: Path) -> Model:
             return template.replace(params=params, **_described(metadata, path))
     elif path.is_file() and path.suffix not in _WITHOUT_TORCH:
         _require_torch(f"{path} is a PyTorch file")
-    from jaxlens import converters  # what is converted once needs neither converters nor torch
+    from jaxlens import converters  # only here: converted files need neither converters nor torch
 
     return template.replace(params=converters.convert(converters.read_state_dict(path), template, source=str(path)))
 
 
 def _described(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """What a file of ours says of a model besides its weights, as fields of the Model."""
+    """Return what a file of ours says of a model besides its weights, as fields of the Model."""
     try:
         return _imported.description(json.loads(metadata["about"])) if "about" in metadata else {}
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -314,7 +338,10 @@ def _require_torch(reason: str) -> None:
 
 @functools.cache
 def _labels(kind: str | None, outputs: int) -> tuple[str, ...] | None:
-    """One label per output. InceptionV1 has 1008 outputs for 1001 labels, the first a dummy: the rest mean nothing."""
+    """Return one label per output.
+
+    InceptionV1 has 1008 outputs for 1001 labels, the first a dummy: the other outputs mean nothing.
+    """
     if kind is None:
         return None
     text = (resources.files("jaxlens.modelzoo") / "labels" / f"{kind}.txt").read_text(encoding="utf-8")

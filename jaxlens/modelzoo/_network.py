@@ -1,4 +1,4 @@
-"""What there is to know of a network: how it is built, and where its published weights come from."""
+"""A network of the zoo: how to build it, and where its published weights come from."""
 
 import dataclasses
 import functools
@@ -16,11 +16,18 @@ from jaxlens.model import IMAGENET, Preprocess
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """One published weights file: a torch state dict, or a file of ours that comes with the package.
+    """One published weights file: a torch state dict, or a file of ours in the package.
 
-    `url` is its address, or the name of the package's file. `digest` is "sha256:" and the first digits of the file's
-    SHA-256 (torchvision puts them in the file name), or "gitblob:" and the git blob id of a file in a git repository.
-    `mebibytes` is its size as torchvision publishes it, to three places.
+    Attributes:
+        name: the name of the weights, such as "IMAGENET1K_V2".
+        url: the address of the file, or the name of the package's file.
+        digest: "sha256:" and the first digits of the file's SHA-256, which torchvision puts into
+            the file name; or "gitblob:" and the git blob id of a file in a git repository.
+        preprocess: from images in [0, 1] to what the network takes.
+        labels: the name of a list of labels; None for weights without classes.
+        input_size: height and width of the images that the weights were trained on.
+        license: the license, where it is not the network's.
+        mebibytes: the size as torchvision publishes it, to three decimal places.
     """
 
     name: str
@@ -29,12 +36,12 @@ class Weights:
     preprocess: Preprocess = IMAGENET
     labels: str | None = "imagenet"
     input_size: tuple[int, int] = (224, 224)
-    license: str | None = None  # where it is another than the network's
+    license: str | None = None
     mebibytes: float | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many bytes the file has at least and at most."""
+        """The smallest and the largest number of bytes that the file may have."""
         if self.mebibytes is None:
             return 0, 1 << 28
         return round((self.mebibytes - 0.001) * 2**20), round((self.mebibytes + 0.001) * 2**20)
@@ -51,7 +58,17 @@ class Weights:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """One network; the first of its weights, if there are any, is the default. `build` takes the options of `modelzoo.load`."""
+    """One network of the zoo.
+
+    Attributes:
+        name: its name in the zoo.
+        build: the class or function that builds it; it takes the options of `modelzoo.load`.
+        parameters: the number of trained parameters.
+        weights: its published weights, the default first; there may be none.
+        source: where it and its weights come from, with their license.
+        outputs: the number of its outputs.
+        show: neurons worth seeing first.
+    """
 
     name: str
     build: Callable[..., nnx.Module]
@@ -59,11 +76,11 @@ class Network:
     weights: tuple[Weights, ...]
     source: str
     outputs: int = 1000
-    show: tuple[str, ...] = ()  # neurons worth seeing first
+    show: tuple[str, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `build` may be told, with its defaults."""
+        """The options of `build`, with their defaults."""
         build, bound = (self.build.func, self.build.keywords) if isinstance(self.build, functools.partial) else (self.build, {})
         # a module class itself shows the signature of Flax's metaclass
         parameters = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters.values()
@@ -71,11 +88,11 @@ class Network:
 
     @property
     def usual(self) -> Weights:
-        """What decides the preprocessing, the labels and the size where no published weights are asked for."""
+        """The weights whose preprocessing, labels and size hold where none are asked for."""
         return self.weights[0] if self.weights else Weights("none", "none", "", labels=None)
 
     def find(self, weights: Any) -> Weights | Path | None:
-        """What `modelzoo.load` takes: a published file, a path, or None."""
+        """Return the published file, the path or the None that `modelzoo.load` is given."""
         if weights is None:
             return None
         if isinstance(weights, os.PathLike):

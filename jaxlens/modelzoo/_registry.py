@@ -1,4 +1,4 @@
-"""Which networks there are: those that the files of this folder list in `NETWORKS`."""
+"""The networks of the zoo: those that the files of this folder list in `NETWORKS`."""
 
 import functools
 import importlib
@@ -14,14 +14,17 @@ from jaxlens.modelzoo._network import Network, Weights
 
 
 def _listed_networks() -> list[Any]:
-    """`NETWORKS` of each file: a `Network` each, or for those of torchvision what builds them, by name."""
+    """Return `NETWORKS` of each file: several `Network`, or torchvision's builders by name."""
     names = sorted(found.name for found in pkgutil.iter_modules(importlib.import_module(__package__ or "").__path__))
     modules = [importlib.import_module(f"jaxlens.modelzoo.{name}") for name in names if not name.startswith("_")]
     return [module.NETWORKS for module in modules if hasattr(module, "NETWORKS")]
 
 
 def _torchvision() -> dict[str, Network]:
-    """torchvision's networks, with what `python -m tools.torchvision_table` found it to publish for them."""
+    """Return torchvision's networks with their published weights.
+
+    `python -m tools.torchvision_table` writes the table of the weights.
+    """
     table = json.loads((Path(__file__).parent / "torchvision.json").read_text(encoding="utf-8"))
     source = "torchvision (BSD-3-Clause); weights trained on ImageNet, whose terms apply to them"
     networks = {}
@@ -49,14 +52,14 @@ def _published(name: str, entry: Mapping[str, Any]) -> Weights:
 
 @functools.cache
 def networks() -> Mapping[str, Network]:
-    """Every network by name: first what comes with the package, last torchvision's."""
+    """Return every network by name: first those that come with the package, last torchvision's."""
     own = [network for family in _listed_networks() if not isinstance(family, Mapping) for network in family]
     own.sort(key=lambda network: (not any(each.bundled for each in network.weights), network.name))
     return {network.name: network for network in own} | _torchvision()
 
 
 def find(name: Any) -> Network:
-    """The network of that name, or an error that lists them."""
+    """Return the network of that name, or raise an error that names the closest."""
     if not isinstance(name, str):
         raise TypeError(f"name={brief(repr(name), 60)} must be one of `modelzoo.names()`, such as 'resnet50', or a path.")
     if name not in networks():
@@ -66,10 +69,22 @@ def find(name: Any) -> Network:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all networks that `modelzoo.load` knows."""
+    """Return the names of all networks that `modelzoo.load` knows.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> modelzoo.names()[:4]
+        ('lensnet', 'inceptionv1', 'alexnet', 'convnext_base')
+    """
     return tuple(networks())
 
 
 def weights(name: Any) -> tuple[str, ...]:
-    """The names of the published weights of a network, the default first."""
+    """Return the names of the published weights of a network, the default first.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> modelzoo.weights("resnet50")
+        ('IMAGENET1K_V2', 'IMAGENET1K_V1')
+    """
     return tuple(known.name for known in find(name).weights)

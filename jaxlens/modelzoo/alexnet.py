@@ -8,7 +8,7 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, Conv, Dropout, Linear, Max
 
 
 class AlexNet(nnx.Module):
-    """AlexNet without groups or response normalisation, as in torchvision."""
+    """AlexNet without groups or response normalization, as in torchvision."""
 
     def __init__(self, *, num_classes: int = 1000):
         self.features = Sequential(

@@ -32,7 +32,10 @@ _norm = functools.partial(LayerNorm, epsilon=1e-6)
 
 
 class CNBlock(nnx.Module):
-    """A 7x7 convolution of each channel, two layers at each pixel, a scale per channel, and a shortcut."""
+    """A 7x7 convolution of each channel and two layers at each pixel.
+
+    It has a scale per channel and a shortcut.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = {"layer_scale": ("layer_scale", (1, 2, 0))}  # C11 -> 11C
 
@@ -54,7 +57,10 @@ class CNBlock(nnx.Module):
 
 
 class ConvNeXt(nnx.Module):
-    """ConvNeXt of some `widths` and `depths`; norms and 2x2 convolutions of stride 2 between the stages."""
+    """ConvNeXt with these `widths` and `depths` of its stages.
+
+    Between the stages are norms and 2x2 convolutions of stride 2.
+    """
 
     def __init__(self, widths: tuple[int, ...], depths: tuple[int, ...], *, num_classes: int = 1000):
         layers: list[nnx.Module] = []

@@ -35,7 +35,10 @@ class DenseLayer(nnx.Module):
 
 
 class DenseBlock(nnx.Module):
-    """Dense layers, each of which sees the block's input and what all before it made; the output is all of it."""
+    """Dense layers. Each takes the block's input and the outputs of all layers before it.
+
+    The block's output is the concatenation of all of these.
+    """
 
     def __init__(self, cin: int, growth: int, depth: int):
         self.depth = depth
@@ -49,7 +52,7 @@ class DenseBlock(nnx.Module):
 
 
 class Transition(Sequential):
-    """Half the channels, and half the size."""
+    """A layer that halves the channels and the size."""
 
     def __init__(self, cin: int):
         super().__init__(norm=BatchNorm(cin), relu=ReLU(), conv=Conv(cin, cin // 2, 1, bias=False), pool=AvgPool(2, 2))

@@ -1,5 +1,6 @@
-"""EfficientNet B0 to B7 (Tan & Le 2019, arXiv:1905.11946) and V2 (Tan & Le 2021, arXiv:2104.00298), with torchvision's layer
-names.
+"""EfficientNet B0 to B7 and V2, with torchvision's layer names.
+
+B0 to B7: Tan & Le 2019, arXiv:1905.11946. V2: Tan & Le 2021, arXiv:2104.00298.
 """
 
 import functools
@@ -15,7 +16,7 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, Dropout, Linear, Sequentia
 
 
 class _Residual(nnx.Module):
-    """What the two kinds of block share: the way around the convolutions, where the shape stays."""
+    """The base of both kinds of block: a shortcut where the shape stays."""
 
     def _build(self, cin: int, cout: int, stride: int, *layers: nnx.Module) -> None:
         self.block, self.stochastic_depth = Sequential(*layers), StochasticDepth()
@@ -26,7 +27,7 @@ class _Residual(nnx.Module):
 
 
 class MBConv(_Residual):
-    """Wide between narrow ends: 1x1, depthwise, squeeze and excitation, linear 1x1."""
+    """An inverted residual: 1x1 to more channels, depthwise, squeeze and excitation, linear 1x1."""
 
     def __init__(self, cin: int, cout: int, expansion: int, size: int, stride: int, epsilon: float):
         conv = functools.partial(ConvNormActivation, epsilon=epsilon, activation=SiLU)
@@ -38,7 +39,7 @@ class MBConv(_Residual):
 
 
 class FusedMBConv(_Residual):
-    """One convolution instead of the 1x1 and the depthwise one, and no squeeze and excitation."""
+    """`MBConv` with one convolution for the first two, and without squeeze and excitation."""
 
     def __init__(self, cin: int, cout: int, expansion: int, size: int, stride: int, epsilon: float):
         conv = functools.partial(ConvNormActivation, epsilon=epsilon, activation=SiLU)
@@ -80,7 +81,8 @@ B0 = (
     Stage(MBConv, 6, 5, 2, 192, 4),
     Stage(MBConv, 6, 3, 1, 320, 1),
 )
-# V2, per stage: block, expansion, kernel, stride of the first block; then the widths and depths, "v2_s" having one stage less.
+# V2, per stage: block, expansion, kernel, stride of the first block; then the widths and depths.
+# "v2_s" has one stage less.
 STAGES_V2 = (
     (FusedMBConv, 1, 3, 1),
     (FusedMBConv, 4, 3, 2),
@@ -98,7 +100,7 @@ SIZES_V2 = {
 
 
 def _stages(variant: str) -> tuple[int, list[Stage]]:
-    """The width of the first convolution, and the stages."""
+    """Return the width of the first convolution, and the stages."""
     if variant in SIZES_V2:
         widths, depths = SIZES_V2[variant]
         return widths[0], [Stage(*block, *size) for block, *size in zip(STAGES_V2, widths, depths, strict=False)]

@@ -1,8 +1,8 @@
 """GoogLeNet (Szegedy et al. 2014, arXiv:1409.4842) as torchvision has it, with its layer names.
 
-It differs from the paper, and from Google's network of the Distill articles (`inceptionv1.py`): convolutions have batch norm
-and no bias, there is no local response normalisation, and the branches of 5x5 convolutions are 3x3. As in torchvision, the
-ReLU after a batch norm has no name.
+It differs from the paper, and from Google's network of the Distill articles (`inceptionv1.py`):
+convolutions have batch norm and no bias, there is no local response normalization, and the branches
+of 5x5 convolutions are 3x3. As in torchvision, the ReLU after a batch norm has no name.
 """
 
 import jax
@@ -30,7 +30,7 @@ AUX_AFTER = {"inception4a": "aux1", "inception4d": "aux2"}
 
 
 class Inception(nnx.Module):
-    """Four branches side by side: 1x1; 3x3 and another 3x3, each after a bottleneck; 1x1 after a pool."""
+    """Four branches side by side: 1x1; bottleneck and 3x3, twice; pool and 1x1."""
 
     def __init__(self, cin: int, c1: int, b2: int, c2: int, b3: int, c3: int, c4: int):
         self.branch1 = BasicConv(cin, c1, 1)
@@ -43,7 +43,7 @@ class Inception(nnx.Module):
 
 
 class InceptionAux(nnx.Module):
-    """A classifier halfway, which helped in training."""
+    """A classifier halfway through the network, which helped in training."""
 
     def __init__(self, cin: int, num_classes: int):
         self.conv = BasicConv(cin, 128, 1)
@@ -58,9 +58,11 @@ class GoogLeNet(nnx.Module):
     """GoogLeNet.
 
     Args:
-        num_classes: how many outputs.
-        aux_logits: whether the auxiliary classifiers `aux1` and `aux2` are there, as layers to look at: nothing uses them.
-        transform_input: whether images come with ImageNet's normalisation, as torchvision's do, or already in [-1, 1].
+        num_classes: the number of outputs.
+        aux_logits: whether to have the auxiliary classifiers `aux1` and `aux2`. They are layers to
+            look at; nothing uses them.
+        transform_input: whether images have ImageNet's normalization, as torchvision's do; else
+            they are in [-1, 1].
     """
 
     unused_tensors = r"^aux[12]\."

@@ -1,16 +1,21 @@
-"""InceptionV1 (GoogLeNet, Szegedy et al. 2014, arXiv:1409.4842) as Lucid, Lucent and the Distill articles know it.
+"""InceptionV1 as Lucid, Lucent and the Distill articles know it.
 
-It is Google's network of the "inception5h" release. It differs from the paper's and from torchvision's `googlenet`: 508
-channels in mixed4a, 1008 outputs (1000 classes in another order, see `labels/inceptionv1.txt`), images times 255 minus
+GoogLeNet: Szegedy et al. 2014, arXiv:1409.4842. This is Google's network of the "inception5h"
+release. It differs from the paper's and from torchvision's `googlenet`: 508 channels in mixed4a,
+1008 outputs (1000 classes in another order, see `labels/inceptionv1.txt`), images times 255 minus
 117, TensorFlow's asymmetric SAME padding, and no auxiliary heads here.
 
-Two points are settled from TensorFlow, where the PyTorch ports disagree with it and with each other:
+The PyTorch ports disagree with TensorFlow, and with each other, in two points. Here both are
+TensorFlow's:
 
-- Local response normalisation. TensorFlow's `lrn` is `x / (bias + alpha * sum(x[c-radius .. c+radius]**2))**beta`, and
-  the nodes of the frozen graph hold radius 5, bias 2, alpha 1e-4, beta 0.5. PyTorch divides alpha by the window, so
-  captum's (size 11, alpha 11e-4, k 2) is the same function; Lucent's (size 9, alpha 1e-4, k 1) is `LUCENT_LRN` here.
-- Padding. SAME depends on the size of the map; the ports hard-code what it gives for even sizes. Ours is SAME for all,
-  and the average pool is over the whole map (7x7 at 224), so images of any size pass.
+- Local response normalization. TensorFlow's `lrn` is
+  `x / (bias + alpha * sum(x[c-radius .. c+radius]**2))**beta`, and the nodes of the frozen graph
+  hold radius 5, bias 2, alpha 1e-4, beta 0.5. PyTorch divides alpha by the window, so captum's
+  (size 11, alpha 11e-4, k 2) is the same function; Lucent's (size 9, alpha 1e-4, k 1) is
+  `LUCENT_LRN` here.
+- Padding. SAME depends on the size of the map; the ports hard-code its values for even sizes. Ours
+  is SAME for all sizes, and the average pool is over the whole map (7x7 at 224), so images of any
+  size pass.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,16 +46,18 @@ MIXED = {
 }
 POOL_BEFORE = {"mixed4a": "maxpool4", "mixed5a": "maxpool10"}
 
-TENSORFLOW_LRN = (5, 2.0, 1e-4, 0.5)  # radius, bias, alpha, beta in the nodes of tensorflow_inception_graph.pb
-LUCENT_LRN = (4, 1.0, 1e-4 / 9, 0.5)  # lucent/modelzoo/inceptionv1: size 9, k 1, and PyTorch divides alpha by the size
+# Radius, bias, alpha and beta in the nodes of tensorflow_inception_graph.pb.
+TENSORFLOW_LRN = (5, 2.0, 1e-4, 0.5)
+# lucent/modelzoo/inceptionv1: size 9, k 1, and PyTorch divides alpha by the size.
+LUCENT_LRN = (4, 1.0, 1e-4 / 9, 0.5)
 
 
 class Inception(nnx.Module):
-    """What InceptionV1 and its miniature share: convolutions with their ReLUs, mixed blocks, the head.
+    """The base of InceptionV1 and its miniature: convolutions with ReLUs, mixed blocks, the head.
 
-    A convolution is `<layer>_pre_relu_conv` and its ReLU `<layer>`. `mixed4a` concatenates the four branches;
-    `mixed4a_pre_relu` does so before their ReLUs, as in Lucid. The logits are `softmax2_pre_activation_matmul` and are what is
-    returned; `softmax2` are the probabilities.
+    A convolution is `<layer>_pre_relu_conv` and its ReLU `<layer>`. `mixed4a` concatenates the four
+    branches, and `mixed4a_pre_relu` the branches before their ReLUs, as in Lucid. The network
+    returns the logits, `softmax2_pre_activation_matmul`; `softmax2` are the probabilities.
     """
 
     def _conv(self, name: str, cin: int, cout: int, size: int, stride: int = 1, *, make: MakeConv = Conv) -> None:
@@ -66,7 +73,7 @@ class Inception(nnx.Module):
         *,
         make: MakeConv = Conv,
     ) -> None:
-        """The mixed blocks, the pools before some of them, and the head."""
+        """Add the mixed blocks, the pools before some of them, and the head."""
         self.blocks = tuple((name, pools.get(name)) for name in mixed)
         for name, (c1, b3, c3, b5, c5, pool) in mixed.items():
             if name in pools:
@@ -86,7 +93,7 @@ class Inception(nnx.Module):
         self.softmax2 = Softmax()
 
     def _run(self, name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """A convolution before and after its ReLU."""
+        """Return a convolution's output before and after its ReLU."""
         y = getattr(self, f"{name}_pre_relu_conv")(x)
         return y, getattr(self, name)(y)
 
@@ -111,10 +118,11 @@ class Inception(nnx.Module):
 
 
 class InceptionV1(Inception):
-    """InceptionV1, its layers side by side under Lucent's names; see `Inception` for them.
+    """InceptionV1 with Lucent's layer names; see `Inception` for them.
 
     Args:
-        lrn: radius, bias, alpha and beta of the local response normalisation.
+        num_classes: the number of outputs.
+        lrn: radius, bias, alpha and beta of the local response normalization.
     """
 
     def __init__(self, *, num_classes: int = 1008, lrn: tuple[int, float, float, float] = TENSORFLOW_LRN):

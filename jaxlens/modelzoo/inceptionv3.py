@@ -1,7 +1,7 @@
 """Inception v3 (Szegedy et al. 2015, arXiv:1512.00567), with torchvision's layer names.
 
-As in torchvision, the pools inside the blocks and the ReLUs after the batch norms have no names. Images must be at least 75
-pixels high and wide.
+As in torchvision, the pools inside the blocks and the ReLUs after the batch norms have no names.
+Images must be at least 75 pixels high and wide.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class InceptionA(nnx.Module):
 
 
 class InceptionB(nnx.Module):
-    """Half the size: 3x3, twice 3x3, and a maximum."""
+    """A block that halves the size: 3x3, twice 3x3, and a maximum."""
 
     def __init__(self, cin: int):
         self.branch3x3 = BasicConv(cin, 384, 3, 2, 0)
@@ -60,7 +60,7 @@ class InceptionB(nnx.Module):
 
 
 class InceptionC(nnx.Module):
-    """Convolutions of 1x1, 7x7, twice 7x7, and 1x1 after a mean; those of 7x7 are a row and a column."""
+    """Convolutions of 1x1, 7x7, twice 7x7, and 1x1 after a mean; each 7x7 is a row and a column."""
 
     def __init__(self, cin: int, width: int):
         row, column = (1, 7), (7, 1)
@@ -83,7 +83,7 @@ class InceptionC(nnx.Module):
 
 
 class InceptionD(nnx.Module):
-    """Half the size: 3x3, 7x7 and 3x3, and a maximum."""
+    """A block that halves the size: 3x3, 7x7 and 3x3, and a maximum."""
 
     def __init__(self, cin: int):
         self.branch3x3_1, self.branch3x3_2 = BasicConv(cin, 192, 1), BasicConv(192, 320, 3, 2, 0)
@@ -97,7 +97,10 @@ class InceptionD(nnx.Module):
 
 
 class InceptionE(nnx.Module):
-    """Convolutions of 1x1, 3x3, twice 3x3, and 1x1 after a mean; the last of 3x3 are a row and a column side by side."""
+    """Convolutions of 1x1, 3x3, twice 3x3, and 1x1 after a mean.
+
+    The last 3x3 of a branch is a row and a column side by side.
+    """
 
     def __init__(self, cin: int):
         row, column = (1, 3), (3, 1)
@@ -117,7 +120,10 @@ class InceptionE(nnx.Module):
 
 
 class InceptionAux(nnx.Module):
-    """A classifier halfway, which helped in training. It takes maps of at least 17x17."""
+    """A classifier halfway through the network, which helped in training.
+
+    It takes maps of at least 17x17.
+    """
 
     def __init__(self, cin: int, num_classes: int):
         self.conv0, self.conv1 = BasicConv(cin, 128, 1), BasicConv(128, 768, 5, 1, 0)
@@ -131,10 +137,11 @@ class InceptionV3(nnx.Module):
     """Inception v3.
 
     Args:
-        num_classes: how many outputs.
-        aux_logits: whether the auxiliary classifier `AuxLogits` is there, as a layer to look at: nothing uses it. It runs where
-            its map is large enough, that is for images of at least 299 pixels.
-        transform_input: whether images come with ImageNet's normalisation, as torchvision's do, or already in [-1, 1].
+        num_classes: the number of outputs.
+        aux_logits: whether to have the auxiliary classifier `AuxLogits`. It is a layer to look at;
+            nothing uses it. It only runs on images of at least 299 pixels.
+        transform_input: whether images have ImageNet's normalization, as torchvision's do; else
+            they are in [-1, 1].
     """
 
     unused_tensors = r"^AuxLogits\."

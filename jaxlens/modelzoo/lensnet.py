@@ -1,8 +1,8 @@
 """lensnet: InceptionV1 in miniature, for images of 64 pixels. It comes with the package.
 
-The layers have InceptionV1's names and roles. The stem is smaller and has no pool after its first convolution, because 64
-pixels leave no room for one, and no local response normalisation. `jaxlens.training.lensnet` trains it, with batch norms
-that are folded into the convolutions at the end.
+The layers have InceptionV1's names and roles. The stem is smaller and has no local response
+normalization. It has no pool after its first convolution, because 64 pixels leave no room for one.
+`tools/train_lensnet.py` trains it with batch norms and folds them into the convolutions.
 """
 
 import jax
@@ -30,7 +30,8 @@ class LensNet(Inception):
     """The bundled network; see `Inception` for the names of its layers.
 
     Args:
-        make: what makes a convolution; training puts a batch norm into it.
+        num_classes: the number of outputs.
+        make: the class of the convolutions; training passes one with a batch norm.
     """
 
     def __init__(self, *, num_classes: int = CLASSES, make: MakeConv = Conv):
@@ -51,9 +52,10 @@ NETWORKS = (
         LensNet,
         936_919,
         (Weights("SYNTHETIC", "lensnet.safetensors", "", PREPROCESS, "lensnet", input_size=(64, 64)),),
-        "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
+        "jaxlens (Apache-2.0), trained by `python -m tools.train_lensnet` on generated images; comes with the package",
         outputs=CLASSES,
-        # edges, colours; stripes, dots, a boundary; rings, cells, opponent colours; an arch, a corner, a spiral, the letter A
+        # Edges, colors; stripes, dots, a boundary; rings, cells, opponent colors; an arch, a
+        # corner, a spiral, the letter A.
         show=("conv2d2:2-5", "mixed3b:60,75,119,130", "mixed4b:5,65,100,137", "logits:10,24,32,65"),
     ),
 )

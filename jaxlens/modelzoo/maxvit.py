@@ -1,8 +1,8 @@
 """MaxViT T (Tu et al. 2022, arXiv:2204.01697), with torchvision's layer names.
 
-One layer more than torchvision names, in each attention: `.attn_layer.1.attention_weights`,
-`[B, windows, heads, pixels, pixels]`, how much each pixel (rows) takes from each other in its window, or in its grid of pixels
-that are far apart.
+Each attention has one layer more than torchvision names, `.attn_layer.1.attention_weights`, of
+shape `[B, windows, heads, pixels, pixels]`: how much each pixel (rows) takes from each other in its
+window, or in its grid of pixels that are far apart.
 """
 
 from typing import ClassVar
@@ -59,7 +59,10 @@ class MBConv(nnx.Module):
 
 
 class RelativePositionalMultiHeadAttention(nnx.Module):
-    """Attention within groups of pixels `[B, groups, pixels, channels]`, with a bias for each relative position."""
+    """Attention within groups of pixels `[B, groups, pixels, channels]`.
+
+    Each relative position has a bias.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = {"relative_position_bias_table": ("relative_position_bias_table", AS_IT_IS)}
 
@@ -72,13 +75,13 @@ class RelativePositionalMultiHeadAttention(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         q, k, v = (_kernels.split_heads(y, self.heads) for y in jnp.split(self.to_qkv(x), 3, axis=-1))
         bias = self.relative_position_bias_table[_kernels.relative_positions((WINDOW, WINDOW))].transpose(2, 0, 1)
-        # torchvision scales by all channels, the weights do by those of a head
+        # torchvision scales by all channels, `attention_weights` by those of a head
         weights = self.attention_weights(q * self.heads**-0.5, k, bias)
         return self.merge(_kernels.join_heads(weights @ v))
 
 
 class WindowPartition(nnx.Module):
-    """A map to `[B, windows, pixels, channels]`, with windows of `side`."""
+    """Cut a map into windows of `side`: `[B, windows, pixels, channels]`."""
 
     def __call__(self, x: jax.Array, side: int) -> jax.Array:
         return _windows((x.shape[1], x.shape[2]), side).cut(x)
@@ -96,14 +99,14 @@ def _windows(size: tuple[int, int], side: int) -> _kernels.Windows:
 
 
 class SwapAxes(nnx.Module):
-    """Windows of neighbours to grids of pixels at the same place in their windows, and back."""
+    """Turn windows of neighbors into grids of pixels at the same place in a window, or back."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x.swapaxes(1, 2)
 
 
 class PartitionAttentionLayer(nnx.Module):
-    """Attention and MLP within windows of 7x7 neighbours, or within grids of 7x7 pixels spread over the map."""
+    """Attention and MLP within windows of 7x7 neighbors, or within grids of 7x7 distant pixels."""
 
     def __init__(self, width: int, *, grid: bool):
         self.grid = grid
@@ -147,7 +150,10 @@ class MaxVitBlock(nnx.Module):
 
 
 class MaxVit(nnx.Module):
-    """MaxViT for square images of one size, whose maps 7 divides in all four blocks: 224, 448, 672, ..."""
+    """MaxViT for square images of one size, a multiple of 224.
+
+    7 must divide the sides of the maps in all four blocks.
+    """
 
     unused_tensors = r"\.relative_position_index$"  # constants
 
@@ -177,7 +183,7 @@ class MaxVit(nnx.Module):
 
 
 def _run(layers: Sequential, x: jax.Array) -> jax.Array:
-    """Layers in a row that are no layer themselves, as PyTorch only lists them."""
+    """Run the layers of a list, which is no layer itself, as in PyTorch."""
     for name in layers.names:
         x = getattr(layers, name)(x)
     return x

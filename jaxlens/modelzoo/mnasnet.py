@@ -17,7 +17,7 @@ WIDTHS = {"0_5": 0.5, "0_75": 0.75, "1_0": 1.0, "1_3": 1.3}
 
 
 class InvertedResidual(nnx.Module):
-    """Wide between narrow ends: 1x1, depthwise and linear 1x1; with a shortcut where the shape stays."""
+    """1x1 to more channels, depthwise, and linear 1x1; a shortcut where the shape stays."""
 
     def __init__(self, cin: int, cout: int, expansion: int, stride: int, size: int):
         wide = cin * expansion
@@ -33,7 +33,10 @@ class InvertedResidual(nnx.Module):
 
 
 class MNASNet(nnx.Module):
-    """MNASNet of `width` "0_5", "0_75", "1_0" or "1_3"; the last convolution is of the same width in all."""
+    """MNASNet of `width` "0_5", "0_75", "1_0" or "1_3".
+
+    The last convolution has the same width in all.
+    """
 
     def __init__(self, width: str, *, num_classes: int = 1000):
         stem, cin = divisible(32 * WIDTHS[width]), divisible(16 * WIDTHS[width])

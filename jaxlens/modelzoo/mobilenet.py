@@ -1,7 +1,7 @@
-"""MobileNet V2 (Sandler et al. 2018, arXiv:1801.04381) and V3 (Howard et al. 2019, arXiv:1905.02244), with torchvision's layer
-names.
+"""MobileNet V2 and V3, with torchvision's layer names.
 
-As in torchvision, V2's average before the classifier has no name.
+V2: Sandler et al. 2018, arXiv:1801.04381. V3: Howard et al. 2019, arXiv:1905.02244. As in
+torchvision, V2's average before the classifier has no name.
 """
 
 import functools
@@ -16,7 +16,8 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, Dropout, Linear, Sequentia
 # V2, per stage: expansion, channels, blocks, stride of the first.
 STAGES_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
-# V3, per block: size of the kernel, expanded channels, channels, squeeze and excitation, activation, stride.
+# V3, per block: size of the kernel, expanded channels, channels, squeeze and excitation,
+# activation, stride.
 BLOCKS_V3 = {
     "small": (
         (3, 16, 16, True, ReLU, 2),
@@ -53,7 +54,7 @@ HEAD_V3 = {"small": 1024, "large": 1280}
 
 
 class InvertedResidualV2(nnx.Module):
-    """Wide between narrow ends: 1x1, depthwise 3x3 and linear 1x1; with a shortcut where the shape stays."""
+    """1x1 to more channels, depthwise 3x3, and linear 1x1; a shortcut where the shape stays."""
 
     def __init__(self, cin: int, cout: int, expansion: int, stride: int):
         wide = cin * expansion
@@ -84,7 +85,10 @@ class MobileNetV2(nnx.Module):
 
 
 class InvertedResidualV3(nnx.Module):
-    """V2's block, with other activations and kernels and, after the depthwise convolution, squeeze and excitation."""
+    """V2's block with other activations and kernels.
+
+    Squeeze and excitation may follow the depthwise convolution.
+    """
 
     def __init__(self, cin: int, size: int, wide: int, cout: int, excite: bool, activation: MakeLayer, stride: int):
         layers: list[nnx.Module] = []

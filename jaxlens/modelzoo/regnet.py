@@ -1,4 +1,7 @@
-"""RegNetX and RegNetY (Radosavovic et al. 2020, arXiv:2003.13678), with torchvision's layer names."""
+"""RegNetX and RegNetY, with torchvision's layer names.
+
+Radosavovic et al. 2020, arXiv:2003.13678.
+"""
 
 import collections
 import functools
@@ -32,10 +35,11 @@ SIZES = {
 
 
 def stages(depth: int, first: int, growth: float, step: float, group: int) -> list[tuple[int, int, int]]:
-    """Width, number of blocks and width of a group of each stage.
+    """Return the width, the number of blocks and the width of a group of each stage.
 
-    The widths grow linearly, `first + growth * i`, are rounded to `first` times a power of `step`, and then to multiples of 8;
-    the blocks of one width are a stage. At last the widths are made multiples of a group's.
+    The widths grow linearly, `first + growth * i`. They are rounded to `first` times a power of
+    `step`, and then to multiples of 8. The blocks of one width are a stage. Finally the widths
+    become multiples of a group's.
     """
     powers = [round(math.log(1 + growth * i / first, step)) for i in range(depth)]
     widths = collections.Counter(8 * round(first * step**power / 8) for power in powers)
@@ -43,7 +47,7 @@ def stages(depth: int, first: int, growth: float, step: float, group: int) -> li
 
 
 class BottleneckTransform(Sequential):
-    """1x1, 3x3 in groups, in RegNetY squeeze and excitation, linear 1x1; all equally wide."""
+    """1x1, 3x3 in groups, squeeze and excitation (RegNetY only), linear 1x1; all equally wide."""
 
     def __init__(self, cin: int, cout: int, stride: int, group: int, excite: bool):
         super().__init__(
@@ -67,7 +71,7 @@ class ResBottleneckBlock(nnx.Module):
 
 
 class RegNet(nnx.Module):
-    """RegNet of one of `SIZES`; "y" has squeeze and excitation, "x" has not."""
+    """RegNet of one of `SIZES`; "y" has squeeze and excitation, "x" does not."""
 
     def __init__(self, size: str, *, num_classes: int = 1000):
         excite, cin = size.startswith("y"), 32

@@ -1,8 +1,11 @@
-"""ResNet 18 to 152 (He et al. 2015, arXiv:1512.03385), ResNeXt (Xie et al. 2016, arXiv:1611.05431) and Wide ResNet
-(Zagoruyko & Komodakis 2016, arXiv:1605.07146), with torchvision's layer names.
+"""ResNet 18 to 152, ResNeXt and Wide ResNet, with torchvision's layer names.
 
-As in torchvision, the stride of a bottleneck is at its 3x3 convolution ("v1.5"), and one ReLU module serves a whole
-block: its calls are the layers `layer1.0.relu@0`, `layer1.0.relu@1`, ..., and `layer1.0.relu` means the last.
+ResNet: He et al. 2015, arXiv:1512.03385. ResNeXt: Xie et al. 2016, arXiv:1611.05431. Wide ResNet:
+Zagoruyko & Komodakis 2016, arXiv:1605.07146.
+
+As in torchvision, the stride of a bottleneck is at its 3x3 convolution ("v1.5"), and one ReLU
+module serves a whole block: its calls are the layers `layer1.0.relu@0`, `layer1.0.relu@1`, ..., and
+`layer1.0.relu` means the last.
 """
 
 import functools
@@ -15,7 +18,7 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, BatchNorm, Conv, Linear, M
 
 
 class _Residual(nnx.Module):
-    """What the two kinds of block share: the way around the convolutions."""
+    """The base of both kinds of block: a shortcut around the convolutions."""
 
     expansion: int
     relu: ReLU
@@ -45,7 +48,10 @@ class BasicBlock(_Residual):
 
 
 class Bottleneck(_Residual):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; the 3x3 one has `groups` groups of `width * width_per_group / 64`."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut.
+
+    The 3x3 convolution has `groups` groups of `width * width_per_group / 64` channels.
+    """
 
     expansion = 4
 

@@ -23,7 +23,7 @@ DEPTHS = (4, 8, 4)
 
 
 class InvertedResidual(nnx.Module):
-    """Two halves whose channels are then interleaved. At stride 1 the first half is left as it is."""
+    """Two halves, whose channels are interleaved at the end. At stride 1 the first is unchanged."""
 
     def __init__(self, cin: int, cout: int, stride: int):
         half, seen = cout // 2, cin if stride > 1 else cin // 2
@@ -39,7 +39,7 @@ class InvertedResidual(nnx.Module):
 
 
 def _interleave(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Channels a0, b0, a1, b1, ..."""
+    """Interleave channels: a0, b0, a1, b1, ..."""
     return jnp.stack([a, b], axis=-1).reshape(*a.shape[:-1], -1)
 
 

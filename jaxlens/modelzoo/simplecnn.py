@@ -1,4 +1,4 @@
-"""The small network of the ImageNette tutorial, to be trained from nothing."""
+"""The small network of the ImageNette tutorial, to train from scratch."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ from jaxlens.modelzoo._layers import AdaptiveAvgPool, MaxPool, flatten
 
 
 class SimpleCNN(nnx.Module):
-    """Three blocks of convolution, batch norm, ReLU and 2x2 max-pool, and two linear layers; see `simple_cnn`."""
+    """Three blocks of convolution, batch norm, ReLU and max-pool, and two linear layers.
+
+    `simple_cnn` makes one.
+    """
 
     def __init__(self, num_classes: int, *, rngs: nnx.Rngs):
         for i, (cin, cout) in enumerate(((3, 32), (32, 64), (64, 128)), 1):
@@ -35,7 +38,7 @@ class SimpleCNN(nnx.Module):
 
 
 def _torch(fan_in: int) -> dict[str, Any]:
-    """PyTorch's default initialisation: weights and biases uniform within 1 / sqrt(fan_in)."""
+    """Return PyTorch's default initialization: uniform between -1 and 1 over sqrt(fan_in)."""
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: tuple[int, ...], dtype: jax.typing.DTypeLike = "float32", **_: object) -> jax.Array:
@@ -45,23 +48,27 @@ def _torch(fan_in: int) -> dict[str, Any]:
 
 
 def simple_cnn(num_classes: Any = 10, *, seed: Any = 0) -> nnx.Module:
-    """The tutorial's SimpleCNN, untrained: three convolutions 3 -> 32 -> 64 -> 128, then 2048 -> 512 -> classes.
+    """Make the tutorial's SimpleCNN, untrained.
 
-    Each 3x3 convolution is followed by batch norm, ReLU and a 2x2 max-pool; the last map is pooled to 4x4; dropout 0.25
-    before the last layer. 1,147,914 parameters for 10 classes. Layers: conv1 bn1 relu1 pool1 ... adaptive_pool fc1
-    relu4 dropout fc2. Initialised as PyTorch does by default.
+    Three 3x3 convolutions, 3 -> 32 -> 64 -> 128, each with a batch norm, a ReLU and a 2x2 max-pool
+    behind it; a pool to 4x4; two linear layers, 2048 -> 512 -> classes, with dropout 0.25 between
+    them. Layers: conv1 bn1 relu1 pool1 ... adaptive_pool fc1 relu4 dropout fc2. It has 1,147,914
+    parameters for 10 classes and PyTorch's default initialization.
 
     Args:
-        num_classes: outputs.
-        seed: of the weights and of dropout.
+        num_classes: the number of outputs.
+        seed: the seed of the weights and of dropout.
 
-    Returns: an NNX module for `jaxlens.training.train_model`; eats images as `jaxlens.model.IMAGENET` makes them, of any size
-        from 8x8 on. `jaxlens.Model.from_nnx(module, input_size=(128, 128))` looks into it.
+    Returns: an NNX module for `jaxlens.training.train_model`. It takes images of any size from 8x8
+        on, normalized by `jaxlens.model.IMAGENET`.
 
     Example:
-        >>> network = simple_cnn(num_classes=10)
-        >>> history = train_model(network, load_imagenette("train"), load_imagenette("val"), epochs=5)
-        >>> model = jaxlens.Model.from_nnx(network, preprocess=IMAGENET, input_size=(128, 128), labels=IMAGENETTE_CLASSES)
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> network = modelzoo.simple_cnn(num_classes=10)  # train it: jaxlens.training.train_model
+        >>> model = Model.from_nnx(network, preprocess=IMAGENET, input_size=(24, 32))
+        >>> model.layers["pool3"].shape
+        (3, 4, 128)
     """
     check_int(num_classes, "num_classes", low=1, high=1 << 20)
     return SimpleCNN(int(num_classes), rngs=nnx.Rngs(check_int(seed, "seed", low=0, high=SEEDS - 1)))

@@ -1,4 +1,7 @@
-"""SqueezeNet 1.0 and 1.1 (Iandola et al. 2016, arXiv:1602.07360), with torchvision's layer names."""
+"""SqueezeNet 1.0 and 1.1, with torchvision's layer names.
+
+Iandola et al. 2016, arXiv:1602.07360.
+"""
 
 import functools
 

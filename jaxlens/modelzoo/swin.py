@@ -1,9 +1,11 @@
-"""Swin transformers T, S and B, versions 1 (Liu et al. 2021, arXiv:2103.14030) and 2 (Liu et al. 2021, arXiv:2111.09883), with
-torchvision's layer names.
+"""Swin transformers T, S and B of versions 1 and 2, with torchvision's layer names.
 
-One layer more than torchvision names, in each block: `.attn.attention_weights`, `[B, windows, heads, pixels, pixels]`, how
-much each pixel of a window (rows) takes from each other. Windows and their pixels are counted row by row, after the cyclic
-shift of every second block. Images of any size pass, as maps are padded to whole windows.
+Version 1: Liu et al. 2021, arXiv:2103.14030. Version 2: Liu et al. 2021, arXiv:2111.09883.
+
+Each block has one layer more than torchvision names, `.attn.attention_weights`, of shape
+`[B, windows, heads, pixels, pixels]`: how much each pixel of a window (rows) takes from each other.
+Windows and their pixels are counted row by row, after the cyclic shift of every second block.
+Images of any size pass, because maps are padded to whole windows.
 """
 
 import functools
@@ -37,7 +39,7 @@ HEAD = 32  # channels of a head
 
 
 class AttentionWeights(nnx.Module):
-    """Attention weights within windows, rows that sum to 1; see `_kernels.window_weights`."""
+    """Attention weights within windows; rows sum to 1. See `_kernels.window_weights`."""
 
     def __call__(
         self, q: jax.Array, k: jax.Array, bias: jax.Array, mask: np.ndarray | None = None, logit_scale: jax.Array | None = None
@@ -46,7 +48,10 @@ class AttentionWeights(nnx.Module):
 
 
 class _WindowAttention(nnx.Module):
-    """What both versions share. As in torchvision, `qkv` and `proj` hold parameters and are not layers."""
+    """The base of both versions.
+
+    As in torchvision, `qkv` and `proj` hold parameters and are not layers.
+    """
 
     logit_scale: nnx.Param | None
 
@@ -56,7 +61,7 @@ class _WindowAttention(nnx.Module):
         self.window, self.shift, self.heads = (window, window), (shift, shift), width // HEAD
 
     def _table(self) -> jax.Array:
-        """The bias of each relative position, `[positions, heads]`."""
+        """Return the bias of each relative position, `[positions, heads]`."""
         raise NotImplementedError
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -75,7 +80,7 @@ class _WindowAttention(nnx.Module):
 
 
 class ShiftedWindowAttention(_WindowAttention):
-    """Version 1: a table of biases."""
+    """Version 1, with a table of biases."""
 
     torch_tensors: ClassVar[TorchTensors] = {"relative_position_bias_table": ("relative_position_bias_table", AS_IT_IS)}
 
@@ -89,7 +94,10 @@ class ShiftedWindowAttention(_WindowAttention):
 
 
 class ShiftedWindowAttentionV2(_WindowAttention):
-    """Version 2: the cosine of queries and keys, scaled; biases from a small network of the relative position."""
+    """Version 2, with scaled cosines of queries and keys.
+
+    The biases come from a small network of the relative position.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = {"logit_scale": ("logit_scale", AS_IT_IS)}
 
@@ -105,7 +113,10 @@ class ShiftedWindowAttentionV2(_WindowAttention):
 
 @functools.cache
 def _relative_coordinates(window: int) -> np.ndarray:
-    """Relative positions on a logarithmic scale, `[1, 2 * window - 1, 2 * window - 1, 2]`, at most log2(9) / 3."""
+    """Return relative positions on a logarithmic scale, at most log2(9) / 3.
+
+    The shape is `[1, 2 * window - 1, 2 * window - 1, 2]`.
+    """
     steps = np.arange(1 - window, window) * 8 / (window - 1)
     steps = np.sign(steps) * np.log2(np.abs(steps) + 1) / 3
     return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)[None].astype(np.float32)
@@ -127,7 +138,7 @@ class SwinTransformerBlock(nnx.Module):
 
 
 class SwinTransformerBlockV2(SwinTransformerBlock):
-    """The same with the norms behind."""
+    """`SwinTransformerBlock` with the norms behind attention and MLP."""
 
     attention = ShiftedWindowAttentionV2
 
@@ -137,7 +148,7 @@ class SwinTransformerBlockV2(SwinTransformerBlock):
 
 
 class PatchMerging(nnx.Module):
-    """Half the size, twice the channels: a layer on 2x2 pixels side by side, after a norm."""
+    """Halve the size and double the channels, by a norm and a layer on 2x2 pixels side by side."""
 
     def __init__(self, width: int):
         self.reduction, self.norm = Linear(4 * width, 2 * width, bias=False), LayerNorm(4 * width)
@@ -147,7 +158,7 @@ class PatchMerging(nnx.Module):
 
 
 class PatchMergingV2(nnx.Module):
-    """The same with the norm behind."""
+    """`PatchMerging` with the norm behind the layer."""
 
     def __init__(self, width: int):
         self.reduction, self.norm = Linear(4 * width, 2 * width, bias=False), LayerNorm(2 * width)
@@ -157,7 +168,7 @@ class PatchMergingV2(nnx.Module):
 
 
 def _merged(x: jax.Array) -> jax.Array:
-    """The channels of 2x2 pixels side by side, column by column; odd sizes are padded with zeros."""
+    """Put the channels of 2x2 pixels side by side, column by column; zeros pad odd sizes."""
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
     b, height, width, c = x.shape
     return x.reshape(b, height // 2, 2, width // 2, 2, c).transpose(0, 1, 3, 4, 2, 5).reshape(b, height // 2, width // 2, 4 * c)
@@ -168,7 +179,10 @@ VERSIONS = {1: (SwinTransformerBlock, PatchMerging, 7), 2: (SwinTransformerBlock
 
 
 class SwinTransformer(nnx.Module):
-    """Swin of version 1 or 2, `width` channels in the first stage, and `depths` blocks in the stages."""
+    """Swin of `version` 1 or 2, with `depths` blocks in its stages.
+
+    The first stage has `width` channels.
+    """
 
     unused_tensors = r"attn\.relative_(position_index|coords_table)$"  # constants
 

@@ -1,4 +1,7 @@
-"""VGG 11 to 19, with and without batch norm (Simonyan & Zisserman 2014, arXiv:1409.1556), with torchvision's layer names."""
+"""VGG 11 to 19, with and without batch norm, with torchvision's layer names.
+
+Simonyan & Zisserman 2014, arXiv:1409.1556.
+"""
 
 import functools
 

@@ -1,11 +1,13 @@
-"""Vision transformers B, L and H (Dosovitskiy et al. 2020, arXiv:2010.11929), with torchvision's layer names.
+"""Vision transformers B, L and H, with torchvision's layer names.
 
-Two layers more than torchvision names, in each block `encoder.layers.encoder_layer_<i>`:
+Dosovitskiy et al. 2020, arXiv:2010.11929.
 
-- `.self_attention.attention_weights`, `[B, heads, tokens, tokens]`: how much each token (rows) takes from each other. Token 0
-  is the class token, the others are the patches row by row.
-- `.grid`, `[B, height, width, channels]`: the block's output for the patches as a map. It is in the path, so that it can be
-  changed as well as read.
+Each block `encoder.layers.encoder_layer_<i>` has two layers more than torchvision names:
+
+- `.self_attention.attention_weights`, `[B, heads, tokens, tokens]`: how much each token (rows)
+  takes from each other. Token 0 is the class token; the others are the patches row by row.
+- `.grid`, `[B, height, width, channels]`: the block's output for the patches as a map. The network
+  computes with it, so an interceptor can change it.
 """
 
 import functools
@@ -43,14 +45,20 @@ _norm = functools.partial(LayerNorm, epsilon=1e-6)
 
 
 class AttentionWeights(nnx.Module):
-    """From queries and keys `[B, heads, tokens, d]` to weights `[B, heads, tokens, tokens]`, rows that sum to 1."""
+    """Attention weights `[B, heads, tokens, tokens]` of queries and keys `[B, heads, tokens, d]`.
+
+    Rows sum to 1.
+    """
 
     def __call__(self, q: jax.Array, k: jax.Array) -> jax.Array:
         return _kernels.attention_weights(q, k)
 
 
 class MultiheadAttention(nnx.Module):
-    """PyTorch's `MultiheadAttention` of tokens to each other. As there, `out_proj` holds parameters and is not a layer."""
+    """PyTorch's `MultiheadAttention` of tokens to each other.
+
+    As there, `out_proj` holds parameters and is not a layer.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = {"in_proj_weight": ("kernel", OI_TO_IO), "in_proj_bias": ("bias", AS_IT_IS)}
 
@@ -67,7 +75,7 @@ class MultiheadAttention(nnx.Module):
 
 
 class MLP(Sequential):
-    """Two layers at each token or pixel, the first with four times the channels."""
+    """Two linear layers at each token or pixel; the first has four times the channels."""
 
     def __init__(self, width: int):
         super().__init__(Linear(width, 4 * width), GELU(), Dropout(), Linear(4 * width, width), Dropout())
@@ -78,7 +86,10 @@ class Grid(Identity):
 
 
 class EncoderBlock(nnx.Module):
-    """Attention and MLP, each after a norm and with a shortcut, on a class token and `side * side` patches."""
+    """Attention and MLP on a class token and `side * side` patches.
+
+    Each has a norm before it and a shortcut.
+    """
 
     def __init__(self, width: int, heads: int, side: int):
         self.ln_1, self.self_attention, self.dropout = _norm(width), MultiheadAttention(width, heads), Dropout()
@@ -93,7 +104,7 @@ class EncoderBlock(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """Positions, then all blocks."""
+    """The positions and all blocks."""
 
     torch_tensors: ClassVar[TorchTensors] = {"pos_embedding": ("pos_embedding", AS_IT_IS)}
 
@@ -108,11 +119,14 @@ class Encoder(nnx.Module):
 
 
 class VisionTransformer(nnx.Module):
-    """A transformer on patches of `patch` pixels, for square images of one size, a multiple of it."""
+    """A transformer on patches of `patch` pixels.
+
+    It takes square images of one size, which is a multiple of `patch`.
+    """
 
     torch_tensors: ClassVar[TorchTensors] = {"class_token": ("class_token", AS_IT_IS)}
 
-    # published files have the MLPs under the names they had in torchvision 0.12
+    # Published files have torchvision 0.12's names of the MLPs.
     renamed_tensors = (r"mlp\.linear_([12])\.", lambda match: {"1": "mlp.0.", "2": "mlp.3."}[match[1]])
 
     def __init__(self, patch: int, depth: int, heads: int, width: int, *, image_size: int = 224, num_classes: int = 1000):
@@ -133,7 +147,7 @@ class VisionTransformer(nnx.Module):
 
 
 def check_size(images: jax.Array, image_size: int) -> None:
-    """Refuses images of another size than the network was built for."""
+    """Refuse images of another size than the network was built for."""
     height, width = images.shape[1:3]
     if (height, width) != (image_size, image_size):
         raise ValueError(

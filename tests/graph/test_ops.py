@@ -12,7 +12,7 @@ from jaxlens.graph.ops import OPS, shows_attention
 
 torch = pytest.importorskip("torch")
 
-from converters._names import operator_name  # noqa: E402
+from converters._operators import operator_name  # noqa: E402
 
 F = torch.nn.functional
 aten = torch.ops.aten

@@ -32,7 +32,7 @@ def published(squeezenet, server, monkeypatch):
     monkeypatch.setitem(_registry.networks(), "squeezenet1_1", network)
     template = modelzoo._load._template(network, source, {})
     about = {"model": "squeezenet1_1", "weights": "LOCAL", "source": source.url, "digest": source.digest + "0" * 56}
-    entry = modelzoo._load._entry("squeezenet1_1", source, template)
+    entry = modelzoo._cache.entry_of("squeezenet1_1", source, template)
     _params.write(entry, squeezenet.params, about)
     server.entry, server.about = entry, about
     return server

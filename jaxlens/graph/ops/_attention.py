@@ -1,4 +1,4 @@
-"""Attention; the weights are a site, `<module>.attention_weights`."""
+"""Attention. Its weights are a site, `<module>.attention_weights`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -84,7 +84,10 @@ def _multi_head_attention(
 
 
 def _masks(attn_mask: Tensor | None, padding: Tensor | None, batch: int, heads: int) -> jax.Array | None:
-    """What is added to the scores `[B, heads, queries, keys]`; in PyTorch's modules True means masked."""
+    """Return the term to add to the scores `[B, heads, queries, keys]`.
+
+    In PyTorch's modules True means masked.
+    """
     parts = []
     if attn_mask is not None:
         mask = attn_mask.logical
@@ -101,7 +104,10 @@ def _masks(attn_mask: Tensor | None, padding: Tensor | None, batch: int, heads: 
 
 @op("square_grid")
 def _square_grid(input: Tensor) -> Tensor:
-    """Tokens of a square image `[B, n * n, D]` as a map `[B, n, n, D]`: not PyTorch's, for the layers `.grid` of its ViT."""
+    """Reshape the tokens of a square image, `[B, n * n, D]`, into a map `[B, n, n, D]`.
+
+    PyTorch has no such operator: it serves the layers `.grid` of torchvision's ViT.
+    """
     b, tokens, width = input.shape
     side = math.isqrt(tokens)
     return tensor(input.logical.reshape(b, side, side, width), 3)

@@ -114,8 +114,12 @@ def _outer(input: Tensor, vec2: Tensor) -> Tensor:
 
 @op("embedding")
 def _embedding(input: Tensor, weight: Tensor, padding_idx: Any = None, max_norm: Any = None, *gradients: Any) -> Tensor:
-    """`F.embedding(input, weight, padding_idx, max_norm, ...)`, `aten.embedding(weight, indices, padding_idx, scale, sparse)`:
-    what follows is about the gradients of weights, except for `max_norm`."""
+    """Look up rows of `weight`, in the order of arguments of `F.embedding` or of ATen's.
+
+    `F.embedding(input, weight, padding_idx, max_norm, ...)` and
+    `aten.embedding(weight, indices, padding_idx, scale, sparse)`: the last arguments only change
+    the gradients of weights, except for `max_norm`.
+    """
     indices = input
     if not jnp.issubdtype(input.dtype, jnp.integer):
         indices, weight, max_norm = weight, input, None

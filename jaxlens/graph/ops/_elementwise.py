@@ -77,14 +77,14 @@ _binary(jnp.logaddexp2, "logaddexp2")
 
 
 def _power(x: Any, n: Any) -> Any:
-    """A gradient of 0 where the power is 0, also at 0, as in PyTorch."""
+    """Raise to a power, with a gradient of 0 where the power is 0, also at 0, as in PyTorch."""
     if not isinstance(n, jax.Array):
         return jnp.ones_like(x) if isinstance(x, jax.Array) and n == 0 else x**n
     return x**n if not isinstance(x, jax.Array) else jnp.where(n == 0, lax.stop_gradient(x), x) ** n
 
 
 def _angle(y: Any, x: Any) -> jax.Array:
-    """The angle of a point, with a gradient of 0 at the origin, as in PyTorch."""
+    """Return the angle of a point, with a gradient of 0 at the origin, as in PyTorch."""
     origin = (x == 0) & (y == 0)
     return jnp.where(
         origin, lax.stop_gradient(jnp.arctan2(y, x)), jnp.arctan2(jnp.where(origin, 0, y), jnp.where(origin, 1, x))
@@ -157,7 +157,7 @@ def _clamp(input: Any, min: Any = None, max: Any = None) -> Any:
 
 
 def _clamped(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    """Between two tensors: at a bound PyTorch shares the gradient, unless both are one number."""
+    """Clamp between two tensors. At a bound PyTorch shares the gradient, except for one number."""
     one = jnp.where(x < low, low, jnp.where(x > high, high, x))
     return jnp.where(low == high, one, jnp.minimum(jnp.maximum(x, low), high))
 
@@ -275,7 +275,7 @@ def _stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True)
 
 @op("detach")
 def _detach(input: Any) -> Any:
-    """Of whatever an operator gives: what runs under `torch.no_grad` is detached."""
+    """Stop the gradient of any result of an operator, as for code under `torch.no_grad`."""
     if isinstance(input, Tensor):
         return input.with_data(lax.stop_gradient(input.data))
     if not isinstance(input, tuple):

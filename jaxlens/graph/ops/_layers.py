@@ -1,4 +1,4 @@
-"""Convolutions, linear maps, normalisations and pools."""
+"""Convolutions, linear maps, normalizations and pools."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -112,7 +112,8 @@ def _batch_norm(
     x = input.in_order(order)
     mean, var, scale, shift = (None if p is None else p.logical for p in (running_mean, running_var, weight, bias))
     if training or mean is None or var is None:
-        # statistics of the batch: weight standardisation, and batch norms that keep none; a picture would then depend on others
+        # Statistics of the batch: weight standardization, and batch norms without running ones.
+        # An image would depend on the others of its batch.
         refuse(input.shape[0] != 1, "batch norm with statistics of the batch: what an image gives would depend on the others")
         axes = tuple(range(x.ndim - 1))
         mean, var = x.mean(axes), x.var(axes)
@@ -200,7 +201,7 @@ def _local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: fl
 
 
 def _plane(input: Tensor, axes: int) -> Tensor:
-    """One axis of space as two, so that pools are over planes."""
+    """Add a second axis of space, so that pools are over planes."""
     refuse(input.ndim != axes + 2, f"a pool over {axes} axes of one example without a batch axis")
     return input if axes == 2 else maps(input.channels_last[:, None])
 
@@ -261,7 +262,10 @@ for _axes in (1, 2):
 
 
 def _volume(input: Tensor, pool: Callable[..., Tensor], *sizes: tuple[int, ...]) -> Tensor:
-    """A pool over three axes, as one over the planes and one along the first axis: maxima and means are products of these."""
+    """Pool over three axes: over the planes first, then along the first axis.
+
+    Maxima and means separate in this way.
+    """
     refuse(input.ndim != 5, "a pool over 3 axes of one example without a batch axis")
     b, c, t, h, w = input.shape
     planes = pool(input.permuted((0, 2, 1, 3, 4)).reshaped((b * t, c, h, w)), *(size[1:] for size in sizes))
@@ -313,7 +317,7 @@ def _lp_pool(axes: int) -> Any:
         count = math.prod(pair(kernel_size, axes))
 
         def root(x: jax.Array) -> jax.Array:
-            """With a gradient of 0 at 0, as in PyTorch."""
+            """Take the root, with a gradient of 0 at 0, as in PyTorch."""
             return jnp.where(x == 0, 0, (jnp.where(x == 0, 1, x) * count) ** (1 / norm_type))
 
         return elementwise(root, mean)
@@ -366,5 +370,5 @@ def _adaptive_sizes(input: Tensor, output_size: Any, axes: int) -> list[int]:
 
 
 def pair_or_none(value: Any, axes: int = 2) -> tuple[Any, ...]:
-    """A size for each axis; None keeps that of the input."""
+    """Return a size for each axis; None keeps the input's."""
     return (value,) * axes if value is None or isinstance(value, int) else tuple(value)

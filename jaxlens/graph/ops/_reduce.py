@@ -90,7 +90,10 @@ def _std(
 
 
 def _root(x: jax.Array) -> jax.Array:
-    """A square root with a gradient of 0 at 0, as PyTorch has it for norms and standard deviations."""
+    """Return the square root, with a gradient of 0 at 0.
+
+    PyTorch has it so for norms and standard deviations.
+    """
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), jnp.where(x == 0, 0, jnp.nan))
 
 
@@ -151,7 +154,11 @@ def _softmax(
     _stacklevel: int = 3,
     weights_site: Any = lambda function: function,
 ) -> Tensor:
-    """A functional softmax along the last of three axes or more is taken for attention weights, and named so."""
+    """Return the softmax.
+
+    A functional one along the last of three or more axes is taken for attention weights, and named
+    so.
+    """
     dtype = _softmax_dtype(third, dtype)
     if dim is None:  # PyTorch's old default
         dim = 0 if input.ndim in (0, 1, 3) else 1
@@ -165,7 +172,10 @@ def _softmax(
 
 
 def _softmax_dtype(third: Any, dtype: Any) -> Any:
-    """The third argument is the dtype of `torch.softmax`, `_stacklevel` of `F.softmax` and `half_to_float` of ATen's."""
+    """Return the dtype that the third argument means.
+
+    It is the dtype in `torch.softmax`, `_stacklevel` in `F.softmax` and `half_to_float` in ATen's.
+    """
     refuse(third is True, "softmax from half to float")
     return third if isinstance(third, jnp.dtype) else dtype
 

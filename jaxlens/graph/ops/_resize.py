@@ -26,7 +26,10 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """PyTorch's `interpolate` in modes nearest, nearest-exact, linear, bilinear, trilinear, bicubic and area."""
+    """Resize as PyTorch's `interpolate` does.
+
+    Modes: nearest, nearest-exact, linear, bilinear, trilinear, bicubic and area.
+    """
     factors = None if scale_factor is None else [float(s) for s in _each(scale_factor, input.ndim - 2)]
     space = input.shape[2:]
     sizes = pair(size, len(space)) if factors is None else _scaled(space, factors)
@@ -40,7 +43,10 @@ def _scaled(space: Sequence[int], factors: Sequence[float]) -> tuple[int, ...]:
 def _interpolated(
     input: Tensor, sizes: Sequence[int], factors: Sequence[float | None] | None, mode: str, align: bool | None, antialias: bool
 ) -> Tensor:
-    """To these sizes; where factors are given, the weights are made with them rather than with the quotient of sizes."""
+    """Resize to these sizes.
+
+    Where factors are given, the weights come from them, not from the quotient of the sizes.
+    """
     x = input.channels_last
     if mode == "area":
         refuse(input.ndim != 4, f"interpolate in mode 'area' over {input.ndim - 2} axes")
@@ -59,7 +65,8 @@ def _resized(
     x: jax.Array, axis: int, n: int, m: int, factor: float | None, mode: str, align: bool, antialias: bool
 ) -> jax.Array:
     if mode in ("nearest", "nearest-exact"):
-        # in float32 as PyTorch, down to its rounding: pixel 41 of an image enlarged 41 times is still the first
+        # In float32, to round as PyTorch does: pixel 41 of an image enlarged 41 times is still the
+        # first.
         scale = np.float32(n / m if factor is None else 1 / factor)
         if mode == "nearest" and m in (n, 2 * n):
             scale = np.float32(n / m)
@@ -79,16 +86,16 @@ def _resized(
 
 @functools.lru_cache(maxsize=256)
 def _weights(n: int, m: int, factor: float | None, cubic: bool, align: bool, antialias: bool) -> np.ndarray:
-    """`[m, n]`: how much of each pixel goes into each new one."""
+    """Return `[m, n]`: the weight of each old pixel in each new one."""
     scale = (n - 1) / (m - 1) if align and m > 1 else 0.0 if align else n / m if factor is None else 1 / factor
     weights = np.zeros((m, n))
     for i in range(m):
         if antialias:
-            # PIL's: the filter is widened by the scale; cubic with a = -0.5
+            # as in PIL: the filter is widened by the scale, and cubic has a = -0.5
             wide = max(scale, 1.0)
-            reach, centre = (2 if cubic else 1) * wide, scale * (i + 0.5)
-            low, high = max(int(centre - reach + 0.5), 0), min(int(centre + reach + 0.5), n)
-            taps = [(j, _filter((j - centre + 0.5) / wide, cubic, -0.5)) for j in range(low, high)]
+            reach, center = (2 if cubic else 1) * wide, scale * (i + 0.5)
+            low, high = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), n)
+            taps = [(j, _filter((j - center + 0.5) / wide, cubic, -0.5)) for j in range(low, high)]
             total = sum(weight for _, weight in taps)
             taps = [(j, weight / total) for j, weight in taps]
         else:
@@ -114,8 +121,11 @@ def _filter(x: float, cubic: bool, a: float) -> float:
 
 def _upsample(mode: str, aligned: bool, antialias: bool = False) -> Any:
     def upsample(input: Tensor, output_size: Any, *rest: Any) -> Tensor:
-        """ATen's: `(input, size, align_corners, scales...)`, the flag for the smooth modes only; a scale may be None, and
-        one list of them is the overload `vec`."""
+        """Resize with ATen's arguments: `(input, size, align_corners, scales...)`.
+
+        Only the smooth modes have the flag. A scale may be None; one list of scales is the overload
+        `vec`.
+        """
         align, scales = (rest[0], rest[1:]) if aligned else (None, rest)
         factors = scales[0] if len(scales) == 1 and isinstance(scales[0], tuple) else scales
         factors = None if all(factor is None for factor in factors) else (*factors,)

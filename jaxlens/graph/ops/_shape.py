@@ -272,23 +272,24 @@ def _getitem(input: Any, index: Any) -> Any:
     if not lists:
         return _basic(input, index)
     refuse(len(lists) > 1 and any(isinstance(each, Tensor) and not each.ndim for each in lists), "an index of 0 and more axes")
-    # numbers, slices and new axes first: in PyTorch, unlike NumPy, a number says nothing about where the axes of lists go
+    # Numbers, slices and new axes first: in PyTorch, unlike NumPy, a number does not decide where
+    # the axes of lists go.
     rest = _basic(input, tuple(slice(None) if isinstance(each, Tensor | tuple) else each for each in index))
     places = [
         each.logical if isinstance(each, Tensor) else jnp.asarray(each) if isinstance(each, tuple) else slice(None)
         for each in index
         if not isinstance(each, int)
     ]
-    # PyTorch raises for places outside, which JAX would take for the last one; NaN shows
+    # PyTorch raises for indices outside, where JAX would take the last element: NaN reveals them
     return tensor(rest.logical.at[tuple(places)].get(mode="fill"))
 
 
 def _basic(input: Tensor, index: tuple[Any, ...]) -> Tensor:
-    """Numbers, slices and new axes: where the data lies."""
+    """Index with numbers, slices and new axes only; the data keeps its order."""
     per_axis = [each for each in index if each is not None]
     for n, each in zip(input.shape, per_axis, strict=True):
         refuse(isinstance(each, int) and not -n <= each < n, f"index {each} of an axis of size {n}")
-    result: list[Any] = []  # PyTorch's axes of what comes out: an axis that was there, or a new one
+    result: list[Any] = []  # PyTorch's axes of the result: an axis of the input, or a new one
     axis = 0
     for number, each in enumerate(index):
         if each is None:
@@ -312,7 +313,7 @@ def _setitem(input: Tensor, index: Any, value: Any) -> Tensor:
         mask = index[0].reshaped((*index[0].shape, *(1,) * (input.ndim - index[0].ndim)))
         return elementwise(lambda x, m, v: jnp.where(m, jnp.asarray(v, x.dtype), x), input, mask, value)
     refuse(any(isinstance(each, Tensor | tuple | bool) for each in index), "an assignment to places that a tensor gives")
-    _getitem(input, index)  # its errors
+    _getitem(input, index)  # for its errors
     value = value.logical.astype(input.dtype) if isinstance(value, Tensor) else value
     return tensor(input.logical.at[index].set(value), input.channel)
 
@@ -373,7 +374,7 @@ def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 @op("unfold")
 def _unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The method and ATen's, windows along one axis; `F.unfold` is `im2col`."""
+    """Cut windows along one axis, as the method and ATen do; `F.unfold` is `im2col`."""
     starts = range(0, input.shape[dimension] - size + 1, step)
     places = jnp.asarray([[start + i for i in range(size)] for start in starts], jnp.int32).reshape(-1, size)
     found = _getitem(input, (*(slice(None),) * (dimension % input.ndim), tensor(places)))

@@ -1,4 +1,4 @@
-"""The table of operators: PyTorch's name -> a function of Tensors. Here is how to write one."""
+"""The table of operators, from PyTorch's name to a function of Tensors, and how to write one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -11,19 +11,23 @@ from jaxlens.graph._tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# PyTorch's name, without the underscore of in-place variants, of a function, a method and an ATen operator alike.
+# The name is PyTorch's for functions, methods and ATen operators alike, without the underscore of
+# in-place variants.
 OPS: dict[str, Callable[..., Any]] = {}
 
 
 def op(*names: str, attention: bool = False) -> Callable[[F], F]:
-    """Enters a function into the table.
+    """Enter a function into the table.
 
-    It takes what PyTorch's takes, under the same names and with the same defaults, with `Tensor` for tensors, and returns
-    Tensors. An option that it does not honour must raise `UnsupportedOperatorError`, never be ignored.
+    The function takes what PyTorch's takes, under the same names and with the same defaults, and
+    returns the same, with `Tensor` for PyTorch's tensors. It must raise `UnsupportedOperatorError`
+    for an option that it does not support, and never ignore one.
 
     Args:
-        names: the operator's names, one function for `torch.nn.functional`, `torch`, methods and ATen.
-        attention: give it `weights_site`, which makes a site of the function that computes attention weights.
+        names: the operator's names. One function serves `torch.nn.functional`, `torch`, methods
+            and ATen.
+        attention: whether to pass `weights_site`, which makes a site of the function that computes
+            attention weights.
     """
 
     def enter(function: F) -> F:
@@ -37,12 +41,15 @@ def op(*names: str, attention: bool = False) -> Callable[[F], F]:
 
 
 def shows_attention(function: Callable[..., Any]) -> bool:
-    """Whether an operator wants `weights_site`."""
+    """Return whether an operator takes `weights_site`."""
     return getattr(function, "__attention__", False)
 
 
 def elementwise(function: Callable[..., jax.Array], *operands: Any) -> Any:
-    """`function` of Tensors and numbers, broadcast as in PyTorch, in the order in which the largest of them is stored."""
+    """Apply `function` to Tensors and numbers, broadcast as in PyTorch.
+
+    The result is stored in the order of the largest operand.
+    """
     tensors = [x for x in operands if isinstance(x, Tensor)]
     if not tensors:  # sizes: the arithmetic of numbers
         return function(*operands)
@@ -54,25 +61,25 @@ def elementwise(function: Callable[..., jax.Array], *operands: Any) -> Any:
 
 
 def refuse(condition: Any, message: str) -> None:
-    """An error if an option is used that is not supported."""
+    """Raise `UnsupportedOperatorError` if the condition holds."""
     if condition:
         raise UnsupportedOperatorError(message)
 
 
 def pair(value: Any, axes: int = 2) -> tuple[int, ...]:
-    """PyTorch's number for all axes, or one for each."""
+    """Return one number for each axis, from PyTorch's number for all axes or one for each."""
     if isinstance(value, int):
         return (value,) * axes
     return tuple(value) * axes if len(value) == 1 else tuple(value)
 
 
 def float_dtype(x: jax.Array) -> jnp.dtype:
-    """The dtype of a mean or root of `x`: its own, or float32 for integers."""
+    """Return the dtype of a mean or root of `x`: its own, or float32 for integers."""
     return x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.dtype(jnp.float32)
 
 
 def numbers(sizes: Sequence[Any]) -> tuple[int, ...]:
-    """Sizes given one by one or as one list: `view(2, 3)`, `view((2, 3))`."""
+    """Return sizes that are given one by one or as one list: `view(2, 3)`, `view((2, 3))`."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = sizes[0]
     return tuple(int(n) for n in sizes)

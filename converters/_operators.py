@@ -1,4 +1,4 @@
-"""What PyTorch's functions, methods and ATen operators are called in the table of operators, and what they do to memory."""
+"""The names of PyTorch's functions, methods and ATen operators, and what they do to memory."""
 
 import functools
 import operator
@@ -18,7 +18,7 @@ def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-# Operators that return the tensor they were given, and those whose result shares its memory, always or at times.
+# Operators that return their input, and operators whose result may share its memory.
 ALIASES = _set(
     "alias dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout stochastic_depth"
 )
@@ -28,12 +28,12 @@ VIEWS = _set("""
     diagonal unfold contiguous to type type_as float double half bfloat16 long int bool numpy_T real ravel meshgrid
     channel_shuffle unsafe_chunk unsafe_split
 """)
-# Operators that give sizes.
+# Operators that return sizes.
 NUMBERS = _set("size dim ndimension numel nelement len is_floating_point get_device stride sym_size sym_numel")
 
 
 def writes_in_place(target: Any) -> bool:
-    """Whether a function or method changes its first argument."""
+    """Return whether a function or method changes its first argument."""
     if target is operator.setitem or target in IN_PLACE_OPERATORS:
         return True
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
@@ -41,7 +41,7 @@ def writes_in_place(target: Any) -> bool:
 
 
 def operator_name(target: Any) -> str:
-    """The name in the table: PyTorch's, without the underscore of in-place variants."""
+    """Return the name in the table: PyTorch's, without the underscore of in-place variants."""
     if isinstance(target, str):
         name = target
     elif isinstance(target, torch._ops.OpOverload):
@@ -56,6 +56,9 @@ def operator_name(target: Any) -> str:
 
 @functools.cache
 def _functional() -> dict[int, str]:
-    """Functions of torch.nn.functional that are called otherwise inside; its `unfold` is not the method of that name."""
+    """Return the public names of functions of torch.nn.functional, by id.
+
+    Some have another name inside, and `F.unfold` is not the method of that name.
+    """
     found = {id(getattr(F, name)): name for name in dir(F) if callable(getattr(F, name)) and not name.startswith("_")}
     return found | {id(F.unfold): "im2col"}

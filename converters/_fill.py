@@ -1,4 +1,4 @@
-"""State dicts to Flax parameters: one mechanical rule per layer type."""
+"""Fill Flax parameters from a state dict, by one mechanical rule for each type of layer."""
 
 import re
 import warnings
@@ -15,27 +15,42 @@ from jaxlens.model._nnx import NNXForward
 
 from ._layouts import tensors_of
 
-# A counter that only matters to training with momentum=None.
+# A counter that only matters for training with momentum=None.
 IGNORED = ("num_batches_tracked",)
 
 
 def convert(state_dict: Mapping[str, Any], network: nnx.Module | Model, *, source: str = "state_dict") -> Any:
-    """Parameters of a network from a PyTorch state dict.
+    """Make the parameters of a network from a PyTorch state dict.
 
-    Every tensor on both sides is accounted for. A prefix that all names have and the network's have not ("backbone.") is taken
-    off, and errors name it. A network may declare what its files hold besides (`unused_tensors`, a regular
-    expression: constants, heads it was built without) and old names (`renamed_tensors`, a pattern and its replacement).
+    Every tensor on both sides must find its partner. A prefix that all names have but the network's
+    do not ("backbone.") is removed, and errors name it. A network may declare tensors of its files
+    that it does not use (`unused_tensors`, a regular expression: constants, heads that it was built
+    without) and old names (`renamed_tensors`, a pattern and its replacement).
 
     Args:
-        state_dict: arrays by name, as `read_state_dict` gives them.
-        network: an NNX module whose attribute paths are PyTorch's, abstract or not, such as `modelzoo.architecture(name)`; or
-            a Model of one. A module's own `torch_tensors` say where its parameters come from; Flax's layers are known.
-        source: what errors call the state dict.
+        state_dict: arrays by name, as `read_state_dict` returns them.
+        network: an NNX module whose attribute paths are PyTorch's, abstract or not, such as
+            `modelzoo.architecture(name)`; or a Model of one. Layers of Flax need nothing more; a
+            layer of your own says in `torch_tensors` where its parameters come from.
+        source: how errors call the state dict.
 
-    Returns: what `Model.params` holds: `model.replace(params=convert(...))`.
+    Returns: the value for `Model.params`: `model.replace(params=convert(...))`.
 
     Raises:
-        ConversionError: listing every missing, unexpected and misshapen tensor, under PyTorch's names.
+        ConversionError: if tensors do not fit. The message lists every missing, unexpected and
+            misshapen tensor, under PyTorch's names.
+
+    Example:
+        >>> import torch
+        >>> from flax import nnx
+        >>> from jaxlens import converters
+        >>> torchs = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5))
+        >>> class Network(nnx.Module):
+        ...     def __init__(self):
+        ...         setattr(self, "0", nnx.Conv(3, 4, (5, 5), rngs=nnx.Rngs(0)))
+        >>> params = converters.convert(torchs.state_dict(), Network())
+        >>> params["0"]["kernel"].shape  # PyTorch's is (4, 3, 5, 5)
+        (5, 5, 3, 4)
     """
     model = network if isinstance(network, Model) else _model(network)
     if not isinstance(model.forward, NNXForward):
@@ -56,7 +71,10 @@ def convert(state_dict: Mapping[str, Any], network: nnx.Module | Model, *, sourc
 
 
 def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str]:
-    """The tensors without what stands before all their names, if the network then knows more of them; and what that was."""
+    """Remove a prefix that all names share, if the network then knows more of them.
+
+    Returns: the tensors and the prefix.
+    """
     first = next(iter(tensors), "")
     prefixes = [first[: i + 1] for i, letter in enumerate(first) if letter == "."]
     shared = [prefix for prefix in prefixes if all(name.startswith(prefix) for name in tensors)]
@@ -71,7 +89,10 @@ def _unprefixed(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str)
 
 
 def _part_of(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str]:
-    """The network's tensors where a training script keeps them under a prefix, beside those of losses and metrics."""
+    """Return the tensors under a prefix that holds the whole network, and the prefix.
+
+    Training scripts keep the tensors of losses and metrics beside it.
+    """
     some = next(iter(wanted))
     prefixes = [name.removesuffix(some) for name in tensors if name.endswith(f".{some}")]
     whole = [prefix for prefix in prefixes if all(prefix + name in tensors for name in wanted)]
@@ -89,14 +110,20 @@ def _part_of(tensors: dict[str, Any], wanted: Mapping[str, Any], source: str) ->
 
 
 def _model(network: nnx.Module) -> Model:
-    """For its parameters alone: neither preprocessing nor size matters."""
+    """Make a Model for the parameters of a module; its preprocessing and size do not matter."""
     if not isinstance(network, nnx.Module):
         raise TypeError(f"network={network!r} must be an nnx.Module, such as modelzoo.architecture('resnet50'), or a Model.")
     return Model.from_nnx(network, name=type(network).__name__, preprocess=IMAGENET, input_size=(224, 224))
 
 
 class _Wanted(NamedTuple):
-    """Where a tensor of the state dict goes, its order of axes there, and the shape PyTorch has it in."""
+    """The destination of a tensor of the state dict.
+
+    Attributes:
+        ours: the name of the parameter.
+        axes: the order of the parameter's axes; empty if it is PyTorch's.
+        shape: the shape in PyTorch.
+    """
 
     ours: str
     axes: tuple[int, ...]
@@ -104,7 +131,7 @@ class _Wanted(NamedTuple):
 
 
 def _wanted(module: nnx.Module, leaves: dict[str, Any], name: str) -> dict[str, _Wanted]:
-    """The state dict that the network needs, by PyTorch's names."""
+    """Return the tensors that the network needs, by PyTorch's names."""
     wanted = {}
     for path, layer in nnx.iter_modules(module):
         prefix = "".join(f"{part}." for part in path)

@@ -1,4 +1,4 @@
-"""PyTorch state dicts from files that nobody vouches for."""
+"""Read PyTorch state dicts from untrusted files."""
 
 import contextlib
 import re
@@ -17,29 +17,44 @@ from jaxlens.errors import WeightsError
 
 from . import _pickles
 
-# Where training scripts put the state dict inside a checkpoint; the first that is there is taken, averages of weights last.
+# Where training scripts put the state dict in a checkpoint. The first that is there counts;
+# averages of weights come last.
 _WRAPPERS = (
     "state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "teacher", "student", "module",
     "backbone", "encoder", "model_ema", "ema", "ema_state_dict", "state_dict_ema", "params_ema", "ema_model", "shadow",
 )  # fmt: skip
-# What DataParallel and torch.compile put before every name.
+# Prefixes of DataParallel and torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
-# A file may hold this many times its own size, and 64 MiB more: compressed zeros and tied weights are honest, bombs are not.
+# A file may hold this many times its own size plus 64 MiB: enough for compressed zeros and tied
+# weights, too little for a decompression bomb.
 _EXPANSION = 20
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a PyTorch state dict as NumPy arrays, by name; every float becomes float32.
+    """Read the tensors of a PyTorch state dict as NumPy arrays by name; all floats become float32.
 
-    Reads `.safetensors`, NumPy's `.npz`, HDF5 (`.h5`, `.hdf5`; groups give dotted names, as `/` in names does), and files
-    of `torch.save`; only the last need torch. No code in a file is run, and no other file that one refers to is read. A
-    checkpoint that wraps the state dict ("state_dict", "model", "net", "ema", ...) is unwrapped, and the prefixes of
-    `DataParallel` and `torch.compile` are taken off; `convert` takes off any other that all names have.
+    The file may be `.safetensors`, NumPy's `.npz`, HDF5 (`.h5`, `.hdf5`; groups and `/` in names
+    give dotted names), or one of `torch.save`; only the last needs torch. No code in a file is run,
+    and no other file that it refers to is read. A checkpoint that wraps the state dict
+    ("state_dict", "model", "net", "ema", ...) is unwrapped, and the prefixes of `DataParallel` and
+    `torch.compile` are removed; `convert` removes any other prefix that all names share.
+
+    Args:
+        path: the path of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
         WeightsError: if it is damaged, or holds anything but tensors.
-        ImportError: if it needs torch or h5py and that is absent.
+        ImportError: if it needs torch or h5py, which is absent.
+
+    Example:
+        >>> import torch
+        >>> from jaxlens import converters
+        >>> module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5), torch.nn.ReLU())
+        >>> torch.save({"state_dict": module.state_dict(), "epoch": 7}, "checkpoint.pth")
+        >>> tensors = converters.read_state_dict("checkpoint.pth")
+        >>> {name: array.shape for name, array in tensors.items()}
+        {'0.weight': (4, 3, 5, 5), '0.bias': (4,)}
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -71,8 +86,10 @@ def _hdf5(path: Path) -> dict[str, np.ndarray]:
 
 
 def _datasets(path: Path, file: Any) -> list[tuple[str, Any]]:
-    """The datasets of an HDF5 file by their paths. What leads elsewhere is refused before it is followed: links, data that
-    lies in other files, and groups inside themselves."""
+    """Return the datasets of an HDF5 file by their paths.
+
+    Links, data in other files, and groups inside themselves are refused before they are followed.
+    """
     import h5py
 
     found, groups, seen = [], [("", file)], set()
@@ -127,12 +144,12 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         listed = ", ".join(others[:5])
         raise WeightsError(f"{path} is not a state dict: {len(others)} of its {len(found)} entries are not tensors: {listed}.")
     with _parsing(path, "PyTorch state dict"):
-        _require_room(path, sum(4 * tensor.numel() for tensor in found.values()))  # a few numbers may be shown as many
+        _require_room(path, sum(4 * tensor.numel() for tensor in found.values()))  # a tensor may repeat a few stored numbers
         return {name: _to_numpy(tensor) for name, tensor in found.items()}
 
 
 def _inside(found: Any, path: Path) -> Mapping[str, Any]:
-    """The state dict in what a file holds, however deep training scripts have wrapped it."""
+    """Return the state dict in the contents of a file, unwrapped up to four times."""
     import torch
 
     for _ in range(4):
@@ -154,7 +171,7 @@ def _inside(found: Any, path: Path) -> Mapping[str, Any]:
 
 
 def _holds_tensors(value: Mapping[Any, Any], depth: int = 3) -> bool:
-    """Whether there are weights under names in it; the state of an optimizer has numbers for names."""
+    """Return whether it has weights under names; an optimizer's state has numbers for names."""
     import torch
 
     parts = [part for name, part in value.items() if isinstance(name, str)]
@@ -165,12 +182,12 @@ def _holds_tensors(value: Mapping[Any, Any], depth: int = 3) -> bool:
 
 
 def _plain_text(error: Exception) -> str:
-    """The whole of an error, without the colours of a terminal."""
+    """Return the whole text of an error, without the colors of a terminal."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip() or type(error).__name__
 
 
 def _advice(path: Path, said: str) -> str:
-    """How to get at the weights of a file with other objects beside them."""
+    """Return advice for a file that holds other objects beside the weights."""
     named = re.search(r"GLOBAL ([\w.]+)", said)
     if named is None:
         return "Save the weights alone: torch.save(model.state_dict(), path)."
@@ -191,7 +208,7 @@ _READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 
 @contextlib.contextmanager
 def _parsing(path: Path, kind: str) -> Iterator[None]:
-    """Whatever goes wrong inside is the fault of the file."""
+    """Turn any error inside into a `WeightsError` about the file."""
     try:
         yield
     except WeightsError:
@@ -204,7 +221,7 @@ def _parsing(path: Path, kind: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error."""
+    """Return the first line of an error."""
     return brief(str(error).strip().partition("\n")[0] or type(error).__name__)
 
 
@@ -214,7 +231,7 @@ def _unzipped(path: Path) -> int:
 
 
 def _require_room(path: Path, size: int) -> None:
-    """Refuses a small file that claims to hold gigabytes, before they are allocated."""
+    """Refuse a small file that claims to hold gigabytes, before they are allocated."""
     if size > (1 << 26) + _EXPANSION * path.stat().st_size:
         raise WeightsError(f"{path} claims to hold {size:,} bytes of numbers, which a file of its size does not.")
 
@@ -232,9 +249,9 @@ def _to_numpy(tensor: Any) -> np.ndarray:
 
 
 def _plain(array: Any, name: str, path: Path) -> np.ndarray:
-    """Floats of any precision as float32, integers as they are."""
+    """Return floats of any precision as float32, and integers as they are."""
     dtype = getattr(array, "dtype", None)
-    if dtype == np.dtype("V2"):  # what NumPy makes of bfloat16 in a file
+    if dtype == np.dtype("V2"):  # NumPy's dtype for bfloat16 in a file
         array = array.view(ml_dtypes.bfloat16)
     elif dtype is None or (dtype.kind not in "biuf" and dtype != ml_dtypes.bfloat16):
         raise WeightsError(f"{path}: {brief(name, 100)!r} holds no real numbers ({brief(dtype or type(array).__name__, 100)}).")

@@ -1,4 +1,4 @@
-"""Builds the graph of an imported network, module by module, and lays out its parameters as Flax does."""
+"""Build the graph of an imported network, module by module, with parameters in Flax's layout."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from jaxlens.graph._ir import DType, FrozenDict, Graph, Module, Node, Op, Param,
 
 from ._layouts import LAYOUTS
 
-# Arguments about devices and memory, which have no meaning here.
+# Arguments about devices and memory, which mean nothing here.
 _PLACEMENT = ("device", "layout", "pin_memory", "memory_format", "generator", "non_blocking", "requires_grad")
 
 
@@ -26,10 +26,14 @@ class _Open:
 
 
 class Builder:
-    """Nodes one after another; modules nest."""
+    """A graph in the making. Nodes follow one another, and modules nest.
+
+    Args:
+        widen: whether to leave out casts to other float dtypes than float32.
+    """
 
     def __init__(self, *, widen: bool = False) -> None:
-        self.widen = widen  # casts to other float dtypes are left out
+        self.widen = widen
         self.frames = [_Open("", "", [], [])]
         self.inputs: list[str] = []
         self.arrays: dict[str, np.ndarray] = {}
@@ -37,34 +41,34 @@ class Builder:
 
     @property
     def path(self) -> str:
-        """Of the module that is being built."""
+        """The path of the open module."""
         return self.frames[-1].path
 
     def input(self, name: str) -> Ref:
-        """An input of the network."""
+        """Add an input of the network."""
         self.inputs.append(name)
         return Ref(name)
 
     def parameter(self, name: str, value: torch.Tensor) -> Param:
-        """A parameter, buffer or constant under PyTorch's name."""
+        """Add a parameter, buffer or constant under PyTorch's name."""
         if name not in self.arrays:
             self.arrays[name] = as_numpy(value)
         return Param(name)
 
     def op(self, name: str, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...] = ()) -> Ref:
-        """A call of an operator."""
+        """Add a call of an operator."""
         name = "float" if self.widen and name in ("half", "bfloat16", "double") else name
         kept = tuple((key, value) for key, value in kwargs if key not in _PLACEMENT and not (key == "out" and value is None))
         self.frames[-1].nodes.append(Op(self._new(), name, args, kept))
         return Ref(self.frames[-1].nodes[-1].out)
 
     def enter(self, path: str, kind: str, inputs: list[Any] | None = None) -> None:
-        """A module begins; without `inputs` they are what it reads from outside."""
+        """Open a module. Its inputs are by default the values that it reads from outside."""
         refs = None if inputs is None else list(dict.fromkeys(x for x in inputs if isinstance(x, Ref)))
         self.frames.append(_Open(path, kind, refs, []))
 
     def leave(self, result: Any) -> Ref:
-        """The module that began last ends, and returns this."""
+        """Close the open module, which returns `result`."""
         frame = self.frames.pop()
         out = self._new()
         inputs = frame.inputs if frame.inputs is not None else _outer(frame.nodes, result)
@@ -73,7 +77,7 @@ class Builder:
         return Ref(out)
 
     def finish(self, output: Any) -> tuple[Graph, dict[str, np.ndarray]]:
-        """The graph without what nothing needs, and its parameters by our names."""
+        """Return the graph without unused operators, and its parameters by our names."""
         (frame,) = self.frames
         nodes = _needed(tuple(frame.nodes), {ref.name for ref in references(output) if isinstance(ref, Ref)})
         used = set(_uses(nodes, []))
@@ -90,7 +94,7 @@ class Builder:
         return Graph(tuple(self.inputs), _renamed(nodes, names), output, tuple(orders)), arrays
 
     def convert(self, value: Any, node: Callable[[Any], Any]) -> Any:
-        """An argument as a graph holds it; `node` gives the name of a traced value."""
+        """Return an argument as a graph holds it; `node` maps a traced value to its reference."""
         if isinstance(value, torch.fx.Node):
             return node(value)
         if isinstance(value, torch.Tensor):
@@ -118,7 +122,7 @@ class Builder:
 
 
 def _outer(nodes: list[Node], result: Any) -> list[Ref]:
-    """What a module reads that was computed before it."""
+    """Return the values that a module reads and that were computed before it."""
     made = set(_made(nodes))
     read: list[Any] = []
     for node in nodes:
@@ -134,7 +138,7 @@ def _made(nodes: Iterable[Node]) -> Iterator[str]:
 
 
 def as_numpy(value: torch.Tensor) -> np.ndarray:
-    """On the host; floats as float32 and int64 as int32, JAX's own."""
+    """Return a NumPy array: floats as float32 and int64 as int32, as in JAX."""
     value = value.detach().cpu()
     if value.is_floating_point():
         return value.float().numpy()
@@ -152,7 +156,7 @@ def _dtype(dtype: torch.dtype) -> str:
 
 
 def _needed(nodes: tuple[Node, ...], wanted: set[str]) -> tuple[Node, ...]:
-    """Drops operators whose results nothing reads; modules stay, because PyTorch ran them."""
+    """Drop operators whose results nothing reads; modules stay, because PyTorch ran them."""
     kept: list[Node] = []
     for node in reversed(nodes):
         if isinstance(node, Module):
@@ -179,7 +183,7 @@ def _uses(nodes: tuple[Node, ...], found: list[str]) -> list[str]:
 
 
 def _layouts(nodes: tuple[Node, ...]) -> dict[str, tuple[str, tuple[int, ...] | None]]:
-    """Flax's name and layout for the parameters that are used as one kind of weight only."""
+    """Return Flax's name and layout of each parameter that serves as one kind of weight only."""
     found: dict[str, set[tuple[str, tuple[int, ...] | None] | None]] = {}
 
     def visit(nodes: tuple[Node, ...]) -> None:
@@ -202,7 +206,7 @@ def _layouts(nodes: tuple[Node, ...]) -> dict[str, tuple[str, tuple[int, ...] | 
 
 
 def _renamed(tree: Any, names: dict[str, str]) -> Any:
-    """The nodes, or any part of them, with parameters under their new names."""
+    """Return nodes, or any part of them, with new names of parameters."""
     if isinstance(tree, Param):
         return Param(names.get(tree.name, tree.name))
     if isinstance(tree, tuple):
