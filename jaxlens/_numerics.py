@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -22,3 +23,19 @@ def _absolute_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
     """One number per image, with axes to broadcast over the image's values."""
     return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))
+
+
+def norm_per_image(x: Float[Array, "b *axes"], epsilon: float = 0.0) -> Float[Array, "b *ones"]:
+    """Return `sqrt(sum x**2 + epsilon)` of each image; with `epsilon` x = 0 has a gradient."""
+    total = jnp.square(x).sum(tuple(range(1, x.ndim)), keepdims=True)
+    return jnp.sqrt(total + epsilon) if epsilon else jnp.sqrt(total)
+
+
+def gaussian(offsets: Float[Array, " n"], sigma: Float[Array, ""]) -> Float[Array, " n"]:
+    """Return `exp(-offsets**2 / (2 sigma**2))`."""
+    return jnp.exp(-0.5 * jnp.square(offsets / sigma))
+
+
+def lerp_matrix(places: Float[np.ndarray, " m"], n: int) -> Float[np.ndarray, "m n"]:
+    """Return the matrix that interpolates n values linearly at fractional `places` in 0..n-1."""
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(n))).astype(np.float32)
