@@ -55,7 +55,7 @@ def starting_at(param: Param, images: Images, steps: Whole = 1000, rate: Number 
         >>> import jax, numpy as np
         >>> from jaxlens.optvis import param
         >>> photo = np.full((24, 32, 3), 0.25, np.float32)
-        >>> pyramid = param.to_valid_rgb(param.laplacian_pyramid_image((1, 24, 32, 3)))
+        >>> pyramid = param.to_valid_rgb(param.laplacian_pyramid_image((1, 24, 32, 3), 2))
         >>> p = param.starting_at(pyramid, photo)
         >>> bool(abs(p.to_image(p.init(jax.random.key(0))) - photo).max() < 0.001)
         True

@@ -17,7 +17,7 @@ from jaxlens.optvis.transform._types import AnyTransform
 class Scheduled(Transform, Protocol):
     """A transform that depends on the step of a render."""
 
-    def at(self, number: Array, /) -> Transform:
+    def at(self, number: int | Array, /) -> Transform:
         """Return the transform of step `number`."""
         ...
 
@@ -30,7 +30,7 @@ class Anneal:
     last: Transform
     steps: Float[Array, ""]
 
-    def at(self, number: Array) -> Transform:
+    def at(self, number: int | Array) -> Transform:
         """Return the transform of step `number`."""
         share = jnp.clip(number / self.steps, 0.0, 1.0)
         return jax.tree.map(lambda a, b: a + share * (b - a), self.first, self.last)
@@ -71,6 +71,6 @@ def anneal(first: AnyTransform, last: AnyTransform, steps: Whole) -> Anneal:
     return Anneal(first=first, last=last, steps=jnp.float32(check_int(steps, "steps", low=1, high=10**7)))
 
 
-def at(transform: Transform, number: Array) -> Transform:
+def at(transform: Transform, number: int | Array) -> Transform:
     """Return a transform as it is at step `number`."""
     return transform.at(number) if isinstance(transform, Scheduled) else transform

@@ -33,7 +33,7 @@ class Compose:
 
     stages: tuple[Transform, ...]
 
-    def at(self, number: Array) -> "Compose":
+    def at(self, number: int | Array) -> "Compose":
         """Return the transform of step `number` of a render (see `anneal`)."""
         return Compose(stages=tuple(at(stage, number) for stage in self.stages))
 
@@ -57,7 +57,7 @@ class PerImage:
 
     inner: Transform
 
-    def at(self, number: Array) -> "PerImage":
+    def at(self, number: int | Array) -> "PerImage":
         """Return the transform of step `number` of a render."""
         return PerImage(inner=at(self.inner, number))
 
