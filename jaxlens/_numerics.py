@@ -39,3 +39,19 @@ def gaussian_weights(sigma: float, radius: int) -> np.ndarray:
     """Return the float64 weights of a Gaussian at `-radius .. radius`; their sum is 1."""
     weights = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
     return weights / weights.sum()
+
+
+def norm_per_image(x: Float[Array, "b *axes"], epsilon: float = 0.0) -> Float[Array, "b *ones"]:
+    """Return `sqrt(sum x**2 + epsilon)` of each image; with `epsilon` x = 0 has a gradient."""
+    total = jnp.square(x).sum(tuple(range(1, x.ndim)), keepdims=True)
+    return jnp.sqrt(total + epsilon) if epsilon else jnp.sqrt(total)
+
+
+def gaussian(offsets: Float[Array, " n"], sigma: Float[Array, ""]) -> Float[Array, " n"]:
+    """Return `exp(-offsets**2 / (2 sigma**2))`."""
+    return jnp.exp(-0.5 * jnp.square(offsets / sigma))
+
+
+def lerp_matrix(places: Float[np.ndarray, " m"], n: int) -> Float[np.ndarray, "m n"]:
+    """Return the matrix that interpolates n values linearly at fractional `places` in 0..n-1."""
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(n))).astype(np.float32)

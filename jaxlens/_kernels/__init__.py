@@ -1,4 +1,4 @@
-"""What layers compute, channels last, exactly as PyTorch does: shared by the zoo's networks and by imported ones."""
+"""Operators of layers, channels last, as PyTorch computes them: for zoo and imported networks."""
 
 from jaxlens._kernels._activation import gelu as gelu
 from jaxlens._kernels._activation import hardsigmoid as hardsigmoid

@@ -1,4 +1,4 @@
-"""Attention over tokens `[B, tokens, channels]`, and over the windows of maps `[B, H, W, channels]`."""
+"""Attention over tokens `[B, tokens, channels]` and over windows of maps `[B, H, W, channels]`."""
 
 import dataclasses
 import functools
@@ -15,25 +15,26 @@ from jaxlens._kernels._norm import per_channel
 
 
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
-    """`x @ kernel + bias` over the last axis."""
+    """Return `x @ kernel + bias` over the last axis."""
     y = x.astype(kernel.dtype) @ kernel
     return y if bias is None else y + per_channel(bias, y)
 
 
 def split_heads(x: jax.Array, heads: int) -> jax.Array:
-    """`[..., tokens, heads * d]` to `[..., heads, tokens, d]`."""
+    """Reshape `[..., tokens, heads * d]` to `[..., heads, tokens, d]`."""
     return x.reshape(*x.shape[:-1], heads, -1).swapaxes(-2, -3)
 
 
 def join_heads(x: jax.Array) -> jax.Array:
-    """`[..., heads, tokens, d]` to `[..., tokens, heads * d]`."""
+    """Reshape `[..., heads, tokens, d]` to `[..., tokens, heads * d]`."""
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)
 
 
 def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None, *, scale: float | None = None) -> jax.Array:
-    """`softmax(scale * q k^T + mask)`: `[..., tokens of q, tokens of k]`, rows that sum to 1; scale is `d**-0.5` by default.
+    """Return `softmax(scale * q k^T + mask)`, `[..., tokens of q, tokens of k]`: rows sum to 1.
 
-    A mask of bools keeps where it is true. A row that is masked whole has weights 0.
+    `scale` is `d**-0.5` by default. A boolean mask keeps the places where it is true. A row that is
+    masked completely has weights 0.
     """
     scores = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.swapaxes(-1, -2)
     if mask is None:
@@ -53,14 +54,14 @@ def multihead_attention(
     heads: int,
     weights: Callable[[jax.Array, jax.Array], jax.Array] = attention_weights,
 ) -> jax.Array:
-    """PyTorch's `MultiheadAttention` up to its `out_proj`: projections, attention, heads side by side.
+    """Apply PyTorch's `MultiheadAttention` up to its `out_proj`; heads are side by side.
 
     Args:
-        qkv: the three inputs, the same for self-attention.
-        kernel: `[channels, 3 * channels]`, of PyTorch's `in_proj_weight`.
+        qkv: the three inputs; one array three times is self-attention.
+        kernel: `[channels, 3 * channels]`, from PyTorch's `in_proj_weight`.
         bias: `[3 * channels]`, or None.
-        heads: how many.
-        weights: from queries and keys `[B, heads, tokens, d]` to attention weights.
+        heads: how many heads.
+        weights: maps queries and keys `[B, heads, tokens, d]` to attention weights.
     """
     if qkv[0] is qkv[1] is qkv[2]:  # one product for all three
         q, k, v = jnp.split(linear(qkv[0], kernel, bias), 3, axis=-1)
@@ -74,9 +75,10 @@ def multihead_attention(
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """A map cut into windows, after a cyclic shift (Liu et al. 2021, arXiv:2103.14030), as torchvision's Swin does it.
+    """A map that is cut into windows after a cyclic shift, as in torchvision's Swin.
 
-    The map is padded with zeros to whole windows; an axis that one window covers is not shifted.
+    Liu et al. 2021, arXiv:2103.14030. The map is padded with zeros to whole windows. An axis that
+    one window covers is not shifted.
     """
 
     size: tuple[int, int]  # of the map
@@ -92,7 +94,7 @@ class Windows:
         return tuple(0 if w >= n else s for n, w, s in zip(self.padded, self.window, self.shift, strict=True))  # type: ignore
 
     def cut(self, x: jax.Array) -> jax.Array:
-        """`[B, H, W, C]` to `[B, windows, pixels of a window, C]`."""
+        """Cut `[B, H, W, C]` into `[B, windows, pixels of a window, C]`."""
         (high, wide), (h, w), b = self.padded, self.window, x.shape[0]
         x = jnp.pad(x, ((0, 0), (0, high - self.size[0]), (0, wide - self.size[1]), (0, 0)))
         if any(self.shifts):
@@ -100,7 +102,7 @@ class Windows:
         return x.reshape(b, high // h, h, wide // w, w, -1).swapaxes(2, 3).reshape(b, -1, h * w, x.shape[-1])
 
     def join(self, x: jax.Array) -> jax.Array:
-        """The inverse of `cut`."""
+        """Invert `cut`."""
         (high, wide), (h, w) = self.padded, self.window
         x = x.reshape(-1, high // h, wide // w, h, w, x.shape[-1]).swapaxes(2, 3).reshape(-1, high, wide, x.shape[-1])
         if any(self.shifts):
@@ -108,7 +110,10 @@ class Windows:
         return x[:, : self.size[0], : self.size[1]]
 
     def mask(self) -> np.ndarray | None:
-        """-100 between pixels of a window that the shift brought together from far apart: `[windows, pixels, pixels]`."""
+        """Return -100 for pairs of pixels that only the shift made neighbors, else 0.
+
+        `[windows, pixels, pixels]`, or None without a shift.
+        """
         if not any(self.shifts):
             return None
         rows, columns = (
@@ -123,14 +128,15 @@ class Windows:
 def window_weights(
     q: jax.Array, k: jax.Array, bias: jax.Array, mask: np.ndarray | None, logit_scale: jax.Array | None = None
 ) -> jax.Array:
-    """Attention weights `[B, windows, heads, pixels, pixels]` within windows.
+    """Return attention weights `[B, windows, heads, pixels, pixels]` within windows.
 
     Args:
         q: queries `[B, windows, heads, pixels, d]`.
-        k: keys, the same.
+        k: keys, of the same shape.
         bias: `[heads, pixels, pixels]`, by relative position.
         mask: see `Windows.mask`.
-        logit_scale: `[heads, 1, 1]`; Swin v2's cosine attention with this log of a scale, at most log 100.
+        logit_scale: `[heads, 1, 1]`, the logarithm of a scale, at most log 100. If it is given,
+            Swin v2's cosine attention.
     """
     if logit_scale is not None:
         q, k = (x * lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1e-24)) for x in (q, k))
@@ -156,7 +162,10 @@ def window_attention(
     logit_scale: jax.Array | None = None,
     weights: Callable[..., jax.Array] = window_weights,
 ) -> jax.Array:
-    """torchvision's `shifted_window_attention` on a map `[B, H, W, C]`; `weights` is called as `window_weights`."""
+    """Apply torchvision's `shifted_window_attention` to a map `[B, H, W, C]`.
+
+    `weights` is called like `window_weights`.
+    """
     if logit_scale is not None and qkv_bias is not None:  # Swin v2: keys have no bias
         third = qkv_bias.shape[0] // 3
         qkv_bias = qkv_bias.at[third : 2 * third].set(0)
@@ -167,7 +176,7 @@ def window_attention(
 
 @functools.cache
 def relative_positions(window: tuple[int, int]) -> np.ndarray:
-    """For each pair of pixels of a window, the row of the table of biases, `[pixels, pixels]`."""
+    """Return the row in the table of biases for each pair of pixels: `[pixels, pixels]`."""
     h, w = window
     rows, columns = (axis.reshape(-1) for axis in np.mgrid[:h, :w])
     down, right = (axis[:, None] - axis for axis in (rows, columns))

@@ -1,4 +1,7 @@
-"""Convolutions, channels last, over any number of spatial axes; kernels are `[*size, channels in / groups, channels out]`."""
+"""Convolutions, channels last, over any number of spatial axes.
+
+Kernels are `[*size, channels in / groups, channels out]`.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +24,7 @@ def conv(
     dilation: Sequence[int] | None = None,
     groups: int = 1,
 ) -> jax.Array:
-    """PyTorch's convolution (a correlation); `pads="SAME"` is TensorFlow's, asymmetric."""
+    """Apply PyTorch's convolution (a correlation); `pads="SAME"` pads as TensorFlow, asymmetric."""
     axes, x, dilation = kernel.ndim - 2, x.astype(kernel.dtype), dilation or (1,) * (kernel.ndim - 2)
     unpadded = isinstance(pads, str) or all(pad == (0, 0) for pad in pads)
     if all(n == 1 for n in kernel.shape[:axes]) and all(s == 1 for s in stride) and unpadded and groups == 1:
@@ -35,16 +38,17 @@ def conv(
 
 
 def conv1x1(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A stride-1 1x1 convolution as a matrix product, 2-3 times faster on a CPU."""
+    """Apply a 1x1 convolution of stride 1 as a matrix product: 2-3 times faster on a CPU."""
     return lax.dot_general(x, kernel.reshape(kernel.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())))
 
 
 def depthwise_conv(
     x: jax.Array, kernel: jax.Array, *, stride: Sequence[int], pads: Pads, dilation: Sequence[int] = (1, 1)
 ) -> jax.Array:
-    """A convolution of each channel with its own kernel `[kh, kw, 1, C]`, as a sum of shifted products.
+    """Convolve each channel with its own kernel `[kh, kw, 1, C]`, as a sum of shifted products.
 
-    XLA's own takes 7 to 19 times as long on a CPU, value and gradient: see `python -m benchmarks.kernels`.
+    XLA's own operator takes 7 to 19 times as long on a CPU, for value and gradient: see
+    `python -m benchmarks.kernels`.
     """
     wide = jnp.promote_types(x.dtype, jnp.float32)
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
@@ -54,7 +58,7 @@ def depthwise_conv(
 
 
 def shifts(x: jax.Array, window: Sequence[int], stride: Sequence[int], dilation: Sequence[int] = (1, 1)) -> list[jax.Array]:
-    """The input as each position of the window sees it: one strided view for each."""
+    """Return the input as each position of the window sees it: one strided view per position."""
     b, h, w, c = x.shape
     spans = zip((h, w), window, stride, dilation, strict=True)
     rows, columns = ((n - d * (k - 1) - 1) // s * s + 1 for n, k, s, d in spans)
@@ -75,9 +79,10 @@ def conv_transpose(
     dilation: Sequence[int],
     groups: int = 1,
 ) -> jax.Array:
-    """PyTorch's transposed convolution: the gradient of a convolution with respect to its input.
+    """Apply PyTorch's transposed convolution: the gradient of a convolution for its input.
 
-    The kernel is `[*size, channels in / groups, channels out]`, its outputs in order of the groups, and is flipped here.
+    The kernel is `[*size, channels in / groups, channels out]`, with outputs in the order of the
+    groups. This function flips it.
     """
     axes = kernel.ndim - 2
     reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[:axes], strict=True)]

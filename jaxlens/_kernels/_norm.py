@@ -1,4 +1,7 @@
-"""Normalisations, channels last. Those that look at the image keep their own gradient under every gradient rule."""
+"""Normalizations, channels last.
+
+Those that use statistics of the image keep their own gradient under every gradient rule.
+"""
 
 import functools
 
@@ -10,14 +13,14 @@ from jaxlens._program import plain_gradient
 
 
 def per_channel(values: jax.Array, x: jax.Array) -> jax.Array:
-    """One value per channel, with the axes of `x`."""
+    """Return one value per channel, with the axes of `x`."""
     return values.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def batch_norm(
     x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, mean: jax.Array, var: jax.Array, *, epsilon: float
 ) -> jax.Array:
-    """`(x - mean) / sqrt(var + epsilon) * scale + bias`, with running statistics."""
+    """Return `(x - mean) / sqrt(var + epsilon) * scale + bias`, with running statistics."""
     gain = lax.rsqrt(_wide(var) + epsilon)
     gain = gain if scale is None else _wide(scale) * gain
     y = (x.astype(gain.dtype) - per_channel(_wide(mean), x)) * per_channel(gain, x)
@@ -27,7 +30,7 @@ def batch_norm(
 
 @functools.partial(plain_gradient, static_argnames=("epsilon", "axes"))
 def layer_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, epsilon: float, axes: int = 1) -> jax.Array:
-    """Mean 0 and variance 1 over the last `axes` axes, then `scale` and `bias` of those axes."""
+    """Normalize to mean 0 and variance 1 over the last axes; then apply `scale` and `bias`."""
     over = tuple(range(-axes, 0))
     y = _standardised(x, over, epsilon)
     if scale is not None:
@@ -37,7 +40,10 @@ def layer_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *,
 
 @functools.partial(plain_gradient, static_argnames=("epsilon", "groups"))
 def group_norm(x: jax.Array, scale: jax.Array | None, bias: jax.Array | None, *, groups: int, epsilon: float) -> jax.Array:
-    """Mean 0 and variance 1 over space and the channels of a group; with a group per channel, instance norm."""
+    """Normalize to mean 0 and variance 1 over space and the channels of a group.
+
+    With one group per channel this is instance norm.
+    """
     grouped = x.reshape(x.shape[0], -1, groups, x.shape[-1] // groups)
     y = _standardised(grouped, (1, 3), epsilon).reshape(x.shape)
     y = y if scale is None else y * per_channel(scale, x)
@@ -50,14 +56,15 @@ def _standardised(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Ar
 
 
 def _wide(x: jax.Array) -> jax.Array:
-    """At least float32: half precision is for products, not for statistics."""
+    """Return `x` in float32 or better: half precision is too coarse for statistics."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 @functools.partial(plain_gradient, static_argnames=("radius", "bias", "alpha", "beta"))
 def local_response_norm(x: jax.Array, *, radius: int, bias: float, alpha: float, beta: float) -> jax.Array:
-    """TensorFlow's `lrn`: `x / (bias + alpha * sum over |c' - c| <= radius of x[c']**2) ** beta`.
+    """Apply TensorFlow's `lrn`, `x / (bias + alpha * sum)**beta`.
 
+    The sum is that of `x[c']**2` over the channels `|c' - c| <= radius`.
     PyTorch divides alpha by the window: its `size=2r+1, alpha=a` is `alpha=a/(2r+1)` here.
     """
     wide = _wide(x)

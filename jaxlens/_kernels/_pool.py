@@ -1,4 +1,4 @@
-"""Pools, channels last. XLA's own are slow on the CPU; these are exact in value and gradient."""
+"""Pools, channels last: exact in value and gradient, and faster than XLA's own on a CPU."""
 
 import functools
 import math
@@ -18,7 +18,7 @@ Pads = tuple[Pair, Pair]
 
 
 def pooled_pads(size: Pair, window: Pair, stride: Pair, padding: Pair, ceil_mode: bool, dilation: Pair = (1, 1)) -> Pads:
-    """PyTorch's padding for a pool, with the extra on the far side that `ceil_mode` needs."""
+    """Return PyTorch's padding for a pool, with what `ceil_mode` adds on the far side."""
     pads = []
     for n, k, s, p, d in zip(size, window, stride, padding, dilation, strict=True):
         reach = d * (k - 1) + 1
@@ -30,7 +30,7 @@ def pooled_pads(size: Pair, window: Pair, stride: Pair, padding: Pair, ceil_mode
 
 
 def same_pads(size: Pair, window: Pair, stride: Pair) -> Pads:
-    """TensorFlow's SAME padding: asymmetric, the odd pixel on the far side."""
+    """Return TensorFlow's SAME padding: asymmetric, with the odd pixel on the far side."""
     pads = []
     for n, k, s in zip(size, window, stride, strict=True):
         total = max((math.ceil(n / s) - 1) * s + k - n, 0)
@@ -39,16 +39,16 @@ def same_pads(size: Pair, window: Pair, stride: Pair) -> Pads:
 
 
 def _padded(x: jax.Array, pads: Pads, value: float) -> jax.Array:
-    """Padded, or cropped where a pad is negative (a floor-mode pool ignores the far edge)."""
+    """Pad, or crop where a pad is negative (a pool in floor mode ignores the far edge)."""
     return lax.pad(x, jnp.asarray(value, x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
 
 
 def max_pool(x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, dilation: Pair = (1, 1)) -> jax.Array:
-    """Max-pool that remembers where each maximum came from, so that its gradient is a sum of shifted copies.
+    """Max-pool and keep the place of each maximum, so that the gradient is a sum of shifted copies.
 
-    The gradient of `lax.reduce_window` is a `select_and_scatter`, several times slower on a CPU: see
-    `python -m benchmarks.kernels`. As in PyTorch, the first of equal maxima takes the gradient and NaN wins.
-    Gradient rules that change pools see XLA's operator instead.
+    The gradient of `lax.reduce_window` is a `select_and_scatter`, several times slower on a CPU:
+    see `python -m benchmarks.kernels`. As in PyTorch, the first of equal maxima takes the
+    gradient, and NaN wins. Gradient rules that change pools see XLA's operator instead.
     """
     if not operators_wanted():
         return _fast_max_pool(x, window=window, stride=stride, pads=pads, dilation=dilation)
@@ -71,9 +71,13 @@ def _max_pool(x: jax.Array, window: Pair, stride: Pair) -> jax.Array:
 
 @_max_pool.defjvp
 def _max_pool_jvp(window: Pair, stride: Pair, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    """Pixel `stride * a + p` of the input is seen by output `a - d` at window position `stride * d + p`: for every phase p of
-    the pixels and every d, a shifted copy of the phase. Written so that its transpose, the gradient, is a sum of slices whose
-    phases are interleaved: no scatter, and no dilated copies."""
+    """Sum shifted copies of the phases of the tangent.
+
+    Output `a - d` sees pixel `stride * a + p` of the input at window position `stride * d + p`:
+    for every phase p of the pixels and every d, this is a shifted copy of the phase. The
+    transpose, which is the gradient, is a sum of slices with interleaved phases: no scatter, and
+    no dilated copies.
+    """
     (x,), (t,) = primals, tangents
     best, place = largest_and_place(shifts(x, window, stride))
     size, outs = x.shape[1:3], best.shape[1:3]
@@ -97,9 +101,11 @@ def _max_pool_jvp(window: Pair, stride: Pair, primals: Any, tangents: Any) -> tu
 
 
 def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Maxima over PyTorch's adaptive bins of each axis of space, `floor(i n / m) .. ceil((i + 1) n / m)`.
+    """Return maxima over PyTorch's adaptive bins.
 
-    The last axis goes first, so that the first of equal maxima, in PyTorch's order, takes the gradient.
+    Bin i of an axis is `floor(i n / m) .. ceil((i + 1) n / m)`.
+    The last axis goes first, so that the first of equal maxima, in PyTorch's order, takes the
+    gradient.
     """
     for axis, m in reversed([*enumerate(size, 1)]):
         n, spans = x.shape[axis], _spans(x.shape[axis], m)
@@ -118,7 +124,10 @@ def adaptive_max_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
 
 
 def max_over(x: jax.Array, axis: int) -> jax.Array:
-    """The maximum over an axis; the first of equal ones takes the gradient, as in PyTorch. That of `jnp.max` is shared."""
+    """Return the maximum over an axis; the first of equal ones takes the gradient, as in PyTorch.
+
+    `jnp.max` shares the gradient between them.
+    """
     if operators_wanted():
         return Window.whole(x.shape, axis).reduced(x).squeeze(axis)
     return _max_pool_over(x, axis=axis)
@@ -133,19 +142,20 @@ def _max_pool_over(x: jax.Array, *, axis: int) -> jax.Array:
 def avg_pool(
     x: jax.Array, *, window: Pair, stride: Pair, pads: Pads, count: Pads | None = None, divisor: int | None = None
 ) -> jax.Array:
-    """Average over each window.
+    """Return the average over each window.
 
     Args:
         x: `[B, H, W, C]`.
-        window: its size.
-        stride: of the windows.
+        window: the size of the windows.
+        stride: the stride of the windows.
         pads: zeros around the image, from `pooled_pads`.
-        count: how much of the padding the average counts as pixels; all of it by default. `((0, 0), (0, 0))` is PyTorch's
-            `count_include_pad=False`; with `ceil_mode` PyTorch counts the padding asked for and not the extra on the far side.
-        divisor: divides by this instead (PyTorch's `divisor_override`).
+        count: how much of the padding the average counts as pixels; all of it by default. Zeros,
+            `((0, 0), (0, 0))`, are PyTorch's `count_include_pad=False`. With `ceil_mode` PyTorch
+            counts the padding of the arguments, but not what is added on the far side.
+        divisor: the divisor of the sum instead (PyTorch's `divisor_override`).
     """
     total = _padded(x, pads, 0.0)
-    for axis in (0, 1):  # a sum over a window is one over its rows, and then one over its columns
+    for axis in (0, 1):  # sum over the rows of a window, then over its columns
         if total.shape[1 + axis] < window[axis] + stride[axis]:  # a single window, perhaps of a whole map
             total = lax.slice_in_dim(total, 0, window[axis], axis=1 + axis).sum(1 + axis, keepdims=True)
         else:
@@ -161,7 +171,10 @@ def avg_pool(
 
 
 def adaptive_avg_pool(x: jax.Array, size: Sequence[int]) -> jax.Array:
-    """Averages over PyTorch's adaptive bins, `floor(i n / m) .. ceil((i + 1) n / m)`, as two matrix products."""
+    """Return averages over PyTorch's adaptive bins, as two matrix products.
+
+    Bin i of an axis is `floor(i n / m) .. ceil((i + 1) n / m)`.
+    """
     if tuple(size) == (1, 1):
         return x.mean((1, 2), keepdims=True)
     if tuple(size) == x.shape[1:3]:

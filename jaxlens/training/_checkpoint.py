@@ -12,11 +12,11 @@ from jaxlens.training._history import History
 
 
 class Checkpoints:
-    """The last finished epoch of a run: its state and its history, whole or not there.
+    """The last finished epoch of a run: its state and its history, complete or absent.
 
     Args:
-        folder: made if it is not there.
-        settings: what the run depends on; a folder of another run is refused.
+        folder: the folder; it is created if it does not exist.
+        settings: the settings of the run. The folder of a run with others is refused.
     """
 
     def __init__(self, folder: Any, settings: dict[str, Any]):
@@ -26,14 +26,14 @@ class Checkpoints:
         self._settings, self._folder = settings, folder
 
     def save(self, state: Any, history: History) -> None:
-        """Writes the state after as many epochs as `history` holds; the one before is removed then."""
+        """Write the state after the epochs in `history`, then remove the one before."""
         ocp = _orbax()
         about = {"settings": self._settings, "history": dataclasses.asdict(history)}
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about))
         self._manager.save(len(history), args=args)
 
     def latest(self, state: Any) -> tuple[Any, History] | None:
-        """The last state saved, in the form of `state`, and its history; None at the beginning of a run."""
+        """Return the last saved state, in the form of `state`, and its history, or None."""
         ocp, step = _orbax(), self._manager.latest_step()
         if step is None:
             return None
@@ -48,10 +48,10 @@ class Checkpoints:
         return self._manager.restore(step, args=args)["state"], History(**about["history"])
 
     def close(self) -> None:
-        """Ends orbax' threads."""
+        """End the threads of orbax."""
         self._manager.close()
 
 
 def _orbax() -> Any:
-    """Orbax, which takes a second to import, when a checkpoint is wanted."""
+    """Import orbax, which takes a second, only for checkpoints."""
     return optional("orbax.checkpoint", "Checkpoints need orbax", "train")

@@ -10,11 +10,12 @@ from jax import lax
 def conv_general_dilated(
     lhs: jax.Array, rhs: jax.Array, window_strides: Any, padding: Any, *, dimension_numbers: Any = None, **options: Any
 ) -> jax.Array:
-    """`lax.conv_general_dilated` for `nnx.Conv`, with another weight gradient where it is a plain 2-D convolution.
+    """`lax.conv_general_dilated` for `nnx.Conv`, with a faster weight gradient of plain 2-D ones.
 
-    The gradient of one tap of the kernel is the product of two matrices: the input as that tap sees it, and what comes
-    back. XLA's own, a convolution with a window as large as the map, takes up to four times longer on a CPU
-    (`python -m benchmarks.kernels`). Equal to it in value.
+    The gradient of one tap of the kernel is the product of two matrices: the input as that tap
+    sees it, and the gradient of the output. XLA's own is a convolution with a window as large as
+    the map, and takes up to four times longer on a CPU (`python -m benchmarks.kernels`). The
+    values are the same.
     """
     precision = options.pop("precision", None)
     plain = all(_default(value) for value in options.values())
@@ -29,7 +30,7 @@ def conv_general_dilated(
 
 
 def _default(value: Any) -> bool:
-    """Whether an option says that nothing is dilated, grouped or sharded."""
+    """Whether the value of an option means: not dilated, not grouped, not sharded."""
     return value is None or value == 1 or (isinstance(value, tuple | list) and set(value) <= {1})
 
 

@@ -1,15 +1,26 @@
-"""What happened during training, epoch by epoch."""
+"""The record of a training run, epoch by epoch."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class History:
-    """One entry per epoch in each list.
+    """Record of a training run: one entry per epoch in each list.
 
-    Losses are mean cross-entropies in nats; accuracies fractions in [0, 1] (the tutorial this follows gives per cent).
-    The training figures are means over the epoch, while the weights were moving, with augmentation and dropout.
-    `val_loss` and `val_accuracy` are empty if there was nothing to validate on. `seconds` is the time of each epoch.
+    Attributes:
+        train_loss: mean cross-entropy in nats over the epoch, while the weights changed, with
+            augmentation and dropout.
+        train_accuracy: accuracy in [0, 1] over the epoch, likewise. (The tutorial that
+            `train_model` follows gives percentages.)
+        val_loss: mean cross-entropy on the validation batches; empty without them.
+        val_accuracy: accuracy on the validation batches; empty without them.
+        seconds: the time that each epoch took.
+
+    Example:
+        >>> from jaxlens.training import History
+        >>> history = History(train_loss=[2.1, 1.4], train_accuracy=[0.2, 0.6])
+        >>> len(history), history.train_loss[-1]
+        (2, 1.4)
     """
 
     train_loss: list[float] = dataclasses.field(default_factory=list)

@@ -3,8 +3,8 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
-from jaxlens._checks import brief, check_images, check_int, check_number
+from jaxlens._checks import brief, check_flag, check_images, check_int, check_number
+from jaxlens._types import Flag, Number, Whole
 from jaxlens.model import IMAGENET
 from jaxlens.training._checkpoint import Checkpoints
 from jaxlens.training._conv import conv_general_dilated
@@ -22,53 +23,109 @@ from jaxlens.training._history import History
 _EPOCHS = 10**6
 
 
-def train_model(
-    model: Any,
-    train: Any,
-    val: Any = None,
-    epochs: Any = 5,
-    *,
-    learning_rate: Any = 1e-3,
-    optimizer: Any = None,
-    preprocess: Any = IMAGENET,
-    mixed_precision: bool = False,
-    checkpoint: Any = None,
-    progress: bool = True,
-) -> History:
-    """Trains a classifier, in place, and returns its history.
+@runtime_checkable
+class Epochs(Protocol):
+    """Batches that differ from epoch to epoch, such as a loader of `jaxlens.data`."""
 
-    Minimises the mean cross-entropy with Adam, whose learning rate rises for a twentieth of the steps and then falls along a
-    cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983). The run is a function of the model's initial weights, of
-    its `nnx.Rngs`, and of the data: the same ones give the same history.
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int, /) -> Iterable[tuple[Any, Any]]:
+        """Return the batches of one epoch."""
+        ...
+
+
+if TYPE_CHECKING:
+    import os
+
+    class Repeated(Protocol):
+        """The same batches in every epoch."""
+
+        def __len__(self) -> int: ...
+        def __iter__(self) -> Iterator[tuple[Any, Any]]: ...
+
+    Module = nnx.Module
+    Training = Epochs | Repeated
+    Batches = Iterable[tuple[Any, Any]]
+    Optimizer = optax.GradientTransformation
+    Preprocessing = Callable[[Any], jax.Array]
+    Folder = str | os.PathLike[str]
+else:  # checked by hand: an error of ours says what to do
+    Module = Training = Batches = Optimizer = Preprocessing = Folder = Any
+
+
+def train_model(
+    model: Module,
+    train: Training,
+    val: Batches | None = None,
+    epochs: Whole = 5,
+    *,
+    learning_rate: Number = 1e-3,
+    optimizer: Optimizer | None = None,
+    preprocess: Preprocessing = IMAGENET,
+    mixed_precision: Flag = False,
+    checkpoint: Folder | None = None,
+    progress: Flag = True,
+) -> History:
+    """Train a classifier in place and return its history.
+
+    Minimizes the mean cross-entropy with Adam. The learning rate rises for a twentieth of the
+    steps and then falls along a cosine to zero (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    The run is a function of the initial weights of the model, of its `nnx.Rngs`, and of the data:
+    the same inputs give the same history.
+
+    Differs from the tutorial's `train_model`: it has seeds, a schedule and checkpoints, and
+    accuracies are fractions.
 
     Args:
-        model: an NNX module, `model(images) -> logits [B, classes]`; on return it is in evaluation mode.
-        train: batches `(images, labels)`: float images `[B, H, W, 3]`, integer labels `[B]`. Has a length; if it has a method
-            `epoch(n)`, as `jaxlens.data`'s loaders do, that gives the batches of epoch n, else it is iterated each time.
+        model: an NNX module, `model(images) -> logits [B, classes]`. On return it is in
+            evaluation mode.
+        train: batches `(images, labels)`: float images `[B, H, W, 3]` in [0, 1], integer labels
+            `[B]`. It has a length. If it has a method `epoch(n)`, as the loaders of
+            `jaxlens.data` do, that gives the batches of epoch n; otherwise it is iterated for
+            every epoch.
         val: batches to validate on after each epoch, or None.
-        epochs: passes over `train`.
-        learning_rate: the highest; ignored if `optimizer` is given.
+        epochs: how many passes over `train`.
+        learning_rate: the highest learning rate. Ignored if `optimizer` is given.
         optimizer: any optax transformation, with its own schedule.
-        preprocess: from images in [0, 1] to what the network eats, the same that its `jaxlens.Model` will have.
-        mixed_precision: compute in bfloat16, with float32 weights, statistics and loss. Faster on accelerators; not on
-            most CPUs.
-        checkpoint: folder for the state after each epoch. A run that was killed goes on from there and ends with the history
-            it would have had; a finished one returns at once.
-        progress: show a bar.
+        preprocess: maps images in [0, 1] to the input of the network. Give the same to its
+            `jaxlens.Model`.
+        mixed_precision: compute in bfloat16, with float32 weights, statistics and loss. Faster on
+            accelerators, but not on most CPUs.
+        checkpoint: a folder for the state after each epoch. A run that was killed continues from
+            there, with the same history as without the interruption. A finished run returns at
+            once.
+        progress: show a progress bar.
 
-    Returns: `History`. Ctrl-C raises `KeyboardInterrupt` with the model as the last finished epoch left it.
+    Returns:
+        The `History` of the run. Ctrl-C raises `KeyboardInterrupt` and leaves the model as it was
+        after the last finished epoch.
 
     Raises:
-        ValueError: for data without batches, a checkpoint of another run, or a number out of its range.
-        TypeError: for a model that is no NNX module, or data, an optimizer or a preprocess that are none.
-        ValueError, TypeError: for images that are not floats in [0, 1], or labels that are not as many integers.
-        FloatingPointError: when the loss is no longer finite, or a label has no output.
+        ValueError: if there are no batches, the checkpoint is of another run, or a number is out of
+            its range; if images are not in [0, 1], or labels are not one integer per image.
+        TypeError: if the model is no NNX module, or data, optimizer or preprocess are of another
+            kind; if images are not floats.
+        FloatingPointError: if the loss is no longer finite, or a label has no output.
 
-    Differs from the tutorial's `train_model`: seeded, with a schedule and checkpoints; accuracies are fractions.
+    Example:
+        >>> import numpy as np
+        >>> from flax import nnx
+        >>> from jaxlens.training import train_model
+        >>> class Classifier(nnx.Module):
+        ...     def __init__(self, rngs):
+        ...         self.fc = nnx.Linear(3, 2, rngs=rngs)
+        ...     def __call__(self, images):
+        ...         return self.fc(images.mean((1, 2)))  # of the mean color
+        >>> images = np.full((8, 24, 32, 3), 0.5, np.float32)
+        >>> batches = [(images, np.arange(8) % 2)]
+        >>> history = train_model(Classifier(nnx.Rngs(0)), batches, epochs=2, progress=False)
+        >>> len(history), history.val_loss
+        (2, [])
     """
     _require_module(model)
     _require_function(preprocess)
     epochs, learning_rate = check_int(epochs, "epochs", low=1), check_number(learning_rate, "learning_rate", above=0)
+    mixed_precision, progress = check_flag(mixed_precision, "mixed_precision"), check_flag(progress, "progress")
     if epochs > _EPOCHS:
         raise ValueError(f"epochs={epochs} would never end: give at most {_EPOCHS}.")
     steps = _length(train)
@@ -83,7 +140,7 @@ def train_model(
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     state = (params, rest, optimizer.init(params))
     step = jax.jit(functools.partial(_step, graphdef, optimizer, preprocess, mixed_precision), donate_argnums=0)
-    # the compiled step may take its arguments' memory: the model keeps its own
+    # the compiled step may reuse the memory of its arguments: the model keeps its own
     state, history = jax.tree.map(jnp.copy, state), History()
     with contextlib.ExitStack() as stack:
         checkpoints = None
@@ -115,10 +172,25 @@ def train_model(
     return history
 
 
-def evaluate(model: Any, batches: Any, preprocess: Any = IMAGENET) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy in [0, 1] of a classifier over batches `(images, labels)`.
+def evaluate(model: Module, batches: Batches, preprocess: Preprocessing = IMAGENET) -> tuple[float, float]:
+    """Return mean cross-entropy in nats and accuracy in [0, 1] of a classifier over batches.
 
-    The model is judged in evaluation mode, whatever mode it is in.
+    The model runs in evaluation mode, whatever mode it is in.
+
+    Args:
+        model: an NNX module, `model(images) -> logits [B, classes]`.
+        batches: pairs `(images, labels)`: float images `[B, H, W, 3]` in [0, 1], integer labels
+            `[B]`.
+        preprocess: maps images in [0, 1] to the input of the network.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens import modelzoo
+        >>> from jaxlens.training import evaluate
+        >>> images = np.full((2, 24, 32, 3), 0.5, np.float32)
+        >>> loss, accuracy = evaluate(modelzoo.simple_cnn(), [(images, np.array([0, 1]))])
+        >>> accuracy in (0.0, 0.5, 1.0)
+        True
     """
     _require_module(model)
     _require_function(preprocess)
@@ -194,7 +266,7 @@ def _judge(
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """One per example; NaN for a label that has no output, which a gather would clamp."""
+    """Return one loss per example; NaN for a label without output, which a gather would clamp."""
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return jnp.where((labels >= 0) & (labels < logits.shape[-1]), loss, jnp.nan)
 
@@ -210,7 +282,7 @@ def _require_function(preprocess: Any) -> None:
 
 
 def _checked(batch: Any) -> tuple[jax.Array, np.ndarray]:
-    """A batch whose images are floats in [0, 1] and whose labels are as many integers."""
+    """Return images that are floats in [0, 1] and as many integer labels, or raise."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise TypeError(
             f"each batch of train, val and batches must be a pair (images, labels), but one is {type(batch).__name__}."
@@ -237,4 +309,4 @@ def _length(train: Any) -> int:
 
 
 def _batches(train: Any, epoch: int) -> Iterable[Any]:
-    return train.epoch(epoch) if hasattr(train, "epoch") else train
+    return train.epoch(epoch) if isinstance(train, Epochs) else train

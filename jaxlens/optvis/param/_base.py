@@ -9,32 +9,60 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import brief, check_function
 from jaxlens._pytree import field, pytree
+from jaxlens.optvis.param._types import Init, ToImage
 
 
 @runtime_checkable
 class Parameterization(Protocol):
     """How the B images of one task are stored while they are optimized.
 
-    A pytree: pass it to `jax.jit` like any argument. Two that are built alike share one compiled program.
+    A parameterization is a pytree: pass it to `jax.jit` like any argument. Two that are built alike
+    share one compiled program. `from_functions` makes one from two functions.
 
     Attributes:
         shape: (B, H, W, C) of the images.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> p = param.image(48, 32)
+        >>> theta = p.init(jax.random.key(0))
+        >>> p.to_image(theta).shape == p.shape == (1, 32, 48, 3)
+        True
+        >>> isinstance(p, param.Parameterization)
+        True
     """
 
     @property
     def shape(self) -> tuple[int, int, int, int]: ...
 
-    def init(self, key: PRNGKeyArray) -> Any:
-        """The parameters to start from: a pytree of float32 arrays."""
+    def init(self, key: PRNGKeyArray, /) -> Any:
+        """Return the parameters to start from: a pytree of float32 arrays."""
         ...
 
-    def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """The images that `theta` stands for: float32, in [0, 1] unless the maker says otherwise."""
+    def to_image(self, theta: Any, /) -> Float[Array, "b h w c"]:
+        """Return the images of `theta`: float32, in [0, 1] unless the maker says otherwise."""
         ...
 
 
-class Whole:
-    """One object, where Lucent's parameterizations are two."""
+@runtime_checkable
+class Invertible(Parameterization, Protocol):
+    """A parameterization that can say which theta gives an image."""
+
+    def from_image(self, images: Float[Array, "b h w c"], /) -> Any:
+        """Return the theta of these images, or of the nearest ones that can be expressed."""
+        ...
+
+
+def theta_of(param: Parameterization, images: Float[Array, "b h w c"]) -> Any:
+    """Return the theta of images, for a parameterization that has an inverse."""
+    if not isinstance(param, Invertible):
+        raise TypeError(f"{type(param).__name__} has no from_image: `param.starting_at` fits it to images.")
+    return param.from_image(images)
+
+
+class NotAPair:
+    """Refuse to be unpacked: a parameterization is one object, where Lucent has two."""
 
     def __iter__(self) -> Any:
         raise TypeError(
@@ -43,10 +71,10 @@ class Whole:
         )
 
 
-class Wrapper(Whole):
-    """A parameterization around another one: its images are what `to_image` makes of the inner ones."""
+class Wrapper(NotAPair):
+    """A parameterization around another one: `to_image` changes the images of `inner`."""
 
-    inner: Any
+    inner: Parameterization
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -54,17 +82,17 @@ class Wrapper(Whole):
         return self.inner.shape
 
     def init(self, key: PRNGKeyArray) -> Any:
-        """The inner parameterization's start."""
+        """Return the start of the inner parameterization."""
         return self.inner.init(key)
 
     def from_image(self, images: Float[Array, "b h w c"]) -> Any:
-        """The inner parameterization's theta of these images, as far as `inner` has one; `starting_at` asks."""
-        return self.inner.from_image(images)
+        """Return the inner parameterization's theta of these images, if `inner` is `Invertible`."""
+        return theta_of(self.inner, images)
 
 
 def check_inner(param: Any, name: str = "inner") -> tuple[int, ...]:
-    """The shape of a parameterization's images, or an error; `each` is for tasks, and outermost."""
-    if isinstance(param, type) or not all(hasattr(param, part) for part in ("init", "to_image", "shape")):
+    """Return the shape of a parameterization's images, or raise; `each` must be the outermost."""
+    if isinstance(param, type) or not isinstance(param, Parameterization):
         raise TypeError(f"{name}={brief(repr(param), 80)} must be a parameterization, such as param.image(128).")
     if hasattr(param, "take"):
         raise TypeError(f"{name} is a param.each, which comes last: param.each([f(p) for p in ...]) of what it is made of.")
@@ -72,7 +100,7 @@ def check_inner(param: Any, name: str = "inner") -> tuple[int, ...]:
 
 
 @pytree
-class FromFunctions(Whole):
+class FromFunctions(NotAPair):
     """See `from_functions`."""
 
     init_function: Callable[[PRNGKeyArray], Any] = field(static=True)
@@ -80,27 +108,37 @@ class FromFunctions(Whole):
     shape: tuple[int, int, int, int] = field(static=True)
 
     def init(self, key: PRNGKeyArray) -> Any:
-        """The user's initial parameters."""
+        """Return the user's initial parameters."""
         return self.init_function(key)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """The user's images, as float32."""
+        """Return the user's images as float32."""
         return self.image_function(theta).astype(jnp.float32)
 
 
-def from_functions(init: Any, to_image: Any) -> FromFunctions:
-    """A parameterization from a pair of functions: a CPPN, a generator, a texture, anything differentiable.
+def from_functions(init: Init, to_image: ToImage) -> FromFunctions:
+    """Make a parameterization from two differentiable functions: a texture, a CPPN, a generator.
+
+    The functions count by identity: define them once, outside of loops, because every new pair is
+    compiled anew.
 
     Args:
-        init: `key -> theta`, where theta is any pytree of float arrays.
-        to_image: `theta -> images`, floats `[B, H, W, C]`. In [0, 1]: nothing is added, so end with `jax.nn.sigmoid`,
-            or wrap the result in `to_valid_rgb`.
+        init: `key -> theta`. Theta is any pytree of float arrays.
+        to_image: `theta -> images`, floats `[B, H, W, C]` in [0, 1]. Nothing is added to them: end
+            with `jax.nn.sigmoid`, or wrap the result in `to_valid_rgb`.
 
     Raises:
         TypeError: if the images are not floats.
         ValueError: if they are not `[B, H, W, C]`.
 
-    The functions count by identity: define them once, outside of loops, or every new pair compiles anew.
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> def start(key):
+        ...     return jax.random.normal(key, (1, 24, 32, 3))
+        >>> p = param.from_functions(start, jax.nn.sigmoid)
+        >>> p.to_image(p.init(jax.random.key(0))).shape
+        (1, 24, 32, 3)
     """
     check_function(init, "init", "lambda key: jax.random.normal(key, (1, 64, 64, 3))")
     check_function(to_image, "to_image", "jax.nn.sigmoid")

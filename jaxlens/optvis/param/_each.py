@@ -10,36 +10,47 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import brief
 from jaxlens._pytree import pytree
-from jaxlens.optvis.param._base import Wrapper, check_inner
+from jaxlens.optvis.param._base import Parameterization, Wrapper, check_inner
+from jaxlens.optvis.param._types import Params
 
 
 @pytree
 class Each(Wrapper):
     """See `each`. Under `jax.vmap` over its leaves it is one of its members."""
 
-    inner: Any
+    inner: Parameterization
 
     @property
     def count(self) -> int:
-        """How many tasks it serves."""
+        """Number of tasks that it serves."""
         return len(jax.tree.leaves(self.inner)[0])
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """The member's images."""
+        """Return the images of the member."""
         return self.inner.to_image(theta)
 
     def take(self, tasks: Sequence[int]) -> "Each":
-        """The members of some tasks."""
+        """Return the members of some tasks."""
         return Each(inner=jax.tree.map(lambda leaf: leaf[np.asarray(tasks)], self.inner))
 
 
-def each(params: Any) -> Each:
-    """Parameterizations that differ in their numbers, one for each task of a render: other images to start from, other masks.
+def each(params: Params) -> Each:
+    """One parameterization for each task of a render: other starts, other masks.
+
+    All of them go through one compiled program, as the tasks of an objective do. A single objective
+    serves all of them.
 
     Args:
-        params: parameterizations of one kind and size, such as `param.image(init=photo)` for several photographs.
+        params: parameterizations of one kind and size that differ in their numbers, such as
+            `param.image(init=photo)` for several photographs.
 
-    They go through one compiled program, as the tasks of an objective do; a single objective is used for all of them.
+    Example:
+        >>> import numpy as np
+        >>> from jaxlens.optvis import param
+        >>> photos = [np.full((24, 32, 3), gray, np.float32) for gray in (0.3, 0.6)]
+        >>> starts = param.each([param.image(init=photo) for photo in photos])
+        >>> starts.count  # render.render(model, "mixed4a:3", param=starts) has so many tasks
+        2
     """
     if not isinstance(params, Iterable) or isinstance(params, str | bytes | Wrapper):
         raise TypeError(f"params={brief(repr(params), 80)} must be a list of parameterizations.")

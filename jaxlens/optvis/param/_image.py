@@ -1,4 +1,4 @@
-"""`param.image`, the parameterization that most renders use."""
+"""`param.image`, the default parameterization."""
 
 from typing import Any
 
@@ -8,65 +8,86 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_flag, check_images, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Flag, Images, Number, Whole
 from jaxlens.optvis.param import color
-from jaxlens.optvis.param._base import Wrapper
+from jaxlens.optvis.param._base import Parameterization, Wrapper, theta_of
 from jaxlens.optvis.param._spatial import check_shape, fft_image, pixel_image
+from jaxlens.optvis.param._types import Decorrelate
 from jaxlens.optvis.param._valid import Valid
 
 
 @pytree
 class StartingAt(Wrapper):
-    """A parameterization that starts at given images, with noise in theta if `noisy`."""
+    """A parameterization that starts at given images; `noisy` adds the inner start to theirs."""
 
-    inner: Any
+    inner: Parameterization
     images: Float[Array, "b h w c"] = field(rank=4)
     noisy: bool = field(static=True)
 
     def init(self, key: PRNGKeyArray) -> Any:
-        """The theta of the given images."""
-        theta = self.inner.from_image(self.images)
+        """Return the theta of the given images."""
+        theta = theta_of(self.inner, self.images)
         return jax.tree.map(jnp.add, theta, self.inner.init(key)) if self.noisy else theta
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """Images in [0, 1]."""
+        """Return the inner images."""
         return self.inner.to_image(theta)
 
 
 def image(
-    w: Any = None,
-    h: Any = None,
-    batch: Any = None,
-    sd: Any = None,
-    decorrelate: Any = True,
-    fft: Any = True,
-    alpha: Any = False,
-    channels: Any = None,
+    w: Whole | None = None,
+    h: Whole | None = None,
+    batch: Whole | None = None,
+    sd: Number | None = None,
+    decorrelate: Decorrelate = True,
+    fft: Flag = True,
+    alpha: Flag = False,
+    channels: Whole | None = None,
     *,
-    sigmoid: Any = True,
-    init: Any = None,
-    decay_power: Any = 1.0,
+    sigmoid: Flag = True,
+    init: Images | None = None,
+    decay_power: Number = 1.0,
 ) -> Valid | StartingAt:
-    """Images in [0, 1] for visualization, by default as decorrelated Fourier coefficients under a sigmoid.
+    """Images in [0, 1], by default as decorrelated Fourier coefficients under a sigmoid.
+
+    The arguments and defaults are those of Lucid and Lucent, in Lucid's order. Differs from both:
+    `sd=0` means 0.
 
     Args:
-        w: the width, and the height unless `h` is given; may be left out if `init` is given.
-        h: the height.
+        w: the width. May be left out if `init` is given.
+        h: the height; `w` by default.
         batch: how many images one task has; 1 by default.
-        sd: the deviation of the Gaussian start, 0.01 by default. With `init`: of noise added to its theta, none by default.
-        decorrelate: optimize in decorrelated colours; a 3x3 matrix for axes of your own (see `to_valid_rgb`).
-        fft: Fourier coefficients (see `fft_image`) rather than pixels.
+        sd: the deviation of the Gaussian start, 0.01 by default. With `init`: the deviation of
+            noise that is added to its theta, none by default.
+        decorrelate: optimize in decorrelated colors. A 3x3 matrix gives axes of your own (see
+            `to_valid_rgb`).
+        fft: store Fourier coefficients (see `fft_image`) rather than pixels.
         alpha: add a fourth channel, opacity, with a sigmoid of its own.
         channels: any number of channels, under a plain sigmoid and not decorrelated.
         sigmoid: False clips instead (see `to_valid_rgb`).
-        init: images in [0, 1] to start from, `[H, W, C]` or `[B, H, W, C]`; they come back as they were, except that values
-            within 0.001 of 0 and 1 are moved in to where the sigmoid still has a gradient.
-        decay_power: of `fft_image`.
+        init: images in [0, 1] to start from, `[H, W, C]` or `[B, H, W, C]`. They come back as
+            they were, except that values within 0.001 of 0 and 1 are moved to where the sigmoid
+            still has a gradient.
+        decay_power: how steeply the spectrum of the start falls (see `fft_image`).
 
     Raises:
-        TypeError: if an argument is of the wrong type, as an `init` of integers.
-        ValueError: if sizes are missing or contradict `init`, or `init` has another layout or range.
+        TypeError: if an argument is of the wrong type, such as an `init` of integers.
+        ValueError: if sizes are missing or contradict `init`, or `init` has another layout or
+            range.
 
-    The arguments and defaults of Lucid and Lucent; their order is Lucid's. Differs from both in that `sd=0` means 0.
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> p = param.image(64, 48, batch=2)
+        >>> p.shape
+        (2, 48, 64, 3)
+        >>> images = p.to_image(p.init(jax.random.key(0)))
+        >>> bool((images >= 0).all() and (images <= 1).all())
+        True
+
+        Start at a picture of your own:
+
+        >>> p = param.image(init=images[0])
     """
     if batch is not None and isinstance(batch, float):
         raise TypeError(f"batch={batch} must be an integer. Lucent's third argument is sd: write sd={batch}.")
@@ -100,7 +121,7 @@ def image(
 
 
 def _check_init(init: Any, channels: int) -> Float[Array, "b h w c"]:
-    """The initial images as float32 `[B, H, W, C]`, or an error."""
+    """Return the initial images as float32 `[B, H, W, C]`, or raise."""
     batched = getattr(init, "ndim", 0) == 4
     images = check_images(init, name="init", channels=channels, batched=batched).astype(jnp.float32)
     return images if batched else images[None]

@@ -1,4 +1,4 @@
-"""MACO: images whose Fourier magnitudes are those of natural images, and whose phases alone are optimized."""
+"""MACO: optimize the Fourier phases of images alone, with the magnitudes of natural images."""
 
 import functools
 import json
@@ -12,26 +12,32 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import SIDE, check_images, check_int, check_reals
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Images, Whole
 from jaxlens.optvis.param import color
-from jaxlens.optvis.param._base import Whole
+from jaxlens.optvis.param._base import NotAPair
 from jaxlens.optvis.param._spatial import check_shape
+from jaxlens.optvis.param._types import Batches
 from jaxlens.optvis.param._valid import LOGIT_MARGIN
 
-EPSILON = 1e-5  # beside deviations
+EPSILON = 1e-5  # is added to deviations
 
 
 @pytree
-class Phases(Whole):
+class Phases(NotAPair):
     """See `maco` and `fourier_phase`."""
 
     magnitude: Float[Array, "n c h f"] = field(rank=4)
     start: Float[Array, "b c h f"] | None = field(rank=4, default=None)
-    moments: Float[Array, "b 2"] | None = field(rank=2, default=None)  # mean and deviation of the images before the sigmoid
+    # mean and deviation of each image before the sigmoid
+    moments: Float[Array, "b 2"] | None = field(rank=2, default=None)
     shape: tuple[int, int, int, int] = field(static=True)
     standardize: bool = field(static=True)
 
     def init(self, key: PRNGKeyArray) -> Float[Array, "b c h f"]:
-        """Normal phases; uniform ones if they are not standardized; or those of the initial images."""
+        """Return the phases of the initial images if there are any, else random ones.
+
+        These are normal if they are standardized later, and otherwise uniform.
+        """
         if self.start is not None:
             return self.start
         b, h, w, c = self.shape
@@ -41,7 +47,7 @@ class Phases(Whole):
         return jax.random.uniform(key, shape, jnp.float32, -jnp.pi, jnp.pi)
 
     def to_image(self, theta: Float[Array, "b c h f"]) -> Float[Array, "b h w c"]:
-        """The images of these phases, in [0, 1]."""
+        """Return the images of these phases, in [0, 1]."""
         _, h, w, c = self.shape
         phase = theta.astype(jnp.float32)
         if self.standardize:
@@ -61,32 +67,68 @@ def _standardized(x: Float[Array, "b *axes"]) -> Float[Array, "b *axes"]:
     return (x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + EPSILON)
 
 
-def maco(w: Any, h: Any = None, batch: Any = 1, *, magnitude: Any = None) -> Phases:
-    """Images in [0, 1] of which the Fourier phases are optimized and the magnitudes are those of natural images.
+def maco(w: Whole, h: Whole | None = None, batch: Whole = 1, *, magnitude: Images | None = None) -> Phases:
+    """Images in [0, 1] with the Fourier magnitudes of natural images; only phases are optimized.
 
-    `x = irfft2(r * exp(i phi'))` with `phi' = (phi - mean) / std`; then `(x - mean) / std` over all channels, decorrelated
-    colours to RGB, and a sigmoid. No image can gain score by unnatural contrast or high frequencies.
+    `x = irfft2(r * exp(i phi'))` with `phi' = (phi - mean) / std`, then `(x - mean) / std` over
+    all channels, decorrelated colors to RGB, and a sigmoid. No image can gain score by unnatural
+    contrast or high frequencies.
+
+    Fel et al. 2023, arXiv:2306.06805. Their images run from -1 to 1 or from -2.5 to 2.5; here
+    they are plain images, and the model normalizes them.
+
+    Use an optimizer with normalized steps and a rate of 1, such as `optax.nadam(1.0)`, and
+    `transform.random_boxes`. `recipes.maco` does all of this.
 
     Args:
-        w, h: size; square unless `h` is given.
+        w: the width.
+        h: the height; `w` by default.
         batch: how many images.
-        magnitude: `[C, H, W // 2 + 1]` of decorrelated colours, resized to the size of the images: `spectrum_of(images)` of a
-            dataset of your own. By default `natural_spectrum(h, w)`.
+        magnitude: `[C, H, W // 2 + 1]` in decorrelated colors, such as `spectrum_of(images)` of a
+            dataset of your own. It is resized to the size of the images. Default:
+            `natural_spectrum(h, w)`.
 
-    An optimizer with normalised steps and a rate of 1 suits it (`optax.nadam(1.0)`), and `transform.random_boxes`; the whole
-    is `recipes.maco`. Fel et al. 2023, arXiv:2306.06805. Their images run from -1 to 1 or -2.5 to 2.5 for the network; here
-    they are plain images, and the model does its own normalisation.
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> p = param.maco(32, 24)
+        >>> phases = p.init(jax.random.key(0))
+        >>> phases.shape
+        (1, 3, 24, 17)
+        >>> p.to_image(phases).shape
+        (1, 24, 32, 3)
     """
     return _phases(w, h, batch, magnitude, None, standardize=True)
 
 
-def fourier_phase(w: Any = None, h: Any = None, batch: Any = 1, *, magnitude: Any = None, init: Any = None) -> Phases:
-    """`maco` without standardized phases, so that it can start at an image: feature accentuation (Hamblin et al. 2024).
+def fourier_phase(
+    w: Whole | None = None,
+    h: Whole | None = None,
+    batch: Whole = 1,
+    *,
+    magnitude: Images | None = None,
+    init: Images | None = None,
+) -> Phases:
+    """`maco` without standardized phases, so that it can start at an image.
+
+    For feature accentuation (Hamblin et al. 2024).
 
     Args:
-        w, h, batch, magnitude: as in `maco`. With `init` the magnitudes are the image's own by default, and the size too.
-        init: `[H, W, C]` or `[B, H, W, C]` in [0, 1]. It comes back as it was (within 0.001 of 0 and 1 as `param.image` says),
-            and its mean and contrast stay; with a `magnitude` only its phases count.
+        w: the width. May be left out if `init` is given.
+        h: the height; `w` by default.
+        batch: how many images.
+        magnitude: as in `maco`. Default: the magnitudes of `init`, or `natural_spectrum(h, w)`.
+        init: `[H, W, C]` or `[B, H, W, C]` in [0, 1]. It comes back as it was (within 0.001 of 0
+            and 1 as `param.image` says), and its mean and contrast stay. If `magnitude` is given,
+            only the phases of `init` are used.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> photo = jax.random.uniform(jax.random.key(0), (24, 32, 3), minval=0.1, maxval=0.9)
+        >>> p = param.fourier_phase(init=photo)
+        >>> bool(abs(p.to_image(p.init(jax.random.key(1))) - photo).max() < 0.001)
+        True
     """
     if init is None:
         if w is None:
@@ -121,14 +163,14 @@ def _phases(w: Any, h: Any, batch: Any, magnitude: Any, start: Any, *, standardi
     count, height, width, _ = check_shape((batch, w if h is None else h, w, 3), ("batch", "h", "w", "channels"))
     size = natural_spectrum(height, width) if magnitude is None else check_magnitude(magnitude)
     if size.shape[1:] != (height, width // 2 + 1):
-        centred = jnp.fft.fftshift(size, 1)  # so that neighbours in frequency are neighbours
+        centred = jnp.fft.fftshift(size, 1)  # neighbors in frequency become neighbors
         size = jnp.fft.ifftshift(jax.image.resize(centred, (size.shape[0], height, width // 2 + 1), "linear"), 1)
     shape = (count, height, width, size.shape[0])
     return Phases(magnitude=size[None], start=start, shape=shape, standardize=standardize)
 
 
 def check_magnitude(magnitude: Any) -> Array:
-    """Fourier magnitudes `[C, H, W // 2 + 1]`, or an error."""
+    """Return Fourier magnitudes `[C, H, W // 2 + 1]`, or raise."""
     size = check_reals(magnitude, "magnitude")
     if size.ndim != 3 or size.shape[0] not in (1, 3) or size.size == 0:
         raise ValueError(f"magnitude has shape {size.shape}, but [C, H, W // 2 + 1] with C of 1 or 3 is needed.")
@@ -138,23 +180,33 @@ def check_magnitude(magnitude: Any) -> Array:
 
 
 def _unbounded(images: Float[Array, "b h w c"]) -> Array:
-    """Logits in decorrelated colours."""
+    """Return logits in decorrelated colors."""
     x = jax.scipy.special.logit(jnp.clip(images, LOGIT_MARGIN, 1 - LOGIT_MARGIN))
     return color.from_rgb(x) if images.shape[-1] == 3 else x
 
 
 def _spectrum(images: Float[Array, "b h w c"]) -> Array:
-    """Fourier coefficients `[B, C, H, W // 2 + 1]` of what `_unbounded` makes of images."""
+    """Return the Fourier coefficients `[B, C, H, W // 2 + 1]` of `_unbounded(images)`."""
     return jnp.fft.rfft2(jnp.moveaxis(_unbounded(images), -1, 1))
 
 
-def spectrum_of(images: Any) -> Float[Array, "c h f"]:
-    """The mean Fourier magnitudes of a dataset, for `maco(magnitude=...)`.
+def spectrum_of(images: Batches) -> Float[Array, "c h f"]:
+    """Return the mean Fourier magnitudes of a dataset, for `maco(magnitude=...)`.
 
     Args:
         images: `[B, H, W, C]` in [0, 1], or an iterable of such batches, all of one size.
 
-    Returns: `[C, H, W // 2 + 1]`: the mean of `|rfft2|` of the images in decorrelated colours.
+    Returns:
+        `[C, H, W // 2 + 1]`: the mean of `|rfft2|` of the images in decorrelated colors.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> photos = jax.random.uniform(jax.random.key(0), (4, 24, 32, 3))
+        >>> magnitude = param.spectrum_of(photos)
+        >>> magnitude.shape
+        (3, 24, 17)
+        >>> p = param.maco(32, 24, magnitude=magnitude)
     """
     batches = color.as_batches(images)
     total, count = jnp.zeros(()), 0
@@ -170,12 +222,29 @@ def spectrum_of(images: Any) -> Float[Array, "c h f"]:
     return total / count
 
 
-def natural_spectrum(h: Any, w: Any) -> Float[Array, "3 h f"]:
-    """Fourier magnitudes of natural images in decorrelated colours, `[3, h, w // 2 + 1]`, up to a common factor.
+def natural_spectrum(h: Whole, w: Whole) -> Float[Array, "3 h f"]:
+    """Return Fourier magnitudes of natural images in decorrelated colors, up to a common factor.
 
-    A model with 3 x 16 x 3 numbers: the logarithm of the magnitude as a function of the logarithm of the frequency (in
-    cycles per pixel), each with its part that depends on the angle (`cos 2a`, `cos 4a`: horizontal and vertical
-    structure is more common). Fitted by `python -m benchmarks.natural_spectrum` to photographs; the file says which.
+    A model of 3 x 16 x 3 numbers: for each color, the logarithm of the magnitude at 16 logarithms
+    of the frequency (in cycles per pixel), as a mean and the parts that depend on the angle
+    (`cos 2a`, `cos 4a`: horizontal and vertical structure is more common).
+    `python -m benchmarks.natural_spectrum` fits it to photographs; `natural_spectrum.json` says
+    which.
+
+    Args:
+        h: the height of the images.
+        w: their width.
+
+    Returns:
+        `[3, h, w // 2 + 1]`.
+
+    Example:
+        >>> from jaxlens.optvis import param
+        >>> magnitude = param.natural_spectrum(24, 32)
+        >>> magnitude.shape
+        (3, 24, 17)
+        >>> bool(magnitude[0, 0, 1] > magnitude[0, 0, 8])  # coarse structure is stronger than fine
+        True
     """
     h, w = check_int(h, "h", low=1, high=SIDE), check_int(w, "w", low=1, high=SIDE)
     down, right = np.meshgrid(np.fft.fftfreq(h), np.fft.rfftfreq(w), indexing="ij")

@@ -1,7 +1,7 @@
 """Any parameterization, started at given images."""
 
 import functools
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -10,41 +10,55 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_images, check_int, check_number
 from jaxlens._pytree import pytree
-from jaxlens.optvis.param._base import Wrapper, check_inner
+from jaxlens._types import Images, Number, Whole
+from jaxlens.optvis.param._base import Invertible, Parameterization, Wrapper, check_inner
 from jaxlens.optvis.param._image import StartingAt
 from jaxlens.optvis.param._pyramid import Total
+from jaxlens.optvis.param._types import Param
 
 
 @pytree
 class StartingFrom(Wrapper):
     """A parameterization that starts at a theta."""
 
-    inner: Any
+    inner: Parameterization
     theta: Any
 
     def init(self, key: PRNGKeyArray) -> Any:
-        """The theta."""
+        """Return the theta that was given."""
         return self.theta
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """The inner parameterization's images."""
+        """Return the inner images."""
         return self.inner.to_image(theta)
 
 
-def starting_at(param: Any, images: Any, steps: Any = 1000, rate: Any = 0.05) -> StartingAt | StartingFrom:
-    """A parameterization that starts at given images instead of its own start.
+def starting_at(param: Param, images: Images, steps: Whole = 1000, rate: Number = 0.05) -> StartingAt | StartingFrom:
+    """Make a parameterization start at given images.
 
-    Pixels, Fourier coefficients, pyramids, `aligned`, balls, masks and what is around them have an inverse: they start exactly
-    there (within 0.001 of 0 and 1 as `param.image(init=...)` says; what a ball or mask cannot show is left out). Others
-    (`cppn`, `generator`, `lowres_tensor`, functions of your own) are fitted: Adam on the mean squared difference.
+    Pixels, Fourier coefficients, pyramids, `aligned`, balls, masks and the parameterizations
+    around them have an inverse: they start exactly there (within 0.001 of 0 and 1 as
+    `param.image(init=...)` says), except for what a ball or a mask cannot show. All others
+    (`cppn`, `generator`, `lowres_tensor`, functions of your own) are fitted by Adam to the mean
+    squared difference.
 
     Args:
         param: any parameterization.
-        images: `[H, W, C]` or `[B, H, W, C]` in [0, 1]; one image serves all B.
-        steps: of the fit.
-        rate: its learning rate; 0.005 suits a CPPN, 0.05 most others.
+        images: `[H, W, C]` or `[B, H, W, C]` in [0, 1]. One image serves all B.
+        steps: steps of the fit.
+        rate: the learning rate of the fit. 0.005 suits a CPPN, 0.05 most others.
 
-    Returns: a parameterization. `p.to_image(p.init(key))` shows how near it starts.
+    Returns:
+        A parameterization. `p.to_image(p.init(key))` shows how near it starts.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from jaxlens.optvis import param
+        >>> photo = np.full((24, 32, 3), 0.25, np.float32)
+        >>> pyramid = param.to_valid_rgb(param.laplacian_pyramid_image((1, 24, 32, 3), 2))
+        >>> p = param.starting_at(pyramid, photo)
+        >>> bool(abs(p.to_image(p.init(jax.random.key(0))) - photo).max() < 0.001)
+        True
     """
     shape = check_inner(param, "param")
     given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
@@ -54,20 +68,20 @@ def starting_at(param: Any, images: Any, steps: Any = 1000, rate: Any = 0.05) ->
     if batch.shape[1:] != shape[1:] or batch.shape[0] not in (1, shape[0]):
         raise ValueError(f"images have shape {batch.shape}, but param makes {shape}: resize them first.")
     batch = jnp.broadcast_to(batch, shape)
-    if _invertible(param):
+    if is_invertible(param):
         return StartingAt(inner=param, images=batch, noisy=False)
     return StartingFrom(inner=param, theta=_fit(param, batch, jnp.float32(rate), steps))
 
 
-def _invertible(param: Any) -> bool:
-    """Whether `from_image` works, all the way in."""
-    if type(param) is Total:
-        return _invertible(param.parts[0])
-    return hasattr(param, "from_image") and (not hasattr(param, "inner") or _invertible(param.inner))
+def is_invertible(param: Any) -> TypeGuard[Invertible]:
+    """Whether `from_image` works; that of a wrapper needs the inner parameterization's."""
+    if type(param) is Total:  # a pyramid needs none
+        return is_invertible(param.parts[0])
+    return isinstance(param, Invertible) and (not hasattr(param, "inner") or is_invertible(param.inner))
 
 
 @functools.partial(jax.jit, static_argnames=("steps",))
-def _fit(param: Any, images: Array, rate: Array, steps: int) -> Any:
+def _fit(param: Parameterization, images: Array, rate: Array, steps: int) -> Any:
     optimizer = optax.scale_by_adam()
 
     def loss(theta: Any) -> Array:

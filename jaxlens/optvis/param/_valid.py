@@ -1,6 +1,6 @@
-"""From unbounded numbers to colours in [0, 1], and back."""
+"""From unbounded numbers to colors in [0, 1], and back."""
 
-from typing import Any
+from typing import Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +9,37 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import check_flag, check_reals
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Flag
 from jaxlens.optvis.param import color
-from jaxlens.optvis.param._base import Wrapper
+from jaxlens.optvis.param._base import Parameterization, Wrapper, theta_of
+from jaxlens.optvis.param._types import Colors, Decorrelate, Param
 
-# How far from 0 and 1 the sigmoid's inverse stays (as Horama): black and white pixels come back wrong by less than half of
-# an 8-bit step, and still have a gradient.
+# How far from 0 and 1 the inverse of the sigmoid stays, as in Horama: black and white pixels come
+# back wrong by less than half of an 8-bit step, and still have a gradient.
 LOGIT_MARGIN = 1e-3
 
 
 def constrain_L_inf(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Clips to [-1, 1], with a gradient that is zero only where it pushes further outward.
+    """Clip to [-1, 1], with a gradient that is zero only where it pushes further outward.
 
-    A pixel that has left the range can come back, where clipping by itself would hold it forever.
+    A pixel that has left the range can come back; plain clipping would hold it forever.
 
-    "Outward" needs a direction, and it is that of *ascent*: differentiate the score that is maximised, as jaxlens does, and
-    negate the gradient for the optimizer afterwards. Differentiating a loss turns the rule around. (Lucid has the same
-    formula but differentiates the loss, so there it holds back the pixels that return.)
+    "Outward" refers to *ascent*: differentiate the score that is maximized, as jaxlens does, and
+    negate the gradient for the optimizer afterwards. If you differentiate a loss, the rule is
+    reversed. (Lucid has the same formula but differentiates the loss, so there it holds back the
+    pixels that return.)
+
+    Args:
+        x: any numbers.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import param
+        >>> x = jnp.array([-2.0, 0.5, 2.0])
+        >>> param.constrain_L_inf(x).tolist()
+        [-1.0, 0.5, 1.0]
+        >>> jax.grad(lambda x: param.constrain_L_inf(x).sum())(x).tolist()
+        [1.0, 1.0, 0.0]
     """
     return _constrained(check_reals(x, "x"))
 
@@ -48,16 +63,16 @@ _constrained.defvjp(_constrain_fwd, _constrain_bwd)
 
 @pytree
 class Valid(Wrapper):
-    """An unbounded parameterization brought to [0, 1]; the last channel is opacity if `alpha`."""
+    """An unbounded parameterization, mapped to [0, 1]; the last channel is opacity if `alpha`."""
 
-    inner: Any
+    inner: Parameterization
     decorrelate: bool = field(static=True)
     sigmoid: bool = field(static=True)
     alpha: bool = field(static=True, default=False)
     matrix: Float[Array, "3 3"] | None = field(rank=2, default=None)
 
     def to_image(self, theta: Any) -> Float[Array, "b h w c"]:
-        """Images in [0, 1]."""
+        """Return images in [0, 1]."""
         t = self.inner.to_image(theta)
         if not self.alpha:
             return _squash(t, self.decorrelate, self.sigmoid, self.matrix)
@@ -65,27 +80,43 @@ class Valid(Wrapper):
         return jnp.concatenate([rgb, _squash(t[..., -1:], False, self.sigmoid)], axis=-1)
 
     def from_image(self, images: Float[Array, "b h w c"]) -> Any:
-        """The inverse of `to_image`, but for the outermost `LOGIT_MARGIN` of the range."""
+        """Return the theta of these images, moved by `LOGIT_MARGIN` from 0 and 1."""
         if not self.alpha:
-            return self.inner.from_image(_unsquash(images, self.decorrelate, self.sigmoid, self.matrix))
+            return theta_of(self.inner, _unsquash(images, self.decorrelate, self.sigmoid, self.matrix))
         rgb = _unsquash(images[..., :-1], self.decorrelate, self.sigmoid, self.matrix)
         opacity = _unsquash(images[..., -1:], False, self.sigmoid)
-        return self.inner.from_image(jnp.concatenate([rgb, opacity], axis=-1))
+        return theta_of(self.inner, jnp.concatenate([rgb, opacity], axis=-1))
 
 
-def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: Any = True) -> Any:
-    """Colours in [0, 1] from unbounded numbers.
+@overload
+def to_valid_rgb(t: Parameterization, decorrelate: Decorrelate = False, sigmoid: Flag = True) -> Valid: ...
+@overload
+def to_valid_rgb(t: jax.Array | np.ndarray, decorrelate: Decorrelate = False, sigmoid: Flag = True) -> jax.Array: ...
+def to_valid_rgb(t: Param | Colors, decorrelate: Decorrelate = False, sigmoid: Flag = True) -> Any:
+    """Map unbounded numbers to colors in [0, 1].
 
     Args:
-        t: an array whose last axis is colour, or a parameterization such as `fft_image(shape)`.
-        decorrelate: take the numbers as colours in decorrelated axes (see `param.color`): True for Lucid's, or a 3x3 matrix
-            whose column j is axis j in RGB, of any scale (`param.color.dataset_klt_matrix(images)`).
-        sigmoid: squash by a sigmoid; otherwise clip by `constrain_L_inf`, whose gradient rule assumes that the score is
-            differentiated and maximised. Clipped and decorrelated, zero is the mean colour of ImageNet.
+        t: an array whose last axis is color, or a parameterization such as `fft_image(shape)`.
+        decorrelate: take the numbers as colors in decorrelated axes (see `param.color`). True takes
+            Lucid's axes; a 3x3 matrix of any scale has axis j in RGB as its column j, such as
+            `param.color.dataset_klt_matrix(images)`.
+        sigmoid: squash by a sigmoid. False clips by `constrain_L_inf`, whose gradient rule
+            assumes that the score is differentiated and maximized; decorrelated, zero is then the
+            mean color of ImageNet.
 
-    Returns: what `t` was: an array, or a parameterization.
+    Returns:
+        An array if `t` is one, else a parameterization.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.optvis import param
+        >>> param.to_valid_rgb(jnp.zeros(3)).tolist()
+        [0.5, 0.5, 0.5]
+        >>> p = param.to_valid_rgb(param.fft_image((1, 24, 32, 3)), decorrelate=True)
+        >>> p.shape
+        (1, 24, 32, 3)
     """
-    if hasattr(t, "to_image"):
+    if isinstance(t, Parameterization):
         channels = t.shape[-1]
     elif isinstance(t, jax.Array | np.ndarray) and t.ndim:
         t, channels = check_reals(t, "t").astype(jnp.float32), t.shape[-1]
@@ -95,7 +126,7 @@ def to_valid_rgb(t: Any, decorrelate: Any = False, sigmoid: Any = True) -> Any:
     mixes, matrix = color.check_matrix(decorrelate)
     if mixes and channels != 3:
         raise ValueError(f"decorrelate=True needs 3 colour channels, but t has {channels}; use decorrelate=False.")
-    if hasattr(t, "to_image"):
+    if isinstance(t, Parameterization):
         return Valid(inner=t, decorrelate=mixes, sigmoid=sigmoid, matrix=matrix)
     return _squash(t, mixes, sigmoid, matrix)
 

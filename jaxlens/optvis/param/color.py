@@ -1,7 +1,8 @@
-"""Colour decorrelation: axes along which the colours of natural images vary independently.
+"""Color decorrelation: axes along which the colors of natural images vary independently.
 
-With (0, 0, 0) as the mean colour, unit steps along the axes are about as common as each other in ImageNet; optimizing there
-favours no colour over another. The numbers are Lucid's (lucid/optvis/param/color.py), and identical in Lucent and captum.
+With (0, 0, 0) as the mean color, unit steps along the axes are about equally common in ImageNet,
+so optimization favors no color over another. The numbers are Lucid's
+(lucid/optvis/param/color.py), and identical in Lucent and captum.
 """
 
 from collections.abc import Iterable
@@ -13,32 +14,57 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxlens._checks import brief, check_images, check_reals
+from jaxlens.optvis.param._types import Batches, Decorrelate, Matrix
 
-# The square root of the covariance of ImageNet colours: column j is decorrelated axis j in RGB.
+# The square root of the covariance of ImageNet colors: column j is decorrelated axis j in RGB.
 color_correlation_svd_sqrt = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
 max_norm_svd_sqrt = np.linalg.norm(color_correlation_svd_sqrt, axis=0).max()  # 0.46195
 color_correlation_normalized = color_correlation_svd_sqrt / max_norm_svd_sqrt
 color_mean = np.array([0.48, 0.46, 0.41], np.float32)  # of ImageNet
 
-# Ohta's axes (R + G + B) / 3, (R - B) / 2, (2 G - R - B) / 4 in RGB: another choice, for `decorrelate=`. captum multiplies by
-# the matrix from RGB to these axes where it means to go back.
+# Ohta's axes (R + G + B) / 3, (R - B) / 2, (2 G - R - B) / 4 in RGB: another choice for
+# `decorrelate=`. captum multiplies by the matrix from RGB to these axes where its inverse is
+# needed.
 i1i2i3 = np.linalg.inv(np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 2, 0, -1 / 2], [-1 / 4, 1 / 2, -1 / 4]])).astype(np.float32)
 
 _FROM_RGB = np.linalg.inv(color_correlation_normalized.astype(np.float64)).astype(np.float32)
 
 
-def to_rgb(t: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
-    """RGB, unbounded and without the mean, of colours `t` in decorrelated axes; Lucid's, or the columns of a matrix."""
+def to_rgb(t: Float[Array, "*axes 3"], matrix: Matrix | None = None) -> Float[Array, "*axes 3"]:
+    """Return RGB, unbounded and without the mean, of colors `t` in decorrelated axes.
+
+    Args:
+        t: colors along the last axis.
+        matrix: 3x3, with axis j in RGB as its column j; Lucid's by default.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.optvis.param import color
+        >>> [round(float(c), 2) for c in color.to_rgb(jnp.array([1.0, 0.0, 0.0]))]
+        [0.56, 0.58, 0.58]
+    """
     return _mix(_colors(t, "t"), color_correlation_normalized if matrix is None else _checked(matrix))
 
 
-def from_rgb(rgb: Float[Array, "*axes 3"], matrix: Any = None) -> Float[Array, "*axes 3"]:
-    """The inverse of `to_rgb`."""
+def from_rgb(rgb: Float[Array, "*axes 3"], matrix: Matrix | None = None) -> Float[Array, "*axes 3"]:
+    """Return colors in decorrelated axes of unbounded RGB: the inverse of `to_rgb`.
+
+    Args:
+        rgb: colors along the last axis.
+        matrix: as in `to_rgb`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.optvis.param import color
+        >>> axes = color.from_rgb(jnp.array([0.1, 0.2, 0.3]))
+        >>> [round(float(c), 4) for c in color.to_rgb(axes)]
+        [0.1, 0.2, 0.3]
+    """
     return _mix(_colors(rgb, "rgb"), _FROM_RGB if matrix is None else jnp.linalg.inv(_checked(matrix)))
 
 
 def _colors(value: Any, name: str) -> Array:
-    """Finite real numbers whose last axis is of 3 colours."""
+    """Return finite real numbers whose last axis has 3 colors, or raise."""
     array = check_reals(value, name)
     if array.ndim == 0 or array.shape[-1] != 3:
         raise ValueError(f"{name} has shape {array.shape}, but a last axis of 3 colours is needed.")
@@ -46,7 +72,7 @@ def _colors(value: Any, name: str) -> Array:
 
 
 def _checked(matrix: Any) -> Array:
-    """An invertible 3x3 matrix as it is."""
+    """Return an invertible 3x3 matrix, or raise."""
     array = check_reals(matrix, "matrix")
     if array.shape != (3, 3):
         raise ValueError(f"matrix has shape {array.shape}, but 3x3 is needed.")
@@ -56,7 +82,7 @@ def _checked(matrix: Any) -> Array:
 
 
 def as_batches(images: Any) -> Iterable[Any]:
-    """Batches of images from one batch or an iterable of them."""
+    """Return batches of images from one batch or an iterable of them."""
     if hasattr(images, "ndim"):
         return [images]
     if not isinstance(images, Iterable) or isinstance(images, str | bytes):
@@ -64,14 +90,22 @@ def as_batches(images: Any) -> Iterable[Any]:
     return images
 
 
-def dataset_klt_matrix(images: Any) -> Float[np.ndarray, "3 3"]:
-    """The colour axes of a dataset, for `param.image(decorrelate=...)`: what `color_correlation_svd_sqrt` is to ImageNet.
+def dataset_klt_matrix(images: Batches) -> Float[np.ndarray, "3 3"]:
+    """Return the color axes of a dataset, for `param.image(decorrelate=...)`.
 
-    The square root `U sqrt(S)` of the covariance `U S U^T` of its colours: column j is axis j in RGB, as long as the deviation
-    along it, the longest first. Signs are such that the largest entry of a column is positive.
+    The square root `U sqrt(S)` of the covariance `U S U^T` of its colors, as
+    `color_correlation_svd_sqrt` is for ImageNet. Column j is axis j in RGB; its length is the
+    deviation along it, and the longest comes first. The largest entry of each column is positive.
 
     Args:
         images: `[B, H, W, 3]` in [0, 1], or an iterable of such batches, of any sizes.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens.optvis import param
+        >>> photos = jax.random.uniform(jax.random.key(0), (4, 24, 32, 3))
+        >>> axes = param.color.dataset_klt_matrix(photos)
+        >>> p = param.image(32, 24, decorrelate=axes)
     """
     count, total, products = 0, np.zeros(3), np.zeros((3, 3))
     for batch in as_batches(images):
@@ -86,8 +120,11 @@ def dataset_klt_matrix(images: Any) -> Float[np.ndarray, "3 3"]:
     return (matrix * np.where(largest < 0, -1, 1)).astype(np.float32)
 
 
-def check_matrix(decorrelate: Any) -> tuple[bool, Any]:
-    """Whether colours are decorrelated, and by which matrix, its longest column of length 1; None is Lucid's."""
+def check_matrix(decorrelate: Decorrelate) -> tuple[bool, Any]:
+    """Return whether colors are decorrelated, and by which matrix.
+
+    The longest column of the matrix has length 1; None is Lucid's matrix.
+    """
     if isinstance(decorrelate, bool | np.bool_):
         return bool(decorrelate), None
     try:
@@ -104,7 +141,7 @@ def check_matrix(decorrelate: Any) -> tuple[bool, Any]:
 
 
 def _mix(colors: Float[Array, "*axes 3"], matrix: Any) -> Float[Array, "*axes 3"]:
-    """`matrix @ color` on planes: XLA's CPU code for a product with a 3x3 matrix is several times slower."""
+    """Return `matrix @ color` by planes: XLA's own 3x3 product is several times slower on a CPU."""
     place = max(-3, -colors.ndim)
     planes = jnp.moveaxis(colors, -1, place).astype(jnp.float32)
     red, green, blue = (jnp.take(planes, i, axis=place) for i in range(3))

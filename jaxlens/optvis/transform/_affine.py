@@ -1,4 +1,4 @@
-"""Random scale and rotation about the centre, on a canvas of fixed size."""
+"""Random scale and rotation about the center, on a canvas of fixed size."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Number, Text
 from jaxlens.optvis.transform._base import check_call, check_finite, check_grey
 from jaxlens.optvis.transform._draw import Choices, Uniform
 from jaxlens.optvis.transform._resample import rotate_and_scale
+from jaxlens.optvis.transform._types import Values
 
 RADIANS_PER_UNIT = {  # Lucid's spellings
     **dict.fromkeys(("degrees", "degs", "deg"), math.pi / 180),
@@ -27,7 +29,7 @@ class RandomScale:
     fill: float = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to the same shape."""
+        """Map `[B, H, W, C]` to the same shape."""
         return resample_once([self], [key], check_call(images, "random_scale"))
 
 
@@ -40,12 +42,15 @@ class RandomRotate:
     fill: float = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to the same shape."""
+        """Map `[B, H, W, C]` to the same shape."""
         return resample_once([self], [key], check_call(images, "random_rotate"))
 
 
 def resample_once(stages: Sequence[RandomScale | RandomRotate], keys: Sequence[PRNGKeyArray], images: Array) -> Array:
-    """Several stages of one `fill` as a single interpolation: about one centre, scales multiply and angles add."""
+    """Apply several stages of one `fill` as a single interpolation.
+
+    About one center, scales multiply and angles add.
+    """
     scale: Float[Array, ""] = jnp.float32(1)
     angle: Float[Array, ""] = jnp.float32(0)
     max_scale, max_angle = 1.0, 0.0
@@ -61,18 +66,27 @@ def resample_once(stages: Sequence[RandomScale | RandomRotate], keys: Sequence[P
         return rotate_and_scale(images, scale, angle, max_scale=max_scale, max_angle=max_angle, fill=fill)
 
 
-def random_scale(scales: Any, *, fill: Any = 0.5) -> RandomScale:
-    """Enlarges the images about their centre by a random factor, on a canvas of the same size.
+def random_scale(scales: Values, *, fill: Number = 0.5) -> RandomScale:
+    """Enlarge images about their center by a random factor, on a canvas of the same size.
+
+    Differs from Lucid, whose output changes size with every draw, and from Lucent, which pads a
+    shrunk image with black to the old size and lets an enlarged one grow. Here the size stays and
+    the border is gray.
 
     Args:
         scales: the factors to choose from (above 1 enlarges), or `transform.uniform(low, high)`.
-        fill: the colour that shows around a shrunk image.
+        fill: the color around a shrunk image.
 
     Raises:
         ValueError: if there are no scales, or one is not positive.
 
-    Differs from Lucid, whose output changes size with every draw, and from Lucent, which pads a shrunk
-    image with black to the old size and lets an enlarged one grow: here the size is kept and the border is grey.
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> shrink = transform.random_scale([0.5])
+        >>> shrunk = shrink(jax.random.key(0), jnp.ones((1, 24, 32, 3)))
+        >>> shrunk.shape, float(shrunk[0, 0, 0, 0])  # the corner shows `fill`
+        ((1, 24, 32, 3), 0.5)
     """
     draw = scales if isinstance(scales, Uniform) else Choices(values=check_finite(scales, "scales"))
     if draw.bounds[0] <= 0:
@@ -80,18 +94,28 @@ def random_scale(scales: Any, *, fill: Any = 0.5) -> RandomScale:
     return RandomScale(scales=draw, fill=check_grey(fill, "fill"))
 
 
-def random_rotate(angles: Any, units: Any = "degrees", *, fill: Any = 0.5) -> RandomRotate:
-    """Turns the images about their centre by a random angle, counter-clockwise as displayed.
+def random_rotate(angles: Values, units: Text = "degrees", *, fill: Number = 0.5) -> RandomRotate:
+    """Turn images about their center by a random angle, counter-clockwise as displayed.
+
+    Differs from Lucid and Lucent, whose corners are black (in [0, 1], before the model's
+    normalization): `fill=0` is theirs.
 
     Args:
-        angles: the angles to choose from, or `transform.uniform(low, high)`; any size, 180 degrees included.
+        angles: the angles to choose from, of any size, or `transform.uniform(low, high)`.
         units: "degrees" or "radians" (or "degs", "deg", "rads", "rad").
-        fill: the colour that shows in the corners.
+        fill: the color in the corners.
 
     Raises:
         ValueError: if there are no angles, or `units` is unknown.
 
-    Differs from Lucid and Lucent, whose corners are black (in [0, 1], before the model's normalisation); `fill=0` is theirs.
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> turn = transform.random_rotate([90])
+        >>> image = jnp.zeros((1, 3, 3, 1)).at[0, 0, 1].set(1)  # bright at the top
+        >>> turned = turn(jax.random.key(0), image)
+        >>> [round(float(x)) for x in turned[0, 1, :, 0]]  # bright on the left
+        [1, 0, 0]
     """
     if not isinstance(units, str) or units.lower() not in RADIANS_PER_UNIT:
         raise ValueError(f"units={units!r} is unknown; use one of {sorted(RADIANS_PER_UNIT)}.")
@@ -100,5 +124,5 @@ def random_rotate(angles: Any, units: Any = "degrees", *, fill: Any = 0.5) -> Ra
 
 
 def _shown(scales: Any) -> str:
-    """Scales as the user wrote them, for an error."""
+    """Return the scales as the user wrote them, for an error."""
     return f"uniform({scales.low}, {scales.high})" if isinstance(scales, Uniform) else repr(scales)

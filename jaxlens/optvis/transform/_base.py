@@ -12,14 +12,29 @@ from jaxtyping import PRNGKeyArray
 class Transform(Protocol):
     """A random, pure, differentiable map of images.
 
-    The same key gives the same result. The output's shape follows from the input's shape alone, whatever
-    is drawn, so one compiled program serves every draw. One draw is shared by the B images of a call: they
-    belong to one task, and objectives that compare them (diversity, caricature) need them moved together.
-    `per_image` draws for each image; across tasks, callers `jax.vmap`. The dtype is kept.
+    Any function `(key, images) -> images` is one if it keeps these rules:
+
+    - The same key gives the same result.
+    - The shape of the output follows from that of the input alone, whatever is drawn, so that one
+      compiled program serves every draw.
+    - The B images of a call share one draw. They belong to one task, and objectives that compare
+      them (diversity, caricature) need them moved together. `per_image` draws for each image;
+      across tasks, callers use `jax.vmap`.
+    - The dtype stays.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> def darken(key, images):
+        ...     factor = jax.random.uniform(key, minval=0.5, maxval=1, dtype=images.dtype)
+        ...     return factor * images
+        >>> both = transform.compose([transform.jitter(4), darken])
+        >>> both(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (1, 20, 28, 3)
     """
 
-    def __call__(self, key: PRNGKeyArray, images: jax.Array) -> jax.Array:
-        """Maps floats `[B, H, W, C]` to floats `[B, H2, W2, C]`."""
+    def __call__(self, key: PRNGKeyArray, images: jax.Array, /) -> jax.Array:
+        """Map floats `[B, H, W, C]` to floats `[B, H2, W2, C]`."""
         ...
 
 
@@ -27,7 +42,7 @@ LARGEST = 1e30  # pixels are float32
 
 
 def check_call(images: Any, transform: str) -> jax.Array:
-    """The images of a transform's call as an array, or an error if they are not floats `[B, H, W, C]`."""
+    """Return the images of a call as an array, or raise if they are not floats `[B, H, W, C]`."""
     images = jnp.asarray(images)
     if images.ndim != 4:
         hint = " Add the batch axis: images[None]." if images.ndim == 3 else ""
@@ -41,7 +56,7 @@ def check_call(images: Any, transform: str) -> jax.Array:
 
 
 def check_finite(values: Any, name: str, count: int | None = None) -> tuple[float, ...]:
-    """A non-empty sequence of finite numbers (so many) as a tuple of floats, or an error that names the argument."""
+    """Return a non-empty sequence of finite numbers, `count` if given, as floats, or raise."""
     try:
         numbers = np.asarray(values)
         if numbers.dtype.kind not in "iuf":
@@ -59,7 +74,7 @@ def check_finite(values: Any, name: str, count: int | None = None) -> tuple[floa
 
 
 def check_grey(value: Any, name: str) -> float:
-    """A finite number as a float, or an error that names the argument."""
+    """Return a finite number as a float, or raise."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating) or not abs(value) < LARGEST:
         raise ValueError(f"{name}={value!r} must be a finite number; 0.5 is mid-grey, 0 black and 1 white.")
     return float(value)

@@ -1,6 +1,4 @@
-"""Crops at random places: of one size, and boxes of many sizes that are resampled to one."""
-
-from typing import Any
+"""Crops at random places: of one size, or boxes of many sizes that are resampled to one."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +6,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlens._checks import check_int, check_size
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Number, Size, Whole
 from jaxlens.optvis.transform._base import check_call, check_finite
 from jaxlens.optvis.transform._draw import below
+from jaxlens.optvis.transform._types import Interval
 
 
 @pytree
@@ -20,7 +20,7 @@ class RandomCrop:
     width: int = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[B, height, width, C]`."""
+        """Map `[B, H, W, C]` to `[B, height, width, C]`."""
         images = check_call(images, "random_crop")
         b, h, w, c = images.shape
         if self.height > h or self.width > w:
@@ -40,7 +40,7 @@ class RandomBoxes:
     center_sd: float | None = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[count * B, *size, C]`, the crops of an image side by side."""
+        """Map `[B, H, W, C]` to `[count * B, *size, C]`, the crops of an image side by side."""
         images = check_call(images, "random_boxes")
         side, place = jax.random.split(key)
         sides = jax.random.uniform(side, (self.count,), jnp.float32, self.box[0], self.box[1])
@@ -59,30 +59,50 @@ class RandomBoxes:
         return jax.image.scale_and_translate(images, shape, (1, 2), scale, translation, "linear", antialias=True)
 
 
-def random_crop(height: Any, width: Any = None) -> RandomCrop:
-    """A part of fixed size from a random place; `width` is `height` unless given."""
+def random_crop(height: Whole, width: Whole | None = None) -> RandomCrop:
+    """Cut a part of fixed size from a random place.
+
+    Args:
+        height: the height of the part.
+        width: its width; `height` by default.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> crop = transform.random_crop(16, 20)
+        >>> crop(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (1, 16, 20, 3)
+    """
     height = check_int(height, "height", low=1)
     return RandomCrop(height=height, width=height if width is None else check_int(width, "width", low=1))
 
 
 def random_boxes(
-    count: Any,
-    size: Any,
-    box: Any = (0.2, 0.25),
-    center_sd: Any = 0.15,
+    count: Whole,
+    size: Size,
+    box: Interval = (0.2, 0.25),
+    center_sd: Number | None = 0.15,
 ) -> RandomBoxes:
-    """Several random parts of each image, of any size, all resampled to one size: MACO's crops.
+    """Cut several random parts from each image and resample them to one size: MACO's crops.
+
+    Resampling is bilinear, and blurs where it shrinks. Horama's code draws sides between 1.25 and
+    1.5 times its `box_size`, which is 0.25..0.3 by default; here `box` means what it says.
 
     Args:
-        count: how many parts of each image. A task of B images has `count * B` afterwards, those of one image side by side;
-            objectives that take the mean over images do not mind.
+        count: how many parts of each image. A task of B images has `count * B` afterwards, those
+            of one image side by side. Objectives that take the mean over images need no change.
         size: height and width of the results.
-        box: the interval of the parts' sides, as fractions of the image's.
-        center_sd: deviation of their centres from the middle, as a fraction of the image. Parts may reach outside, where
-            there is black. None puts them anywhere inside, with equal density.
+        box: the interval of the sides of the parts, as fractions of those of the image.
+        center_sd: the deviation of their centers from the middle, as a fraction of the image.
+            Parts may reach outside, where there is black. None puts them anywhere inside, with
+            equal density.
 
-    Bilinear, and blurred where it shrinks. Horama's code draws sides between 1.25 and 1.5 times what `box_size` says it
-    does, in its defaults 0.25..0.3; here `box` means what it says.
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> boxes = transform.random_boxes(6, (16, 20), box=(0.2, 0.5))
+        >>> boxes(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (6, 16, 20, 3)
     """
     low, high = check_finite(box, "box", count=2)
     if not 0 < low <= high or high > 1:

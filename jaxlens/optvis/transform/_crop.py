@@ -1,6 +1,4 @@
-"""Transforms that keep pixels as they are and change the frame: jitter, roll and crop_or_pad_to."""
-
-from typing import Any
+"""Transforms that move the frame and keep the pixels: jitter, roll and crop_or_pad_to."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +6,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Number, Whole
 from jaxlens.optvis.transform._base import check_call, check_grey
 from jaxlens.optvis.transform._draw import below
 
@@ -19,7 +18,7 @@ class Jitter:
     d: int = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[B, H - d, W - d, C]`."""
+        """Map `[B, H, W, C]` to `[B, H - d, W - d, C]`."""
         images = check_call(images, "jitter")
         b, h, w, c = images.shape
         if min(h, w) <= self.d:
@@ -37,7 +36,7 @@ class CropOrPadTo:
     fill: float = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[B, height, width, C]`."""
+        """Map `[B, H, W, C]` to `[B, height, width, C]`."""
         images = check_call(images, "crop_or_pad_to")
         for axis, size in ((1, self.height), (2, self.width)):
             start = max(0, (images.shape[axis] - size) // 2)
@@ -54,7 +53,7 @@ class Roll:
     """See `roll`."""
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Keeps the shape."""
+        """Keep the shape."""
         images = check_call(images, "roll")
         rows, columns = jax.random.split(key)
         down = jnp.roll(images, below(rows, images.shape[1]), 1)
@@ -62,28 +61,59 @@ class Roll:
 
 
 def roll() -> Roll:
-    """Moves images by any number of pixels in both directions; what leaves on one side comes in on the other.
+    """Move images by any number of pixels in both directions, around the edges.
 
-    An image that is optimized so has no border: it tiles the plane (`recipes.tileable`).
+    Pixels that leave on one side come in on the other. An image that is optimized under it has no
+    border: it tiles the plane (`recipes.tileable`).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> images = jnp.arange(12.0).reshape(1, 3, 4, 1)
+        >>> rolled = transform.roll()(jax.random.key(0), images)
+        >>> sorted(rolled.ravel().tolist()) == images.ravel().tolist()
+        True
     """
     return Roll()
 
 
-def jitter(d: Any) -> Jitter:
-    """A random crop that is `d` pixels smaller: the offset is 0..d, inclusive, in each direction.
+def jitter(d: Whole) -> Jitter:
+    """Cut a random crop that is `d` pixels smaller in each direction.
+
+    As in Lucid. Lucent instead moves the image right and down by 0..d-1 pixels, keeps the size and
+    fills with black.
+
+    Args:
+        d: the largest offset: it is 0..d, inclusive, in each direction.
 
     Raises:
         ValueError: if `d` is less than 1.
 
-    As in Lucid. Lucent instead moves the image right and down by 0..d-1 pixels and fills with black, keeping the size.
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> transform.jitter(8)(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (1, 16, 24, 3)
     """
     return Jitter(d=check_int(d, "d", low=1))
 
 
-def crop_or_pad_to(height: Any, width: Any, *, fill: Any = 0.5) -> CropOrPadTo:
-    """Cuts or pads around the centre to a fixed size.
+def crop_or_pad_to(height: Whole, width: Whole, *, fill: Number = 0.5) -> CropOrPadTo:
+    """Cut or pad images around the center to a fixed size.
 
     Differs from Lucid, which pads with black: `fill=0` is Lucid's.
+
+    Args:
+        height: the height of the results.
+        width: their width.
+        fill: the color of the padding.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> frame = transform.crop_or_pad_to(16, 40)
+        >>> frame(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (1, 16, 40, 3)
     """
     return CropOrPadTo(
         height=check_int(height, "height", low=1, high=SIDE),

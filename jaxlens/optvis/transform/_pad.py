@@ -1,6 +1,4 @@
-"""Padding, so that jitter has something to cut away."""
-
-from typing import Any
+"""Padding, of which a jitter cuts a part away."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +6,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxlens._checks import SIDE, check_int
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Number, Text, Whole
 from jaxlens.optvis.transform._base import check_call, check_grey
 
 # The names of Lucid (tf.pad) and Lucent (torch's F.pad) to NumPy's.
@@ -28,10 +27,10 @@ class Pad:
 
     w: int = field(static=True)
     mode: str = field(static=True)
-    value: float | None = field(static=True)  # None: a random grey
+    value: float | None = field(static=True)  # None: a random gray
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[B, H + 2w, W + 2w, C]`."""
+        """Map `[B, H, W, C]` to `[B, H + 2w, W + 2w, C]`."""
         images = check_call(images, "pad")
         widths = ((0, 0), (self.w, self.w), (self.w, self.w), (0, 0))
         if self.mode == "constant":
@@ -47,17 +46,24 @@ class Pad:
         return jnp.pad(images, widths, mode=self.mode)
 
 
-def pad(w: Any, mode: Any = "reflect", constant_value: Any = 0.5) -> Pad:
-    """Adds `w` pixels on each of the four sides.
+def pad(w: Whole, mode: Text = "reflect", constant_value: Number | Text = 0.5) -> Pad:
+    """Add `w` pixels on each of the four sides.
 
     Args:
-        w: how many.
-        mode: "reflect" (mirror without repeating the border), "constant", "symmetric", "edge" (also "replicate")
-            or "wrap" (also "circular"); in any case, as in Lucid.
-        constant_value: the colour for mode "constant"; "uniform" draws one grey in [0, 1) per call.
+        w: how many pixels.
+        mode: "reflect" (mirror without repeating the border), "constant", "symmetric", "edge" (also
+            "replicate") or "wrap" (also "circular"). Upper case is allowed, as in Lucid.
+        constant_value: the color for mode "constant". "uniform" draws one gray in [0, 1) per call.
 
     Raises:
-        ValueError: for an unknown mode; at the call, if there are not `w` pixels to mirror.
+        ValueError: if the mode is unknown; at the call, if there are not `w` pixels to mirror.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> pad = transform.pad(12, mode="constant", constant_value=0.5)
+        >>> pad(jax.random.key(0), jnp.ones((1, 24, 32, 3))).shape
+        (1, 48, 56, 3)
     """
     w = check_int(check_int(w, "w", low=0), "w", low=0, high=SIDE)
     if not isinstance(mode, str) or mode.lower() not in MODES:

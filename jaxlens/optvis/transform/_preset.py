@@ -1,9 +1,9 @@
-"""The lists of transforms that the known systems use, by name."""
+"""Lists of transforms of known systems, by name."""
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxlens._checks import SIDE, check_int, suggest
+from jaxlens._types import Text, Whole
 from jaxlens.optvis.transform._affine import random_rotate, random_scale
 from jaxlens.optvis.transform._base import Transform
 from jaxlens.optvis.transform._boxes import random_boxes
@@ -31,7 +31,8 @@ def _xplique(size: int) -> list[Transform]:
     ]
 
 
-# What each draws, in order, as the systems' sources have it; jitter crops and scale keeps the canvas, as everywhere here.
+# The draws of each system, in the order of its source. The operations are jaxlens' own: jitter
+# crops, and scale keeps the canvas.
 PRESETS: dict[str, Preset] = {
     "lucid": lambda _: list(standard_transforms),
     "lucid-tutorial": lambda _: [
@@ -85,16 +86,24 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset(name: Any, size: Any = 224) -> list[Transform]:
-    """The list of transforms of a known system, to pass as `transforms` or to change.
+def preset(name: Text, size: Whole = 224) -> list[Transform]:
+    """Return the list of transforms of a known system, to pass as `transforms` or to change.
+
+    They draw what those systems draw. Where operations differ (a jitter that shifts, corners
+    filled with black, crops that shrink over time), the operation here is jaxlens' own: see each
+    transform.
 
     Args:
-        name: one of "lucid", "lucid-tutorial", "lucid-regularization", "lucid-caricature", "lucid-atlas", "lucent", "captum",
-            "captum-robustness", "netlens", "torch-dreams", "xplique", "faccent", "horama", "maco".
-        size: of the images ("xplique", whose jitter follows it) or of the crops ("faccent", "horama", "maco").
+        name: one of "lucid", "lucid-tutorial", "lucid-regularization", "lucid-caricature",
+            "lucid-atlas", "lucent", "captum", "captum-robustness", "netlens", "torch-dreams",
+            "xplique", "faccent", "horama", "maco".
+        size: the size of the images ("xplique", whose jitter follows it) or of the crops
+            ("faccent", "horama", "maco"); the others ignore it.
 
-    They draw what those systems draw. Where operations differ (a jitter that shifts, corners filled with black, crops
-    that shrink over time), the operation here is jaxlens' own: see each transform.
+    Example:
+        >>> from jaxlens.optvis import transform
+        >>> [type(each).__name__ for each in transform.preset("captum")]
+        ['RandomScale', 'Pad', 'Jitter']
     """
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"name={name!r} is not a preset. Closest: {', '.join(suggest(name, PRESETS))}.")

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Above this many target pixels per axis under one source pixel, the unrolled adjoint costs more than it saves.
+# With more target pixels than this per axis under one source pixel, the unrolled adjoint costs more
+# than it saves.
 MAX_UNROLLED = 5
 
 
@@ -19,25 +20,26 @@ def rotate_and_scale(
     max_angle: float,
     fill: float,
 ) -> Float[Array, "b h w c"]:
-    """Turns images by `angle` and enlarges them by `scale` about their centre, on a canvas of the same size.
+    """Turn images by `angle` and enlarge them by `scale` about their center; their size stays.
 
-    The pixel centre q of the result shows the source point p = R(-angle) (q - centre) / scale + centre,
-    interpolated between its four neighbours; beyond the border lies a plane of colour `fill`. The arithmetic is
-    float32 whatever the dtype of the images.
+    The pixel center q of the result shows the source point p = R(-angle) (q - center) / scale +
+    center, interpolated between its four neighbors. Beyond the border lies a plane of color
+    `fill`. The arithmetic is float32 whatever the dtype of the images.
 
     Args:
-        images: what to resample; all with the same draw.
+        images: the images, all with the same draw.
         scale: above 1 enlarges.
         angle: radians, counter-clockwise as the image is displayed.
         max_scale: a static bound of `scale`.
         max_angle: a static bound of `|angle|`.
-        fill: the colour outside.
+        fill: the color outside.
     """
     b, h, w, c = images.shape
     forward = jnp.stack([scale * jnp.cos(angle), scale * jnp.sin(angle)]).astype(jnp.float32)
     backward = jnp.stack([jnp.cos(angle) / scale, jnp.sin(angle) / scale]).astype(jnp.float32)
     planes = jnp.moveaxis(images.astype(jnp.float32) - fill, 0, 2).reshape(h, w, b * c)
-    # A source pixel reaches the targets inside a turned square of half-width `scale`: at most `reach` per axis.
+    # A source pixel reaches the targets in a turned square of half-width `scale`: at most `reach`
+    # per axis.
     turn = min(max_angle, math.pi / 4)
     reach = math.ceil(2 * max_scale * (math.cos(turn) + math.sin(turn)))
     warped = _warp(planes, backward) if reach > MAX_UNROLLED else _warp_linear(reach, planes, backward, forward)
@@ -45,7 +47,7 @@ def rotate_and_scale(
 
 
 def _warp(planes: Float[Array, "h w n"], backward: Float[Array, "2"]) -> Float[Array, "h w n"]:
-    """Bilinear samples of `planes`, zero outside, at the source points of all target pixels."""
+    """Return bilinear samples of `planes`, 0 outside, at the source points of all target pixels."""
     h, w, n = planes.shape
     y, x = _source_points(*_centred_grid(h, w), backward, h, w)
     y, x = jnp.clip(y, -1, h), jnp.clip(x, -1, w)
@@ -65,10 +67,10 @@ def _warp(planes: Float[Array, "h w n"], backward: Float[Array, "2"]) -> Float[A
 def _warp_adjoint(
     reach: int, cotangent: Float[Array, "h w n"], backward: Float[Array, "2"], forward: Float[Array, "2"]
 ) -> Float[Array, "h w n"]:
-    """The exact adjoint of `_warp`, written as a gather: each source pixel collects from the targets it reached.
+    """Apply the exact adjoint of `_warp` as a gather: each source pixel collects from its targets.
 
-    Differentiating `_warp` instead gives scatters: XLA runs them one element at a time on CPU, and with atomic
-    additions, in no fixed order, on GPU.
+    The plain gradient of `_warp` is a scatter: XLA runs it one element at a time on a CPU, and on
+    a GPU with atomic additions in no fixed order.
     """
     h, w, n = cotangent.shape
     grid_y, grid_x = _centred_grid(h, w)
@@ -111,7 +113,7 @@ _warp_linear.defvjp(_warp_linear_fwd, _warp_linear_bwd)
 
 
 def _centred_grid(h: int, w: int) -> tuple[Float[Array, "h 1"], Float[Array, "1 w"]]:
-    """Row and column coordinates of the pixel centres, from the centre of the image."""
+    """Return row and column coordinates of the pixel centers, from the center of the image."""
     return (
         jnp.arange(h, dtype=jnp.float32)[:, None] - (h - 1) / 2,
         jnp.arange(w, dtype=jnp.float32)[None, :] - (w - 1) / 2,
@@ -121,6 +123,6 @@ def _centred_grid(h: int, w: int) -> tuple[Float[Array, "h 1"], Float[Array, "1 
 def _source_points(
     y: Float[Array, "..."], x: Float[Array, "..."], backward: Float[Array, "2"], h: int, w: int
 ) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
-    """Source coordinates in pixels of the target points (y, x) from the centre."""
+    """Return source coordinates in pixels of the target points (y, x) from the center."""
     cos, sin = backward
     return cos * y + sin * x + (h - 1) / 2, cos * x - sin * y + (w - 1) / 2

@@ -1,7 +1,6 @@
-"""Bilinear resizing with aligned corners, as Lucent resizes images for the network."""
+"""Bilinear resizing with aligned corners, as in Lucent."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxlens._checks import SIDE, check_int
+from jaxlens._numerics import lerp_matrix
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Whole
 from jaxlens.optvis.transform._base import check_call
 
 
@@ -21,7 +22,7 @@ class Resize:
     width: int = field(static=True)
 
     def __call__(self, key: PRNGKeyArray, images: Array) -> Array:
-        """Maps `[B, H, W, C]` to `[B, height, width, C]`."""
+        """Map `[B, H, W, C]` to `[B, height, width, C]`."""
         images = check_call(images, "resize")
         _, h, w, _ = images.shape
         if (h, w) == (self.height, self.width):
@@ -30,22 +31,34 @@ class Resize:
         return jnp.asarray(interpolate(wide, 2, w, self.width), images.dtype)
 
 
-def resize(height: Any, width: Any) -> Resize:
-    """Bilinear interpolation to a fixed size; the corner pixels stay where they are (`align_corners=True`).
+def resize(height: Whole, width: Whole) -> Resize:
+    """Resize images bilinearly with the corner pixels in place (`align_corners=True`).
 
-    This is what Lucent does before a network of fixed input size. Like it, and unlike `jax.image.resize`, it does not
-    blur when shrinking, so a strongly shrunk image aliases.
+    Lucent does this before a network of fixed input size. As there, and unlike in
+    `jax.image.resize`, nothing is blurred when an image shrinks, so a strongly shrunk image
+    aliases.
+
+    Args:
+        height: the height of the results.
+        width: their width.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxlens.optvis import transform
+        >>> row = jnp.array([0.0, 1.0]).reshape(1, 1, 2, 1)
+        >>> transform.resize(1, 3)(jax.random.key(0), row).ravel().tolist()
+        [0.0, 0.5, 1.0]
     """
     return Resize(height=check_int(height, "height", low=1, high=SIDE), width=check_int(width, "width", low=1, high=SIDE))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def interpolate(x: Array, axis: int, n: int, m: int) -> Array:
-    """Resizes one axis from n to m points, linearly.
+    """Resize one axis from n to m points, linearly.
 
-    Each output has two neighbours in the input, and each input is seen by a few outputs: forwards and backwards are
-    gathers with fixed places and weights, faster on a CPU than a product with the matrix, let alone
-    the scatter that is the plain gradient of a gather.
+    Each output has two neighbors in the input, and few outputs use one input. Value and gradient
+    are gathers with fixed places and weights. On a CPU this is faster than a product with the
+    matrix, and much faster than the scatter that is the plain gradient of a gather.
     """
     return _gathered(x, axis, interpolation_matrix(n, m))
 
@@ -58,7 +71,7 @@ interpolate.defvjp(lambda x, axis, n, m: (interpolate(x, axis, n, m), None), _in
 
 
 def _gathered(x: Array, axis: int, matrix: np.ndarray) -> Array:
-    """`matrix @ x` along an axis, for a matrix with few entries in each row."""
+    """Return `matrix @ x` along an axis, for a matrix with few entries in each row."""
     entries = max(1, int((matrix != 0).sum(1).max()))
     places = np.argsort(matrix == 0, axis=1, kind="stable")[:, :entries]
     weights = np.take_along_axis(matrix, places, axis=1)
@@ -68,6 +81,6 @@ def _gathered(x: Array, axis: int, matrix: np.ndarray) -> Array:
 
 
 def interpolation_matrix(n: int, m: int) -> np.ndarray:
-    """The `[m, n]` matrix that samples n values at m points spread evenly from the first to the last."""
+    """Return the `[m, n]` matrix that samples n values at m even points from first to last."""
     points = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)  # torch: a single point is the first
-    return np.maximum(0, 1 - np.abs(points[:, None] - np.arange(n))).astype(np.float32)
+    return lerp_matrix(points, n)

@@ -5,7 +5,8 @@ from jaxlens.optvis.transform._base import Transform
 from jaxlens.optvis.transform._crop import jitter
 from jaxlens.optvis.transform._pad import pad
 
-# lucid/optvis/transform.py and lucent/optvis/transform.py, `standard_transforms`. Copy it to change it.
+# lucid/optvis/transform.py and lucent/optvis/transform.py, `standard_transforms`. Copy it to
+# change it.
 standard_transforms: list[Transform] = [
     pad(12, mode="constant", constant_value=0.5),
     jitter(8),
