@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness
-from converters import _compare, from_torch, parity
+from converters import _compare, from_torch
 from converters._inputs import ours, random_images
 from jaxlens import modelzoo
 from jaxlens.model import Preprocess
 from jaxlens.modelzoo._registry import find
 from tests.converters import nets
+from tools import parity_table
 
 TIMM: dict[str, dict[str, Any]] = {
     "resnet10t": {},
@@ -50,7 +51,7 @@ def _timm(name: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
 def _torchvision(name: str) -> tuple[Any, tuple[int, int]]:
     fixed = "image_size" in find(name).options
     size = (224, 224) if fixed else (75, 96) if name == "inception_v3" else (64, 96)
-    return parity.reference(name, **({"image_size": 224} if fixed else {})), size
+    return parity_table.reference(name, **({"image_size": 224} if fixed else {})), size
 
 
 def measured(name: str, build: Build) -> dict[str, Any]:

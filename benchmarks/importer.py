@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness
-from converters import from_torch, parity
+from converters import from_torch
 from jaxlens.model import Model
+from tools import parity_table
 
 NAMES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t", "mnasnet0_5",
@@ -36,7 +37,7 @@ def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
     """Measures each network (all families by default) twice in turn, with the same weights."""
     rows: list[dict[str, Any]] = []
     for name in names or NAMES:
-        module, model = parity.pair(name, size=(128, 160))
+        module, model = parity_table.pair(name, size=(128, 160))
         images = jax.random.uniform(jax.random.key(0), (batch, *model.input_size, 3))
         imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
         models = {"zoo": model, "imported": imported}

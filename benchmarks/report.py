@@ -1,4 +1,4 @@
-"""`benchmarks/README.md`, from whatever records there are; `python -m benchmarks.table` writes it."""
+"""`benchmarks/README.md`, from whatever records there are; `python -m tools.benchmark_page` writes it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from benchmarks import goals, harness
 FOLDER = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.table` from the records in `benchmarks/results`; changes by hand are lost.
+Written by `python -m tools.benchmark_page` from the records in `benchmarks/results`; changes by hand are lost.
 
 `make bench` takes most records of a CPU and writes this page, in about half an hour on two cores that do nothing else;
 `make bench WEIGHTS=squeezenet1_1.pth` also two that need real weights. `benchmarks/gpu.sh` takes those of a GPU, in nine

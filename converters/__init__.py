@@ -1,4 +1,4 @@
-"""PyTorch to jaxlens: state dicts, any module, and parity reports (`python -m converters.parity`)."""
+"""PyTorch to jaxlens: state dicts, and any module."""
 
 from ._convert import convert as convert
 from ._from_torch import from_torch as from_torch

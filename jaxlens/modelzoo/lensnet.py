@@ -1,7 +1,7 @@
 """lensnet: InceptionV1 in miniature, for images of 64 pixels. It comes with the package.
 
 The layers have InceptionV1's names and roles. The stem is smaller and has no pool after its first convolution, because 64
-pixels leave no room for one, and no local response normalisation. `jaxlens.training.lensnet` trains it, with batch norms
+pixels leave no room for one, and no local response normalisation. `tools/train_lensnet.py` trains it, with batch norms
 that are folded into the convolutions at the end.
 """
 
@@ -51,7 +51,7 @@ NETWORKS = (
         LensNet,
         936_919,
         (Weights("SYNTHETIC", "lensnet.safetensors", "", PREPROCESS, "lensnet", input_size=(64, 64)),),
-        "jaxlens (Apache-2.0), trained by `python -m jaxlens.training.lensnet` on generated images; comes with the package",
+        "jaxlens (Apache-2.0), trained by `python -m tools.train_lensnet` on generated images; comes with the package",
         outputs=CLASSES,
         # edges, colours; stripes, dots, a boundary; rings, cells, opponent colours; an arch, a corner, a spiral, the letter A
         show=("conv2d2:2-5", "mixed3b:60,75,119,130", "mixed4b:5,65,100,137", "logits:10,24,32,65"),

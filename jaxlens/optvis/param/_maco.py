@@ -175,7 +175,7 @@ def natural_spectrum(h: Any, w: Any) -> Float[Array, "3 h f"]:
 
     A model with 3 x 16 x 3 numbers: the logarithm of the magnitude as a function of the logarithm of the frequency (in
     cycles per pixel), each with its part that depends on the angle (`cos 2a`, `cos 4a`: horizontal and vertical
-    structure is more common). Fitted by `python -m benchmarks.natural_spectrum` to photographs; the file says which.
+    structure is more common). Fitted by `python -m tools.natural_spectrum` to photographs; the file says which.
     """
     h, w = check_int(h, "h", low=1, high=SIDE), check_int(w, "w", low=1, high=SIDE)
     down, right = np.meshgrid(np.fft.fftfreq(h), np.fft.rfftfreq(w), indexing="ij")

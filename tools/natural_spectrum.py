@@ -1,4 +1,4 @@
-"""Fits the model of `param.natural_spectrum` to a folder of photographs: `python -m benchmarks.natural_spectrum FOLDER`."""
+"""Fits the model of `param.natural_spectrum` to a folder of photographs: `python -m tools.natural_spectrum FOLDER`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The tables of the project's README, printed, and benchmarks/README.md, written: `python -m benchmarks.table`."""
+"""The tables of the project's README, printed, and benchmarks/README.md, written: `python -m tools.benchmark_page`."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from jaxlens import modelzoo
 
 
 def lensnet() -> None:
-    """What `python -m jaxlens.training.lensnet` recorded."""
+    """What `python -m tools.train_lensnet` recorded."""
     record = json.loads((Path(modelzoo.__file__).parent / "weights" / "lensnet.json").read_text())
     trained, random = record["trained"], record["random weights"]
     print("| | trained | random weights |\n|---|---|---|")

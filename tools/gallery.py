@@ -1,6 +1,6 @@
 """Pictures of every recipe, with the figures that say whether they do what they should.
 
-`python -m benchmarks.gallery --weights squeezenet1_1.pth --photographs FOLDER [NAMES]` writes docs/gallery.
+`python -m tools.gallery --weights squeezenet1_1.pth --photographs FOLDER [NAMES]` writes docs/gallery.
 """
 
 import json
@@ -290,7 +290,7 @@ def main(names: tuple[str, ...], weights: Path, photographs: Path, steps: int) -
         figures[name] = {"command": command, "figures": rounded, "seconds": round(time.perf_counter() - began)}
         print(name, figures[name], flush=True)
         record.write_text(json.dumps(figures, indent=1) + "\n")
-    lines = ["# Gallery", "", "SqueezeNet 1.1 with ImageNet weights; written by `python -m benchmarks.gallery`.", ""]
+    lines = ["# Gallery", "", "SqueezeNet 1.1 with ImageNet weights; written by `python -m tools.gallery`.", ""]
     for name in PICTURES:
         if name in figures:
             each = figures[name]

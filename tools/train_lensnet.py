@@ -1,4 +1,4 @@
-"""Trains the bundled network: `python -m jaxlens.training.lensnet`.
+"""Trains the bundled network: `python -m tools.train_lensnet`.
 
 Writes the weights and the record of the run into the package, from which `modelzoo.load("lensnet")` reads them. Takes under an
 hour on two CPU cores; a run that was cut off goes on from its last epoch.
@@ -25,9 +25,8 @@ from flax import nnx
 from jaxlens import Model, _params, modelzoo
 from jaxlens.data import synthetic
 from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
-from jaxlens.training import _evidence
-from jaxlens.training._history import History
-from jaxlens.training._train import train_model
+from jaxlens.training import History, train_model
+from tools import _lensnet_evidence
 
 CLASSES = len(synthetic.CLASSES)
 PER_CLASS = 16  # pictures of each class that are drawn, and shuffled, together
@@ -122,12 +121,12 @@ def train(
 
 
 def evidence(model: Model) -> dict[str, Any]:
-    """What the network has learnt, in numbers; see `_evidence`."""
-    curves, boundaries = _evidence.curve_units(model), _evidence.high_low_units(model)
+    """What the network has learnt, in numbers; see `_lensnet_evidence`."""
+    curves, boundaries = _lensnet_evidence.curve_units(model), _lensnet_evidence.high_low_units(model)
     return {
-        "accuracy": _evidence.accuracy(model, TEST_SEED),
-        "curve_orientation_error": _evidence.orientation_error(model, "curve"),
-        "bar_orientation_error": _evidence.orientation_error(model, "bar"),
+        "accuracy": _lensnet_evidence.accuracy(model, TEST_SEED),
+        "curve_orientation_error": _lensnet_evidence.orientation_error(model, "curve"),
+        "bar_orientation_error": _lensnet_evidence.orientation_error(model, "bar"),
         "curve_units": [dataclasses.asdict(unit) for unit in curves],
         "high_low_units": [dataclasses.asdict(unit) for unit in boundaries],
     }

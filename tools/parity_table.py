@@ -1,4 +1,4 @@
-"""Layer by layer, against PyTorch in the same process: `python -m converters.parity NAME`."""
+"""Layer by layer, against PyTorch in the same process: `python -m tools.parity_table NAME`."""
 
 import contextlib
 import time
@@ -12,14 +12,13 @@ import click
 import jax
 import numpy as np
 
+from converters import convert, read_state_dict
+from converters._compare import TOLERANCE, Row, compare
 from jaxlens import modelzoo
 from jaxlens._files import atomic
 from jaxlens.model import Model
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
-
-from . import convert, read_state_dict
-from ._compare import TOLERANCE, Row, compare
 
 
 def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> Any:
@@ -204,7 +203,7 @@ def _worst(rows: list[Row]) -> tuple[Row, int]:
 
 _HEAD = """# Parity with PyTorch
 
-Written by `python -m converters.parity --all`: jax {jax}, torch {torch}, torchvision {torchvision}, on a CPU, float32
+Written by `python -m tools.parity_table --all`: jax {jax}, torch {torch}, torchvision {torchvision}, on a CPU, float32
 in `highest` precision. Every module that PyTorch runs is compared, and the logits, on two random images of {size} pixels
 (Inception v3: 75x96; vision transformers and MaxViT: 224x224), with random weights and random batch-norm statistics. The
 error is the largest difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and given
@@ -240,4 +239,4 @@ def _table(out: Path, size: tuple[int, int], seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m converters.parity")
+    main(prog_name="python -m tools.parity_table")
