@@ -1,6 +1,9 @@
-"""What the import's check of gradients costs, and whether it ever raises a false alarm: `python -m benchmarks.gradient_check`.
+"""The cost of the gradient check of imports, and its false alarms.
 
-All of torchvision's classifiers, with random weights and statistics; the networks of the importer's tests; six of timm's.
+`python -m benchmarks.gradient_check`
+
+All of torchvision's classifiers, with random weights and statistics; the networks of the importer's
+tests; six of timm's.
 """
 
 import time
@@ -32,7 +35,7 @@ Build = Callable[[], tuple[Any, tuple[int, int]]]
 
 
 def networks() -> Iterator[tuple[str, Build]]:
-    """Every network by name, the small ones first, and how to build it with the size of its images."""
+    """Return every network by name, small ones first, with its builder and its image size."""
     for cls in nets.IDIOMS:
         yield cls.__name__, lambda cls=cls: (cls().eval(), (33, 47))
     for name, options in TIMM.items():
@@ -55,7 +58,7 @@ def _torchvision(name: str) -> tuple[Any, tuple[int, int]]:
 
 
 def measured(name: str, build: Build) -> dict[str, Any]:
-    """One network: the seconds of its import, of the check of values, and of that with gradients; and their difference."""
+    """Return the seconds of an import and of its checks, with and without gradients."""
     module, size = build()
     start = time.perf_counter()
     model = from_torch(module, size, preprocess=Preprocess(), check=False)
@@ -80,7 +83,7 @@ def measured(name: str, build: Build) -> dict[str, Any]:
 @click.command()
 @click.argument("names", nargs=-1)
 def main(names: tuple[str, ...]) -> None:
-    """Checks every network, or those named; prints how many alarms there were and what the gradients cost."""
+    """Check every network, or those named, and print the alarms and the cost of the gradients."""
     rows: list[dict[str, Any]] = []
     for name, build in networks():
         if names and name not in names:

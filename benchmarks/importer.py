@@ -1,4 +1,7 @@
-"""Imported networks against the zoo's own: `python -m benchmarks.importer`. Forward pass, and gradient of the image."""
+"""Imported networks against the zoo's own: `python -m benchmarks.importer`.
+
+It times the forward pass and the gradient of the image.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +23,7 @@ NAMES = (
 
 
 def runs(model: Model, images: jax.Array) -> dict[str, Callable[[], Any]]:
-    """The jitted forward pass and input gradient of a model; weights are arguments, as everywhere in jaxlens."""
+    """Return the jitted forward pass and input gradient of a model. The weights are arguments."""
     forward = jax.jit(lambda model, images: model(images))
     gradient = jax.jit(jax.grad(lambda images, model: jnp.square(model(images)).sum()))
     return {
@@ -34,7 +37,7 @@ def runs(model: Model, images: jax.Array) -> dict[str, Callable[[], Any]]:
 @click.option("--repeats", default=15, show_default=True)
 @click.option("--batch", default=2, show_default=True, help="Images at once.")
 def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
-    """Measures each network (all families by default) twice in turn, with the same weights."""
+    """Measure each network (all families by default) in both forms, with equal weights."""
     rows: list[dict[str, Any]] = []
     for name in names or NAMES:
         module, model = parity_table.pair(name, size=(128, 160))

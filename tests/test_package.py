@@ -87,7 +87,7 @@ def test_a_users_own_folder_called_converters_is_never_taken_for_ours(tmp_path, 
 
 
 def _as_torch(arrays):
-    """Tensors under PyTorch's names and in its layout, of layers that are convolutions or linear."""
+    """Tensors of convolutions and linear layers under PyTorch's names and in its layout."""
     found = {}
     for name, array in arrays.items():
         path, _, leaf = name.rpartition(".")
