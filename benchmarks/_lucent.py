@@ -36,7 +36,7 @@ def network(name: str, weights: str | Path | None = None) -> torch.nn.Module:
 def pair(name: str, weights: str | Path | None = None) -> tuple[torch.nn.Module, Model]:
     """Return a torch network and a Model with the same weights. Both compute the same."""
     module, model = network(name, weights), modelzoo.load(name, weights=None)
-    if name == "inceptionv1":  # its response normalisation differs from Lucent's on purpose
+    if name == "inceptionv1":  # its response normalization differs from Lucent's on purpose
         own = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN)
         model = Model.from_nnx(own, name=name, preprocess=model.preprocess, input_size=model.input_size)
     return module, model.replace(params=convert(module.state_dict(), model))

@@ -4,7 +4,7 @@
 
 Deletion (to black), insertion (into a blurred image) and ROAD of each method beside those of random
 maps of the same resolution, with a sign test over photographs, and what is left of each map when
-the network is randomised from the output down. The control has to have the resolution: scattered
+the network is randomized from the output down. The control has to have the resolution: scattered
 holes harm a network more than one large hole, wherever they are.
 """
 

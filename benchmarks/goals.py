@@ -34,7 +34,7 @@ class Goal:
 
 
 def rows(records: Records, name: str, **wanted: Any) -> list[dict[str, Any]]:
-    """Return the rows with the values wanted of all records whose names match the pattern `name`."""
+    """Return the rows with the values wanted of all records whose names match the pattern."""
     start, _, end = name.partition("*")
     match = [record for key, record in records.items() if key.startswith(start) and key.endswith(end)]
     found = [row for record in match for row in record["rows"]]

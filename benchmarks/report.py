@@ -12,15 +12,17 @@ from benchmarks import goals, harness
 FOLDER = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Written by `python -m tools.benchmark_page` from the records in `benchmarks/results`; changes by hand are lost.
+`python -m tools.benchmark_page` writes this page from the records in `benchmarks/results`. Changes by
+hand are lost.
 
-`make bench` takes most records of a CPU and writes this page, in about half an hour on two cores that do nothing else;
-`make bench WEIGHTS=squeezenet1_1.pth` also two that need real weights. `benchmarks/gpu.sh` takes those of a GPU, in nine
-minutes. The others are taken one by one: `python -m benchmarks.NAME --help`. Trial runs go elsewhere with
-`JAXLENS_BENCH_RESULTS=FOLDER`.
+`make bench` takes most records of a CPU and writes this page, in about half an hour on two cores that
+do nothing else. `make bench WEIGHTS=squeezenet1_1.pth` takes two more, which need real weights.
+`benchmarks/gpu.sh` takes those of a GPU, in nine minutes. Take the others one by one:
+`python -m benchmarks.NAME --help`. `JAXLENS_BENCH_RESULTS=FOLDER` sends trial runs elsewhere.
 
-What is compared runs alternately in one process, after a first run of each that compiles. Times are medians, with quartiles in
-brackets; compilation is apart. Ratios are the other's time over jaxlens': above 1 jaxlens is faster.
+Contestants run alternately in one process, after a first run of each that compiles. Times are
+medians, with quartiles in brackets; compilation is apart. Ratios are the other's time over jaxlens':
+above 1, jaxlens is faster.
 """
 NO_GPU = "no GPU was available"
 Line = Sequence[Any]

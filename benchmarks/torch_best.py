@@ -122,7 +122,7 @@ class Renderer:
         count: images at once.
         size: (height, width) of the images.
         seen: (height, width) at which the network sees them.
-        preprocess: scale and offset per colour, from [0, 1] to what the network eats.
+        preprocess: scale and offset per color, from [0, 1] to what the network takes.
         variant: how to run it.
         transforms: False leaves the standard transforms out.
     """

@@ -18,7 +18,7 @@ LAYERS = ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4b")
 STEP = 15  # degrees between stimuli
 ANGLES = np.arange(0, 360, STEP, dtype=np.float32)
 TURNS = (30, 75, 120, 195, 270)  # degrees by which pictures are rotated to see whether the peaks follow
-REPEATS = 12  # stimuli per angle, of other colours, sizes and places
+REPEATS = 12  # stimuli per angle, of other colors, sizes and places
 TOLERANCE = 15.0  # degrees
 
 

@@ -126,7 +126,7 @@ def pair(
 ) -> tuple[Any, Model]:
     """Return PyTorch's network and ours with the same weights, for images of `Model.input_size`.
 
-    InceptionV1 is given Lucent's constants of the local response normalisation, since its own
+    InceptionV1 is given Lucent's constants of the local response normalization, since its own
     differ on purpose (see `jaxlens.modelzoo.inceptionv1`); `size` should be a multiple of 32 for
     it, as Lucent's padding is for even sizes. A network for images of one size takes `image_size`
     (224 by default) and not `size`; Inception v3 needs 75 pixels.
@@ -204,7 +204,7 @@ def _network(name: str, weights: Path | None, size: tuple[int, int], seed: int) 
         flag = "" if row.error <= TOLERANCE else "  <-- differs"
         click.echo(f"{row.name:{wide}}  {row.kind:16}  {'x'.join(map(str, row.shape)):>16}  {row.error:.1e}{flag}")
     worst, bad = _worst(rows)
-    note = " (with Lucent's response normalisation)" if name == "inceptionv1" else ""
+    note = " (with Lucent's response normalization)" if name == "inceptionv1" else ""
     click.echo(f"{name}: {len(rows)} layers{note}, {bad} above {TOLERANCE:.0e}; worst: {worst.name}, {worst.error:.1e}")
     return not bad
 
@@ -215,11 +215,12 @@ def _worst(rows: list[Row]) -> tuple[Row, int]:
 
 _HEAD = """# Parity with PyTorch
 
-Written by `python -m tools.parity_table --all`: jax {jax}, torch {torch}, torchvision {torchvision}, on a CPU, float32
-in `highest` precision. Every module that PyTorch runs is compared, and the logits, on two random images of {size} pixels
-(Inception v3: 75x96; vision transformers and MaxViT: 224x224), with random weights and random batch-norm statistics. The
-error is the largest difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and given
-its response normalisation.
+Written by `python -m tools.parity_table --all`: jax {jax}, torch {torch}, torchvision
+{torchvision}, on a CPU, float32 in `highest` precision. Every module that PyTorch runs is compared,
+and the logits, on two random images of {size} pixels (Inception v3: 75x96; vision transformers and
+MaxViT: 224x224), with random weights and random batch-norm statistics. The error is the largest
+difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and
+has Lucent's response normalization.
 
 | model | layers compared | worst layer | relative error | parameters | seconds |
 |---|---|---|---|---|---|
