@@ -196,7 +196,7 @@ def _targets(network: Any, pictures: np.ndarray, text: str | None) -> tuple[Any,
     else:
         index = np.asarray(as_target(text, network, None, len(pictures)).index)  # type: ignore[attr-defined]
     likely = np.asarray(jax.nn.softmax(logits))[np.arange(len(pictures)), index]
-    names = [label_of(OUTPUT, i, network.labels) or f"class {i}" for i in index]
+    names = [label_of(OUTPUT, int(i), network.labels) or f"class {i}" for i in index]
     return index, [f"{name} ({p:.2f})" for name, p in zip(names, likely, strict=True)]
 
 

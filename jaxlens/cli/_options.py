@@ -127,7 +127,7 @@ def network_options(command: Callable[..., Any], *, shapes_only: bool = False) -
     @functools.wraps(command)
     def run(model: str, weights: str | None, **options: Any) -> Any:
         default = "none" if shapes_only and not model.endswith(".safetensors") else "DEFAULT"
-        return command(source=Source(model, weights or default), **options)
+        return command(source=Source(model, default if weights is None else weights), **options)
 
     return run
 
