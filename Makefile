@@ -14,7 +14,7 @@ STEPS ?= $(if $(WEIGHTS),256,80)
 WORKERS ?= 2
 NEWEST ?= 3.12
 
-.PHONY: help demo test test-newest test-floor lint format bench clean
+.PHONY: help demo test test-newest test-floor lint format generated bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -63,9 +63,18 @@ format: $(VENV)/dev  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+generated: $(VENV)/dev  ## rewrite the committed files that need no data (half an hour), and name the others
+	$(BIN)/python -m tools.torchvision_table
+	$(BIN)/python -m tools.benchmark_page
+	$(BIN)/python -m tools.parity_table --all
+	@echo "These need more. See --help of each:"
+	@echo "  python -m tools.train_lensnet     jaxlens/modelzoo/weights/lensnet.*, an hour on two cores"
+	@echo "  python -m tools.natural_spectrum  jaxlens/optvis/param/natural_spectrum.json, from photographs"
+	@echo "  python -m tools.gallery           docs/gallery, from SqueezeNet's weights and photographs"
+
 bench: $(VENV)/dev  ## a CPU's records and benchmarks/README.md, half an hour (WEIGHTS=squeezenet1_1.pth for two more)
 	$(BIN)/python -m benchmarks.suite cpu $(if $(WEIGHTS),--weights $(WEIGHTS)); status=$$?; \
-	$(BIN)/python -m benchmarks.table && exit $$status
+	$(BIN)/python -m tools.benchmark_page && exit $$status
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venv-newest .venv-floor jaxlens-out .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What hatch asks while it builds: source archives hold the files that git tracks, and no others."""
+"""A hook of hatch: source archives hold the files that git tracks, and no others."""
 
 import subprocess
 from pathlib import Path
@@ -7,10 +7,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CustomBuildHook(BuildHookInterface):
-    """Names the files of the source archive. A tree without git, such as an unpacked archive, is taken whole."""
+    """Name the files of the source archive. A tree without git is taken whole."""
 
     def initialize(self, version, build_data):
-        """Called before the archive is written."""
+        """Set the files. Hatch calls this before it writes the archive."""
         root = Path(self.root)
         if (root / ".git").exists():
             listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout.decode()

@@ -1,1 +1,1 @@
-"""Speed and quality, side by side with other systems in one run. Records are under `results`."""
+"""Speed and quality, side by side with other systems in one run. The records are in `results`."""

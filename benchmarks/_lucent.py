@@ -1,4 +1,4 @@
-"""torch-lucent as its users run it, and the networks that it and jaxlens share, for comparison."""
+"""torch-lucent as its users run it, and the networks that it shares with jaxlens."""
 
 import copy
 import warnings
@@ -22,7 +22,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def network(name: str, weights: str | Path | None = None) -> torch.nn.Module:
-    """A torch network with weights from a file, or random ones."""
+    """Return a torch network with weights from a file, or with random ones."""
     torch.manual_seed(0)
     own = {"inceptionv1": InceptionV1, "lensnet": LensNet}
     module = own[name]() if name in own else torchvision.models.get_model(name, weights=None)
@@ -34,16 +34,16 @@ def network(name: str, weights: str | Path | None = None) -> torch.nn.Module:
 
 
 def pair(name: str, weights: str | Path | None = None) -> tuple[torch.nn.Module, Model]:
-    """A torch network and jaxlens' Model with the same weights; both compute the same."""
+    """Return a torch network and a Model with the same weights. Both compute the same."""
     module, model = network(name, weights), modelzoo.load(name, weights=None)
-    if name == "inceptionv1":  # its response normalisation differs from Lucent's on purpose
+    if name == "inceptionv1":  # its response normalization differs from Lucent's on purpose
         own = inceptionv1.InceptionV1(lrn=inceptionv1.LUCENT_LRN)
         model = Model.from_nnx(own, name=name, preprocess=model.preprocess, input_size=model.input_size)
     return module, model.replace(params=convert(module.state_dict(), model))
 
 
 class LensNet(torch.nn.Module):
-    """lensnet in PyTorch, for sizes that stay even down to its last pool."""
+    """lensnet in PyTorch, for image sizes that stay even down to the last pool."""
 
     def __init__(self):
         super().__init__()
@@ -73,7 +73,7 @@ class LensNet(torch.nn.Module):
         return self.get_submodule(name)(self.get_submodule(f"{name}_pre_relu_conv")(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """Return the logits."""
         x = self._run("conv2d0", torch.nn.functional.pad(x, (1, 2, 1, 2)))
         x = self.maxpool1(self._run("conv2d2", self._run("conv2d1", x)))
         for name in lensnet.MIXED:
@@ -90,7 +90,7 @@ class LensNet(torch.nn.Module):
 
 
 def _alive(module: torch.nn.Module) -> None:
-    # Its default initialisation leaves nothing alive after a few layers, and it eats values up to 138.
+    # Its default initialization leaves nothing alive after a few layers; its inputs go up to 138.
     for child in module.modules():
         if isinstance(child, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(child.weight)
@@ -101,10 +101,12 @@ def _alive(module: torch.nn.Module) -> None:
 def render_channel(
     module: torch.nn.Module, layer: str, channel: int, steps: int, size: int = 128, seen: int | None = None
 ) -> np.ndarray:
-    """One neuron by `render_vis` with its defaults, `[H, W, 3]`; `seen` is its `fixed_image_size`.
+    """Render one neuron by `render_vis` with its defaults, as `[H, W, 3]`.
 
-    Each call gets a fresh copy of the network: `render_vis` leaves its hooks behind (its issue 45), and every
-    further call on the same network is slower. That copy costs milliseconds.
+    `seen` is the `fixed_image_size`.
+
+    Each call gets a fresh copy of the network: `render_vis` leaves its hooks behind (its issue 45),
+    and every further call on the same network is slower. That copy costs milliseconds.
     """
     np.random.seed(channel)  # noqa: NPY002 (Lucent draws from it)
     torch.manual_seed(channel)

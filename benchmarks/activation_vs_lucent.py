@@ -1,9 +1,9 @@
-"""How high the activation gets: jaxlens against torch-lucent after the same steps, real SqueezeNet weights.
+"""The activation that jaxlens and torch-lucent reach in the same steps, with SqueezeNet's weights.
 
 `python -m benchmarks.activation_vs_lucent --weights squeezenet1_1.pth [--steps 128]`
 
-Finished images of both are scored by one network without transforms, enlarged to 224 pixels. A neuron that Lucent leaves dead
-counts as a ratio of infinity; the median does not care.
+Finished images of both are scored by one network without transforms, enlarged to 224 pixels. A
+neuron that Lucent leaves dead counts as a ratio of infinity; the median does not care.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""Seconds per batch: jaxlens.attribution against captum, the same network, weights, images and settings.
+"""Seconds per batch: jaxlens.attribution against captum, with equal networks, images and settings.
 
-`python -m benchmarks.attribution_vs_captum [--batch 32] [--size 128] [--repeats 3] [--weights FILE.pth]`
+`python -m benchmarks.attribution_vs_captum [--batch 32] [--size 128] [--repeats 3] [--weights W]`
 
-captum runs each method in the ways it offers and the fastest counts: contiguous and channels-last tensors, one batch of samples
-at a time or two. jaxlens runs with its defaults. The values that both find are compared first. What memory jaxlens needs with a
-`batch_size` is read from the compiled program, for several numbers of samples.
+captum runs each method in the ways it offers and the fastest counts: contiguous and channels-last
+tensors, one batch of samples at a time or two. jaxlens runs with its defaults. The values that both
+find are compared first. What memory jaxlens needs with a `batch_size` is read from the compiled
+program, for several numbers of samples.
 """
 
 import argparse
@@ -29,19 +30,19 @@ MEAN, STD = (torch.tensor(x).reshape(1, 3, 1, 1) for x in ((0.485, 0.456, 0.406)
 
 
 class Normalised(torch.nn.Module):
-    """The network on images in [0, 1], as a Model takes them."""
+    """The network for images in [0, 1], as a Model takes them."""
 
     def __init__(self, net: torch.nn.Module):
         super().__init__()
         self.net = net
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits."""
+        """Return the logits."""
         return self.net((x - MEAN) / STD)
 
 
 def captums(net: torch.nn.Module, x: torch.Tensor, target: int, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """By method, the ways to run it."""
+    """Return the ways to run each method."""
     window, batch = options.size // 8, len(x)
     ways: dict[str, dict[str, Any]] = {"integrated gradients": {}, "SmoothGrad": {}, "occlusion": {}}
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -68,7 +69,7 @@ def captums(net: torch.nn.Module, x: torch.Tensor, target: int, options: argpars
 
 
 def ours(model: Any, images: np.ndarray, target: int, options: argparse.Namespace) -> dict[str, Any]:
-    """By method, the call."""
+    """Return the call of each method."""
     window, quiet = options.size // 8, {"progress": False}
     return {
         "integrated gradients": lambda: attribution.integrated_gradients(
@@ -82,7 +83,7 @@ def ours(model: Any, images: np.ndarray, target: int, options: argparse.Namespac
 
 
 def memory(model: Any, images: np.ndarray, batch_size: int) -> dict[int, int]:
-    """Bytes that one step of SmoothGrad needs besides its arguments, by the number of samples."""
+    """Return the bytes that a step of SmoothGrad needs besides its arguments, by samples."""
     query = ask(model, images, 0)
     state = _sums.Totals(first=jax.numpy.zeros_like(query.values), second=None)
     found = {}

@@ -1,6 +1,8 @@
-"""Recipes in batches against the same one by one: `python -m benchmarks.batched_recipes --weights squeezenet1_1.pth`.
+"""Recipes in batches against the same recipes one by one.
 
-Counts how often a step is traced: once for a whole batch, and not again for other pictures or directions.
+`python -m benchmarks.batched_recipes --weights squeezenet1_1.pth`
+
+A step must be traced once for a whole batch, and not again for other pictures or directions.
 """
 
 import contextlib
@@ -21,7 +23,7 @@ LAYER = "features.9"
 
 @contextlib.contextmanager
 def traced() -> Iterator[list[int]]:
-    """A list that grows by one for every trace of a step."""
+    """Return a list that grows by one for every trace of a step."""
     count, plain = [], _program.score
     _program.step.clear_cache()
     _program.score = lambda *args: (count.append(1), plain(*args))[1]
@@ -32,7 +34,7 @@ def traced() -> Iterator[list[int]]:
 
 
 def measured(name: str, tasks: int, together: Callable[[], Any], alone: Callable[[], Any], repeats: int) -> dict[str, Any]:
-    """Traces of the first batch and of all later ones, and seconds per task in a batch and alone."""
+    """Return traces of the first batch and of later ones, and seconds per task in both ways."""
     with traced() as count:
         together()
         first = len(count)
@@ -50,7 +52,7 @@ def measured(name: str, tasks: int, together: Callable[[], Any], alone: Callable
 @click.option("--steps", default=16, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
 def main(weights: Path, size: int, steps: int, repeats: int) -> None:
-    """Measures 64 directions, 16 inversions and 16 caricatures, and writes the record."""
+    """Measure 64 directions, 16 inversions and 16 caricatures, and write the record."""
     model, rng = modelzoo.load("squeezenet1_1", weights), np.random.default_rng(0)
     options = {"steps": steps, "progress": False, "redirect_steps": 0}
 

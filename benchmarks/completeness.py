@@ -1,4 +1,4 @@
-"""How much of the difference in score integrated gradients miss on photographs.
+"""The part of the difference in score that integrated gradients miss on photographs.
 
 `python -m benchmarks.completeness --weights W.pth --photographs FOLDER`
 """
@@ -24,7 +24,7 @@ from jaxlens import attribution, modelzoo
 @click.option("--steps", default=50, show_default=True, help="Points of each path.")
 @click.option("--batch", default=16, show_default=True, help="Photographs at once.")
 def main(network: str, weights: str, folder: Path, count: int, size: int, steps: int, batch: int) -> None:
-    """Prints what is missed, what the warnings say, and DeepLift's for comparison; writes a record."""
+    """Print what integrated gradients and DeepLift miss, and the warnings; write a record."""
     model, images = modelzoo.load(network, weights), photographs(folder, count, size)
     missed: dict[str, list[np.ndarray]] = {"integrated gradients": [], "deep_lift": []}
     said: list[str] = []

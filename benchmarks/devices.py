@@ -1,10 +1,14 @@
-"""Does rendering spread over devices and processes? `python -m benchmarks.devices [--devices 1,2,4,8] [--processes 1,2]`
+"""Whether rendering spreads over devices and processes.
 
-Devices are virtual ones of a CPU, a new process for each number: a fixed number of neurons over 1, 2, 4 and 8 of them. The
-operations of the compiled step on each device must fall as the number rises, and the step must hold no operation that exchanges
-anything. Seconds say little, for all devices share this machine's cores.
+`python -m benchmarks.devices [--devices 1,2,4,8] [--processes 1,2]`
 
-Processes render one folder of pictures together with `jaxlens render --all-channels`: tiles by process, tiles in all, seconds.
+Devices are virtual ones of a CPU, a new process for each number: a fixed number of neurons over 1,
+2, 4 and 8 of them. The operations of the compiled step on each device must fall as the number
+rises, and the step must hold no operation that exchanges anything. Seconds say little, for all
+devices share this machine's cores.
+
+Processes render one folder of pictures together with `jaxlens render --all-channels`: tiles by
+process, tiles in all, seconds.
 """
 
 import json
@@ -32,12 +36,12 @@ COLLECTIVE = re.compile(r"\b(all-reduce|all-gather|collective-permute|all-to-all
 
 
 def collectives(hlo: str | None) -> dict[str, int]:
-    """How many operations of each kind that exchanges between devices an optimised program holds."""
+    """Count the operations of an optimized program that exchange data between devices, by kind."""
     return dict(Counter(match[1] for match in COLLECTIVE.finditer(hlo or "")))
 
 
 def control(devices: list[Any]) -> dict[str, int]:
-    """What `collectives` finds in a program that does exchange: it must not be nothing."""
+    """Return what `collectives` finds in a program that exchanges data. It must not be empty."""
     mesh = Mesh(devices, ("tasks",))
     total = jax.shard_map(
         lambda x: jax.lax.psum(x, "tasks"), mesh=mesh, in_specs=PartitionSpec("tasks"), out_specs=PartitionSpec()
@@ -46,7 +50,7 @@ def control(devices: list[Any]) -> dict[str, int]:
 
 
 def child(network: str, layer: str, tasks: int, size: int, steps: int, repeats: int) -> dict[str, Any]:
-    """The row of this process's devices."""
+    """Measure the row for the devices of this process."""
     model, neurons = modelzoo.load(network, weights=None), objectives.channel(layer, range(tasks))
 
     def run(steps: int) -> None:
@@ -64,14 +68,14 @@ def child(network: str, layer: str, tasks: int, size: int, steps: int, repeats: 
 
 
 def on_devices(count: int, settings: list[Any]) -> dict[str, Any]:
-    """`child` in a process with so many virtual devices."""
+    """Run `child` in a process with `count` virtual devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}".strip()
     code = f"import json; from benchmarks import devices; print(json.dumps(devices.child(*{settings!r})))"
     return json.loads(_run([sys.executable, "-c", code], XLA_FLAGS=flags).splitlines()[-1])
 
 
 def on_processes(count: int, network: str, layer: str, size: int, steps: int) -> dict[str, Any]:
-    """So many processes on one folder, all started at once; the compilation cache is theirs and starts empty."""
+    """Start `count` processes on one folder at once. Their compilation cache starts empty."""
     row: dict[str, Any] = {"processes": count}
     if "--all-channels" not in _run([*CLI, "--help"]):
         return row | {"failed": "this jaxlens has no `jaxlens render --all-channels`"}
@@ -80,7 +84,7 @@ def on_processes(count: int, network: str, layer: str, size: int, steps: int) ->
         command = [
             *CLI,
             network,
-            "--layers",
+            "--layer",
             layer,
             "--all-channels",
             "--steps",
@@ -107,7 +111,7 @@ def on_processes(count: int, network: str, layer: str, size: int, steps: int) ->
 
 
 def tiles_said(text: str) -> int | None:
-    """The number of tiles that a process says it rendered itself."""
+    """Return the number of tiles that a process says it rendered itself."""
     found = re.findall(r"(\d+) of \d+ neurons rendered", text)
     return int(found[-1]) if found else None
 
@@ -135,7 +139,7 @@ def _numbers(_context: click.Context, _option: click.Option, text: str) -> list[
 def main(
     devices: list[int], processes: list[int], network: str, layer: str, tasks: int, size: int, steps: int, repeats: int
 ) -> None:
-    """Measures each number of devices, then of processes, and writes the record after each."""
+    """Measure each number of devices, then of processes, and write the record after each."""
     rows: list[dict[str, Any]] = []
     settings = {"network": network, "layer": layer, "tasks": tasks, "size": size, "steps": steps, "repeats": repeats}
     for count in devices:

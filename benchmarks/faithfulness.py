@@ -1,8 +1,11 @@
-"""Faithfulness of attributions on photographs: `python -m benchmarks.faithfulness --weights W.pth --photographs FOLDER`.
+"""Faithfulness of attributions on photographs.
 
-Deletion (to black), insertion (into a blurred image) and ROAD of each method beside those of random maps of the same
-resolution, with a sign test over photographs, and what is left of each map when the network is randomised from the output
-down. The control has to have the resolution: scattered holes harm a network more than one large hole, wherever they are.
+`python -m benchmarks.faithfulness --weights W.pth --photographs FOLDER`
+
+Deletion (to black), insertion (into a blurred image) and ROAD of each method beside those of random
+maps of the same resolution, with a sign test over photographs, and what is left of each map when
+the network is randomized from the output down. The control has to have the resolution: scattered
+holes harm a network more than one large hole, wherever they are.
 """
 
 import math
@@ -27,7 +30,7 @@ Method = Callable[..., Attribution]
 
 
 def methods(steps: int) -> dict[str, Method]:
-    """The methods compared, each made a map in which large values are important."""
+    """Return the methods to compare. Each gives a map in which large values are important."""
 
     def absolute(method: Method, **options: Any) -> Method:
         def run(model: Model, images: jax.Array, target: Any = None) -> Attribution:
@@ -46,13 +49,13 @@ def methods(steps: int) -> dict[str, Method]:
 
 
 def noise(shape: tuple[int, ...], first: int) -> jax.Array:
-    """Maps of nothing: what faithfulness is to be compared with. Photograph number i has its own."""
+    """Return random maps, the control. Each photograph has its own."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(first + jnp.arange(shape[0]))
     return jax.vmap(lambda key: jax.random.uniform(key, (*shape[1:3], 1)))(keys)
 
 
 def judged(model: Model, images: jax.Array, values: Any, target: Any, steps: int) -> dict[str, np.ndarray]:
-    """The three metrics of some photographs' maps."""
+    """Return the three metrics of the maps of photographs."""
     blur = metrics.blurred(images, 5 * images.shape[1] / 224)  # Petsiuk et al. 2018
     options = {"steps": steps, "progress": False}
     areas = {
@@ -64,13 +67,13 @@ def judged(model: Model, images: jax.Array, values: Any, target: Any, steps: int
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided p-value of so many wins and losses of a fair coin; ties count for neither."""
+    """Return the two-sided p-value of wins and losses under a fair coin; ties count for neither."""
     n, extreme = wins + losses, max(wins, losses)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(extreme, n + 1)) / 2**n)
 
 
 def photographs(folder: Path, count: int, size: int) -> jax.Array:
-    """Central squares of `count` photographs, taken evenly from the folder, `[N, size, size, 3]`."""
+    """Return central squares of `count` photographs of the folder, `[N, size, size, 3]`."""
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
         raise click.UsageError(f"{folder} holds no .jpg files.")
@@ -85,12 +88,12 @@ def photographs(folder: Path, count: int, size: int) -> jax.Array:
 
 
 def mean(values: np.ndarray) -> tuple[float, float]:
-    """Mean and its standard error."""
+    """Return the mean and its standard error."""
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def blocks(model: Model) -> list[str]:
-    """What is randomised at once, from the output to the input: `features.12` with all that is in it."""
+    """Return the blocks to randomize in turn, from the output to the input."""
     return list(dict.fromkeys(".".join(layer.split(".")[:2]) for layer in parameter_groups(model, None)))
 
 
@@ -113,7 +116,7 @@ def main(
     batch: int,
     randomised: int,
 ) -> None:
-    """Prints a table and writes a record."""
+    """Print a table and write a record."""
     model = modelzoo.load(network, weights)
     images = photographs(folder, count, size)
     contestants, control_of = methods(steps), {}
@@ -149,7 +152,7 @@ def main(
 
 
 def _randomise(model: Model, images: jax.Array, contestants: dict[str, Method], rows: list[dict[str, Any]]) -> None:
-    """Adds to each row what is left of the map after each step of a cascade."""
+    """Add to each row what is left of the map after each step of a cascade."""
     for row in rows:
         if row["control"]:
             left = metrics.model_randomization(contestants[row["method"]], model, images, layers=blocks(model), progress=False)

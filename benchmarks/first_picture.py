@@ -1,7 +1,7 @@
-"""How long a new process takes to the first picture: `python -m benchmarks.first_picture`.
+"""Seconds to the first picture of a new process: `python -m benchmarks.first_picture`.
 
-Each run is a process of its own that imports jaxlens, loads lensnet and renders one neuron at 128 px. "cold" starts with
-an empty compilation cache, "warm" with what the cold one left there.
+Each run is a process of its own that imports jaxlens, loads lensnet and renders one neuron at 128
+px. "cold" starts with an empty compilation cache, "warm" with what the cold one left there.
 """
 
 import json
@@ -32,7 +32,7 @@ PARTS = ("start", "import", "load", "render")
 
 
 def once(cache: str, neuron: str, steps: int) -> dict[str, float]:
-    """Seconds of each part, and "total", of one process."""
+    """Return the seconds of each part of one process, and their "total"."""
     env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PLATFORMS": "cpu"}
     began = time.time()
     code = CHILD.format(neuron=neuron, steps=steps)
@@ -46,7 +46,7 @@ def once(cache: str, neuron: str, steps: int) -> dict[str, float]:
 @click.option("--steps", default=128, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
 def main(neuron: str, steps: int, repeats: int) -> None:
-    """Measures, prints and records medians."""
+    """Measure, print and record medians."""
     runs: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:

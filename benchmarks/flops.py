@@ -1,4 +1,4 @@
-"""Floating-point operations: what a layer and its gradient need, and what XLA counts in the step that renders it."""
+"""Floating-point operations of a layer and its gradient, by hand and by XLA's count of the step."""
 
 import math
 from collections.abc import Callable
@@ -15,11 +15,14 @@ from jaxlens.optvis.render import _program
 
 
 def needed(model: Model, layer: str, size: tuple[int, int]) -> float:
-    """Operations for a layer's value and image gradient, for one image: those of convolutions and matrix products.
+    """Count the operations of convolutions and matrix products for one image.
 
-    A multiplication and an addition are two. The gradient of a product takes as many as the product for each factor that
-    depends on the image: for one of them where weights are frozen, but for two between queries and keys. What is not
-    counted (ReLUs, pools, norms, the image and its transforms) has few operations, however long it takes.
+    They compute the value of a layer and its image gradient.
+
+    A multiplication and an addition are two. The gradient of a product takes as many as the product
+    for each factor that depends on the image: for one of them where weights are frozen, but for two
+    between queries and keys. What is not counted (ReLUs, pools, norms, the image and its
+    transforms) has few operations, however long it takes.
     """
     images = jax.ShapeDtypeStruct((1, *size, model.channels), jnp.float32)
     program = trace(lambda images, model: run(model, images, (model.resolve(layer),)), (images, model), inside=True)
@@ -31,7 +34,7 @@ def needed(model: Model, layer: str, size: tuple[int, int]) -> float:
 
 
 def product(equation: Any) -> float:
-    """Operations of one convolution or matrix product, zeros of the padding included."""
+    """Count the operations of one convolution or matrix product, including zeros of the padding."""
     left, right = (var.aval.shape for var in equation.invars[:2])
     out = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "dot_general":
@@ -42,11 +45,11 @@ def product(equation: Any) -> float:
 
 
 class _Caught(BaseException):
-    """Carries the lowered step out of `render`."""
+    """The lowered step, on its way out of `render`."""
 
 
 def lowered(call: Callable[[], Any]) -> Any:
-    """The step that a call of `render` would run, lowered for its arguments (`jax.stages.Lowered`); it is not run."""
+    """Return the step that a call of `render` would run, as a `jax.stages.Lowered`."""
     plain = _program.step
 
     class Catch:
@@ -64,9 +67,10 @@ def lowered(call: Callable[[], Any]) -> Any:
 
 
 def counted(stage: Any) -> float | None:
-    """XLA's own count for a lowered or a compiled step, or None where it has none.
+    """Return XLA's own count for a lowered or a compiled step, or None where it has none.
 
-    Of a compiled step on a GPU it misses convolutions, which are calls to a library by then: ask the lowered one.
+    Of a compiled step on a GPU it misses convolutions, which are calls to a library by then: ask
+    the lowered one.
     """
     analysis = stage.cost_analysis()
     analysis = analysis[0] if isinstance(analysis, list) else analysis

@@ -1,4 +1,4 @@
-"""The numbers to reach, and what the records say of each. Why one falls short is told in `reasons.toml`, by its key."""
+"""The numbers to reach, and what the records say. `reasons.toml` says why one falls short."""
 
 import dataclasses
 import re
@@ -34,7 +34,7 @@ class Goal:
 
 
 def rows(records: Records, name: str, **wanted: Any) -> list[dict[str, Any]]:
-    """Rows of every record whose name begins and ends as `name` does around its `*`, with the values wanted."""
+    """Return the rows with the values wanted of all records whose names match the pattern."""
     start, _, end = name.partition("*")
     match = [record for key, record in records.items() if key.startswith(start) and key.endswith(end)]
     found = [row for record in match for row in record["rows"]]
@@ -42,7 +42,7 @@ def rows(records: Records, name: str, **wanted: Any) -> list[dict[str, Any]]:
 
 
 def ratios(name: str, key: str, least: float, **wanted: Any) -> Callable[[Records], Found | None]:
-    """Each network's ratio; all must reach `least`."""
+    """Return the ratio of each network. All must reach `least`."""
 
     def found(records: Records) -> Found | None:
         here = {row["network"]: row[key] for row in rows(records, name, **wanted) if row.get(key)}
@@ -52,9 +52,10 @@ def ratios(name: str, key: str, least: float, **wanted: Any) -> Callable[[Record
 
 
 def gpu(key: str, least: float, best: Callable[..., float]) -> Callable[[Records], Found | None]:
-    """A ratio on InceptionV1 in batches of 64 or more, by precision; one precision must reach `least`.
+    """Return a ratio on InceptionV1 in batches of 64 or more, by precision. One must reach `least`.
 
-    Where several records measured it, `best` takes the one that counts: against the best PyTorch the smallest.
+    Where several records measured it, `best` takes the one that counts: against the best PyTorch
+    the smallest.
     """
 
     def found(records: Records) -> Found | None:

@@ -1,6 +1,9 @@
-"""What the import's check of gradients costs, and whether it ever raises a false alarm: `python -m benchmarks.gradient_check`.
+"""The cost of the gradient check of imports, and its false alarms.
 
-All of torchvision's classifiers, with random weights and statistics; the networks of the importer's tests; six of timm's.
+`python -m benchmarks.gradient_check`
+
+All of torchvision's classifiers, with random weights and statistics; the networks of the importer's
+tests; six of timm's.
 """
 
 import time
@@ -12,12 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness
-from converters import _compare, from_torch, parity
+from converters import _compare, from_torch
 from converters._inputs import ours, random_images
 from jaxlens import modelzoo
 from jaxlens.model import Preprocess
 from jaxlens.modelzoo._registry import find
 from tests.converters import nets
+from tools import parity_table
 
 TIMM: dict[str, dict[str, Any]] = {
     "resnet10t": {},
@@ -31,7 +35,7 @@ Build = Callable[[], tuple[Any, tuple[int, int]]]
 
 
 def networks() -> Iterator[tuple[str, Build]]:
-    """Every network by name, the small ones first, and how to build it with the size of its images."""
+    """Return every network by name, small ones first, with its builder and its image size."""
     for cls in nets.IDIOMS:
         yield cls.__name__, lambda cls=cls: (cls().eval(), (33, 47))
     for name, options in TIMM.items():
@@ -50,11 +54,11 @@ def _timm(name: str, options: dict[str, Any]) -> tuple[Any, tuple[int, int]]:
 def _torchvision(name: str) -> tuple[Any, tuple[int, int]]:
     fixed = "image_size" in find(name).options
     size = (224, 224) if fixed else (75, 96) if name == "inception_v3" else (64, 96)
-    return parity.reference(name, **({"image_size": 224} if fixed else {})), size
+    return parity_table.reference(name, **({"image_size": 224} if fixed else {})), size
 
 
 def measured(name: str, build: Build) -> dict[str, Any]:
-    """One network: the seconds of its import, of the check of values, and of that with gradients; and their difference."""
+    """Return the seconds of an import and of its checks, with and without gradients."""
     module, size = build()
     start = time.perf_counter()
     model = from_torch(module, size, preprocess=Preprocess(), check=False)
@@ -79,7 +83,7 @@ def measured(name: str, build: Build) -> dict[str, Any]:
 @click.command()
 @click.argument("names", nargs=-1)
 def main(names: tuple[str, ...]) -> None:
-    """Checks every network, or those named; prints how many alarms there were and what the gradients cost."""
+    """Check every network, or those named, and print the alarms and the cost of the gradients."""
     rows: list[dict[str, Any]] = []
     for name, build in networks():
         if names and name not in names:

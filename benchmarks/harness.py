@@ -1,7 +1,8 @@
-"""One way to measure: warm-up, finished work, medians and spreads, a record that says where and with what.
+"""The way to measure: warm-up, finished work, medians and spreads, a record with its machine.
 
-Things that are compared run alternately in one process, so that a busy machine slows them alike. Records go to `results`, or
-to the folder that `JAXLENS_BENCH_RESULTS` names: trial runs must not overwrite what was measured with care.
+Things that are compared run alternately in one process, so that a busy machine slows them alike.
+Records go to `results`, or to the folder that `JAXLENS_BENCH_RESULTS` names: trial runs must not
+overwrite what was measured with care.
 """
 
 import json
@@ -30,10 +31,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchvision", "
 def compare(
     contestants: Mapping[Name, Callable[[], Any]], repeats: int, failed: dict[Name, str] | None = None
 ) -> dict[Name, dict[str, float]]:
-    """Times functions in turn, `repeats` times each, after one call of each that compiles.
+    """Time functions in turn, `repeats` times each, after one call of each that compiles.
 
-    Every function must block until its work is done. Returns, per name, seconds: `first` (with compilation), `median`,
-    `low` and `high` (the quartiles). With `failed`, a function whose first call raises is left out, and that says why.
+    Every function must block until its work is done. Returns, per name, seconds: `first` (with
+    compilation), `median`, `low` and `high` (the quartiles). With `failed`, a function whose first
+    call raises is left out, and that says why.
     """
     first: dict[Name, float] = {}
     for name, run in contestants.items():
@@ -51,13 +53,13 @@ def compare(
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Return the median and the quartiles."""
     low, median, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return {"median": median, "low": low, "high": high}
 
 
 def record(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
-    """Writes `results/NAME.json` with the rows, the settings, the machine, versions and commit.
+    """Write `results/NAME.json` with the rows, settings, machine, versions and commit.
 
     Written after each row, so that an interrupted run loses nothing.
     """
@@ -78,7 +80,7 @@ def record(name: str, rows: list[dict[str, Any]], **settings: Any) -> Path:
 
 
 def commit() -> str:
-    """The commit of the working tree; `JAXLENS_COMMIT` where a tree was copied without its history."""
+    """Return the commit of the working tree, or `JAXLENS_COMMIT` for a copy without history."""
     given = os.environ.get("JAXLENS_COMMIT")
     if given or shutil.which("git") is None:
         return given or ""
@@ -86,12 +88,12 @@ def commit() -> str:
 
 
 def backend() -> str:
-    """The end of a record's name: "cpu" or "gpu"."""
+    """Return the end of a record's name: "cpu" or "gpu"."""
     return jax.devices()[0].platform
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Return a description of this machine."""
     cpu = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.processor()
     )
@@ -107,7 +109,7 @@ def machine() -> dict[str, Any]:
 
 
 def busy(seconds: float = 0.25) -> float | None:
-    """How many cores work while this process sleeps: what others take from the machine. Says so if that is much."""
+    """Return how many cores work while this process sleeps. Print it if there are many."""
 
     def ticks() -> list[int]:
         return [int(word) for word in (_lines("/proc/stat") or ["cpu"])[0].split()[1:]]

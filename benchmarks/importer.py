@@ -1,4 +1,7 @@
-"""Imported networks against the zoo's own: `python -m benchmarks.importer`. Forward pass, and gradient of the image."""
+"""Imported networks against the zoo's own: `python -m benchmarks.importer`.
+
+It times the forward pass and the gradient of the image.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import harness
-from converters import from_torch, parity
+from converters import from_torch
 from jaxlens.model import Model
+from tools import parity_table
 
 NAMES = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t", "mnasnet0_5",
@@ -19,7 +23,7 @@ NAMES = (
 
 
 def runs(model: Model, images: jax.Array) -> dict[str, Callable[[], Any]]:
-    """The jitted forward pass and input gradient of a model; weights are arguments, as everywhere in jaxlens."""
+    """Return the jitted forward pass and input gradient of a model. The weights are arguments."""
     forward = jax.jit(lambda model, images: model(images))
     gradient = jax.jit(jax.grad(lambda images, model: jnp.square(model(images)).sum()))
     return {
@@ -33,10 +37,10 @@ def runs(model: Model, images: jax.Array) -> dict[str, Callable[[], Any]]:
 @click.option("--repeats", default=15, show_default=True)
 @click.option("--batch", default=2, show_default=True, help="Images at once.")
 def main(names: tuple[str, ...], repeats: int, batch: int) -> None:
-    """Measures each network (all families by default) twice in turn, with the same weights."""
+    """Measure each network (all families by default) in both forms, with equal weights."""
     rows: list[dict[str, Any]] = []
     for name in names or NAMES:
-        module, model = parity.pair(name, size=(128, 160))
+        module, model = parity_table.pair(name, size=(128, 160))
         images = jax.random.uniform(jax.random.key(0), (batch, *model.input_size, 3))
         imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
         models = {"zoo": model, "imported": imported}

@@ -30,12 +30,12 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def reduce_window(x: jax.Array) -> jax.Array:
-    """XLA's own max-pool."""
+    """Return XLA's own max-pool."""
     return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
 
 
 def pool_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """Value and gradient of a ReLU and a pool."""
+    """Return value and gradient of a ReLU and a pool."""
     x, tensor = _inputs(shape)
     pools = {
         "jaxlens": lambda x: _kernels.max_pool(x, window=(3, 3), stride=(2, 2), pads=((0, 0), (0, 0))),
@@ -48,7 +48,7 @@ def pool_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
 
 
 def depthwise_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """Value and input gradient of a depthwise convolution."""
+    """Return value and input gradient of a depthwise convolution."""
     *size, side = shape
     x, tensor = _inputs(tuple(size))
     channels, pads = size[-1], ((side // 2, side // 2), (side // 2, side // 2))
@@ -68,7 +68,7 @@ def depthwise_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
 
 
 def response_norm_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """Value and gradient of InceptionV1's local response normalisation; "xla" is its definition, with a band matrix."""
+    """Return value and gradient of InceptionV1's response norm; "xla" uses a band matrix."""
     x, tensor = _inputs(shape)
     near = jnp.asarray(np.abs(np.subtract.outer(*[np.arange(shape[-1])] * 2)) <= 5, jnp.float32)
     norms = {
@@ -84,7 +84,7 @@ def response_norm_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any
 
 
 def body_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """Input gradient of SqueezeNet up to features.12; PyTorch eager, channels-last. No "xla" of its own."""
+    """Return the input gradient of SqueezeNet up to features.12. There is no "xla" variant."""
     torch.manual_seed(0)
     net = torchvision.models.squeezenet1_1().eval().requires_grad_(False)
     model = modelzoo.load("squeezenet1_1", weights=None)
@@ -108,7 +108,7 @@ def _input_gradients(functions: dict[str, Callable[..., Any]], x: jax.Array) -> 
 
 
 def weight_gradient(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
-    """Value and weight gradient of a 3x3 convolution."""
+    """Return value and weight gradient of a 3x3 convolution."""
     *size, cin, cout = shape
     x, tensor = _inputs((*size, cin))
     kernel, weight = jnp.full((3, 3, cin, cout), 0.1), torch.full((cout, cin, 3, 3), 0.1, requires_grad=True)
@@ -129,7 +129,7 @@ def _inputs(shape: tuple[int, ...]) -> tuple[jax.Array, torch.Tensor]:
 
 
 def main() -> None:
-    """Measures each kernel on shapes of the networks that need it, in turn."""
+    """Measure each kernel in turn, on shapes of the networks that need it."""
     rows = []
     for build, shapes in (
         (pool_gradient, POOLED),

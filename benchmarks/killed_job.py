@@ -1,8 +1,11 @@
-"""A render job of 500 neurons killed 20 times: `python -m benchmarks.killed_job [--neurons 500 --kills 20]`.
+"""A render job of 500 neurons that is killed 20 times.
 
-Renders neurons of lensnet undisturbed; then again with one process at a time that is killed (SIGKILL) at random moments and
-started anew; then with two at once on one folder, of which one or the other is killed. Compares every file, and checks
-that no tile which was there when a process died was ever written again.
+`python -m benchmarks.killed_job [--neurons 500 --kills 20]`
+
+Renders neurons of lensnet undisturbed; then again with one process at a time that is killed
+(SIGKILL) at random moments and started anew; then with two at once on one folder, of which one or
+the other is killed. Compares every file, and checks that no tile which was there when a process
+died was ever written again.
 """
 
 import os
@@ -34,12 +37,12 @@ for name in [name for name in chosen if chosen[name]]:
 
 
 def tiles(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Contents and time of every tile."""
+    """Return contents and time of every tile."""
     return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(folder.rglob("*.png"))}
 
 
 def start(folder: Path, neurons: int, cache: str) -> subprocess.Popen[bytes]:
-    """A process that renders into the folder."""
+    """Start a process that renders into the folder."""
     env = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": cache,
@@ -49,9 +52,10 @@ def start(folder: Path, neurons: int, cache: str) -> subprocess.Popen[bytes]:
 
 
 def disturbed(folder: Path, neurons: int, kills: int, together: int, cache: str, chance: random.Random) -> int:
-    """Kills processes so many times, then lets them finish; how many tiles were written twice.
+    """Kill processes, let the last ones finish, and return how many tiles were written twice.
 
-    Random moments: some time after a random number of tiles is there, or at once, as a process starts, where it is already.
+    A process dies some time after the folder holds a random number of tiles, or at its start if the
+    folder holds as many already.
     """
     running, seen = [start(folder, neurons, cache) for _ in range(together)], dict[str, int]()
     for kill, count in enumerate(sorted(chance.randrange(int(0.9 * neurons)) for _ in range(kills)), 1):
@@ -77,7 +81,7 @@ def disturbed(folder: Path, neurons: int, kills: int, together: int, cache: str,
 @click.option("--kills", default=20, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(neurons: int, kills: int, seed: int) -> None:
-    """Runs, compares, prints and records."""
+    """Run, compare, print and record."""
     chance, rows = random.Random(seed), []
     with tempfile.TemporaryDirectory() as root:
         cache = f"{root}/compiled"

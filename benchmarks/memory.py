@@ -1,8 +1,10 @@
-"""Memory against batch, steps and limit: `python -m benchmarks.memory [--network squeezenet1_1 --layer features.9]`.
+"""Memory against batch, steps and limit.
 
-Each measurement is a process of its own: its peak resident memory, what it had before rendering, what the compiler says a
-step needs, and how many tasks went through the step together. With a limit in GB it wants 2048 tasks at once and takes as many
-as fit.
+`python -m benchmarks.memory [--network squeezenet1_1 --layer features.9]`
+
+Each measurement is a process of its own: its peak resident memory, what it had before rendering,
+what the compiler says a step needs, and how many tasks went through the step together. With a limit
+in GB it wants 2048 tasks at once and takes as many as fit.
 """
 
 import json
@@ -49,7 +51,7 @@ print(json.dumps({"tasks": sizes[0], "before": before, "peak": peak(), "step": n
 
 
 def once(network: str, layer: str, batch: int, steps: int, limit: float = 0) -> dict[str, float]:
-    """One process: bytes, and the tasks it rendered together."""
+    """Run one process, and return its bytes and how many tasks it rendered together."""
     command = [sys.executable, "-c", CHILD, network, layer, str(batch), str(steps), str(limit)]
     done = subprocess.run(command, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -64,7 +66,7 @@ def once(network: str, layer: str, batch: int, steps: int, limit: float = 0) -> 
 @click.option("--steps", default="1,8,32", show_default=True)
 @click.option("--limits", default="2,4,8,16", show_default=True, help="GB")
 def main(network: str, layer: str, batches: str, steps: str, limits: str) -> None:
-    """Measures, prints and records."""
+    """Measure, print and record."""
     rows: list[dict[str, float | str]] = []
 
     def add(kind: str, **settings: float) -> None:

@@ -1,14 +1,16 @@
-"""Milliseconds per neuron and step: Lucent, the best PyTorch, and jaxlens, on the same network, weights, sizes and steps.
+"""Milliseconds per neuron and step of Lucent, the best PyTorch and jaxlens, at equal settings.
 
-`python -m benchmarks.render_vs_torch [NETWORK[:BATCH,BATCH] ...] [--steps 48] [--repeats 3] [--dtype float32]`
+`python -m benchmarks.render_vs_torch [NETWORK[:BATCH,BATCH] ...] [--steps 48] [--repeats 3]`
 
-Lucent renders one neuron after another, as its users do. PyTorch at its best (`benchmarks.torch_best`) renders a batch at once,
-in several variants, of which the fastest counts; what fails is recorded with its error. jaxlens renders as many neurons in one
-call, with its own choice of batches. All draw 128-pixel Fourier images and move them by the standard transforms;
-the network sees 224 pixels (lensnet 128). Compilation is reported apart.
+Lucent renders one neuron after another, as its users do. PyTorch at its best
+(`benchmarks.torch_best`) renders a batch at once, in several variants, of which the fastest counts;
+what fails is recorded with its error. jaxlens renders as many neurons in one call, with its own
+choice of batches. All draw 128-pixel Fourier images and move them by the standard transforms; the
+network sees 224 pixels (lensnet 128). Compilation is reported apart.
 
-On a CPU nothing else may run: PyTorch's threads spin while they wait for each other, and with one core busy elsewhere its steps
-take ten times as long. `OMP_WAIT_POLICY=PASSIVE` makes them sleep, for trials on a machine that is shared.
+On a CPU nothing else may run: PyTorch's threads spin while they wait for each other, and with one
+core busy elsewhere its steps take ten times as long. `OMP_WAIT_POLICY=PASSIVE` makes them sleep,
+for trials on a machine that is shared.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ from jaxlens.optvis.render import render
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A layer, the size at which its network sees the images, and what a step costs about, in steps of SqueezeNet."""
+    """A layer, the image size of its network, and the rough cost of a step (SqueezeNet: 1)."""
 
     layer: str
     seen: int
@@ -58,20 +60,20 @@ MINUTE = 512  # steps that a neuron takes, in `per_minute`
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """What renders `neurons` neurons in `steps` steps when it is called."""
+    """A function that renders `neurons` neurons in `steps` steps."""
 
     run: Callable[[], Any]
     neurons: int
     steps: int
 
     def per_step(self, times: dict[str, float]) -> dict[str, float]:
-        """Milliseconds per neuron and step; `compile_s` is what the first run took longer, in seconds."""
+        """Return milliseconds per neuron and step, and the extra seconds of the first run."""
         scaled = {key: 1e3 * times[key] / self.steps / self.neurons for key in ("median", "low", "high")}
         return scaled | {"steps": self.steps, "compile_s": times["first"] - times["median"]}
 
 
 def contestants(name: str, batches: list[int], options: dict[str, Any]) -> dict[tuple[str, ...], Contestant]:
-    """Everything that renders neurons of this network, by who, batch, dtype and variant."""
+    """Return all that renders neurons of this network, by who, batch, dtype and variant."""
     module, model = _lucent.pair(name, options["weights"].get(name))
     case, size, preprocess = CASES[name], options["size"], cast(Preprocess, model.preprocess)
     seen, found = options["seen"] or case.seen, {}
@@ -113,7 +115,7 @@ def contestants(name: str, batches: list[int], options: dict[str, Any]) -> dict[
 
 
 def row(name: str, batch: int, dtype: str, times: dict[tuple[str, ...], Any], failed: dict[Any, str]) -> dict[str, Any]:
-    """One line of the record: medians, quartiles and ratios, the PyTorch variant that won, and what failed."""
+    """Return a row of the record: times, ratios, the PyTorch variant that won, and what failed."""
     here = {key: value for key, value in times.items() if key[1:3] in ((), (str(batch), dtype))}
     variants = {key[3]: value for key, value in here.items() if key[0] == "torch"}
     best = min(variants, key=lambda v: variants[v]["median"]) if variants else None
@@ -137,7 +139,7 @@ def row(name: str, batch: int, dtype: str, times: dict[tuple[str, ...], Any], fa
 
 
 def describe(line: dict[str, Any]) -> str:
-    """A row in words."""
+    """Return a row in words."""
     parts = [f"{who} {line[f'{who}_ms']:.2f} ms" for who in WHO if f"{who}_ms" in line]
     ratios = [f"{line[key]:.2f}x {who}" for key, who in (("ratio", "Lucent"), ("torch_ratio", "PyTorch")) if line[key]]
     won = f" (PyTorch: {line['torch_variant']})" if line["torch_variant"] else ""
@@ -146,7 +148,7 @@ def describe(line: dict[str, Any]) -> str:
 
 
 def measure(name: str, batches: list[int], options: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of one network."""
+    """Measure the rows of one network."""
     torch.compiler.reset()  # it stops compiling a function that it has seen in too many networks
     found, failed = contestants(name, batches, options), {}
     seconds = harness.compare({key: each.run for key, each in found.items()}, options["repeats"], failed)
@@ -178,7 +180,7 @@ def _weights(_context: click.Context, _option: click.Option, values: tuple[str, 
 @click.option("--weights", multiple=True, callback=_weights, metavar="NETWORK=FILE", help="Random weights otherwise.")
 @click.option("--name", default="render_vs_torch", show_default=True, help="Of the record.")
 def main(cases: tuple[str, ...], name: str, **options: Any) -> None:
-    """Measures each network with its batches, one after another, and writes the record after each."""
+    """Measure each network with its batches in turn, and write the record after each."""
     on = harness.backend()
     options["per_run"] = options["per_run"] or PER_RUN[on]
     options["dtypes"] = options["dtypes"] or (DTYPES if on == "gpu" else DTYPES[:1])

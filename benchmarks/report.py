@@ -1,4 +1,4 @@
-"""`benchmarks/README.md`, from whatever records there are; `python -m benchmarks.table` writes it."""
+"""`benchmarks/README.md` from all records. `python -m tools.benchmark_page` writes it."""
 
 import json
 import re
@@ -12,34 +12,36 @@ from benchmarks import goals, harness
 FOLDER = Path(__file__).parent
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks.table` from the records in `benchmarks/results`; changes by hand are lost.
+`python -m tools.benchmark_page` writes this page from the records in `benchmarks/results`. Changes by
+hand are lost.
 
-`make bench` takes most records of a CPU and writes this page, in about half an hour on two cores that do nothing else;
-`make bench WEIGHTS=squeezenet1_1.pth` also two that need real weights. `benchmarks/gpu.sh` takes those of a GPU, in nine
-minutes. The others are taken one by one: `python -m benchmarks.NAME --help`. Trial runs go elsewhere with
-`JAXLENS_BENCH_RESULTS=FOLDER`.
+`make bench` takes most records of a CPU and writes this page, in about half an hour on two cores that
+do nothing else. `make bench WEIGHTS=squeezenet1_1.pth` takes two more, which need real weights.
+`benchmarks/gpu.sh` takes those of a GPU, in nine minutes. Take the others one by one:
+`python -m benchmarks.NAME --help`. `JAXLENS_BENCH_RESULTS=FOLDER` sends trial runs elsewhere.
 
-What is compared runs alternately in one process, after a first run of each that compiles. Times are medians, with quartiles in
-brackets; compilation is apart. Ratios are the other's time over jaxlens': above 1 jaxlens is faster.
+Contestants run alternately in one process, after a first run of each that compiles. Times are
+medians, with quartiles in brackets; compilation is apart. Ratios are the other's time over jaxlens':
+above 1, jaxlens is faster.
 """
 NO_GPU = "no GPU was available"
 Line = Sequence[Any]
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """All records, by name."""
+    """Read all records, by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 def table(head: Sequence[str], lines: Iterable[Line]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     return (
         "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in (head, ["---"] * len(head), *lines)) + "\n"
     )
 
 
 def number(value: Any) -> str:
-    """A number with three digits that count, a short list, or whatever it is."""
+    """Format a number with three significant digits, or a short list, or anything else."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -50,7 +52,7 @@ def number(value: Any) -> str:
 
 
 def spread(row: Mapping[str, Any], name: str) -> str:
-    """`NAME_ms` with its quartiles."""
+    """Format `NAME_ms` with its quartiles."""
     if row.get(f"{name}_ms") is None:
         return "-"
     return f"{number(row[f'{name}_ms'])} ({number(row[f'{name}_low_ms'])} to {number(row[f'{name}_high_ms'])})"
@@ -61,7 +63,7 @@ def times(value: float | None) -> str:
 
 
 def reached(records: goals.Records, reasons: Mapping[str, str]) -> str:
-    """The table of the numbers to reach."""
+    """Return the table of the numbers to reach."""
     lines = []
     for goal in goals.GOALS:
         found = goal.found(records)
@@ -74,7 +76,7 @@ def reached(records: goals.Records, reasons: Mapping[str, str]) -> str:
 
 
 def render_vs_torch(record: Mapping[str, Any]) -> str:
-    """Milliseconds per neuron and step, and neurons per minute."""
+    """Return tables of milliseconds per neuron and step, and of neurons per minute."""
     lines, failed = [], set()
     for row in record["rows"]:
         variants = row.get("variants", {})
@@ -104,7 +106,7 @@ def render_vs_torch(record: Mapping[str, Any]) -> str:
 
 
 def scaling(record: Mapping[str, Any]) -> str:
-    """The laws, then the points."""
+    """Return tables of the laws and of the points."""
     settings = record["settings"]
     laws = {"batch": "power", "size": "power", "depth": "line", "steps": "line"}
     fits = []
@@ -120,7 +122,7 @@ def scaling(record: Mapping[str, Any]) -> str:
 
 
 def roofline(record: Mapping[str, Any]) -> str:
-    """Limits, then each network."""
+    """Return tables of the limits and of each network."""
     limits = record["settings"]["limits"]
     said = ", ".join(f"{kind} {each['median'] / 1e9:,.0f} GFLOP/s" for kind, each in limits.items())
     lines = [
@@ -140,7 +142,7 @@ def roofline(record: Mapping[str, Any]) -> str:
 
 
 def devices(record: Mapping[str, Any]) -> str:
-    """Virtual devices, then processes."""
+    """Return tables of virtual devices and of processes."""
     virtual = [row for row in record["rows"] if "devices" in row]
     shared = [row for row in record["rows"] if "processes" in row]
     one = [
@@ -158,7 +160,7 @@ def devices(record: Mapping[str, Any]) -> str:
 
 
 def any_rows(record: Mapping[str, Any]) -> str:
-    """Rows as they stand: numbers, and of timings inside them the medians."""
+    """Return rows as they stand: numbers, and the medians of timings inside them."""
     flat = []
     for row in record["rows"]:
         line: dict[str, str] = {}
@@ -182,7 +184,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def section(name: str, record: Mapping[str, Any]) -> str:
-    """One record: how and where it was taken, and its table."""
+    """Return the section of one record: how and where it was taken, and its table."""
     machine, versions = record["machine"], record["versions"]
     script = re.sub(r"^.*/benchmarks/(\w+)\.py$", r"python -m benchmarks.\1", record["argv"][0])
     device = "" if machine["device"] == "cpu" else f", {machine['device']}"
@@ -197,13 +199,13 @@ def section(name: str, record: Mapping[str, Any]) -> str:
 
 
 def page(records: Mapping[str, dict[str, Any]], reasons: Mapping[str, str]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     sections = "\n".join(section(name, record) for name, record in records.items())
     return f"{HEAD}\n## Numbers to reach\n\n{reached(records, reasons)}\n## Records\n\n{sections}"
 
 
 def write() -> Path:
-    """Writes the page from the records in `harness.RESULTS`, beside them if that is not the usual folder."""
+    """Write the page of the records in `harness.RESULTS`; beside them if that folder is unusual."""
     usual = harness.RESULTS == FOLDER / "results"
     path = (FOLDER if usual else harness.RESULTS) / "README.md"
     path.write_text(page(read(harness.RESULTS), tomllib.loads((FOLDER / "reasons.toml").read_text())))

@@ -1,11 +1,12 @@
-"""How near rendering comes to the arithmetic limit of the machine.
+"""The share of the machine's arithmetic limit that rendering reaches.
 
 `python -m benchmarks.roofline [NETWORK ...] [--batch 16] [--dtype float32] [--product 2048]`
 
-Per layer: the operations that its value and its image gradient need (`flops.needed`: convolutions and matrix products, counted
-by hand; XLA's count of the step stands beside it as a check), times neurons and steps, over the seconds of `render`, over the
-limit. The limit is what a large matrix product reaches in the same run, in the precision that the network computes in: for
-float32 that of JAX's default, which on a GPU is TF32.
+Per layer: the operations that its value and its image gradient need (`flops.needed`: convolutions
+and matrix products, counted by hand; XLA's count of the step stands beside it as a check), times
+neurons and steps, over the seconds of `render`, over the limit. The limit is what a large matrix
+product reaches in the same run, in the precision that the network computes in: for float32 that of
+JAX's default, which on a GPU is TF32.
 """
 
 import functools
@@ -27,7 +28,7 @@ TIMES = {"cpu": 1, "gpu": 20}  # products in a row, so that starting them is not
 
 @functools.partial(jax.jit, static_argnames=("times", "precision"))
 def products(a: jax.Array, b: jax.Array, times: int, precision: str) -> jax.Array:
-    """`a @ b @ b ...`; scaled, so that nothing overflows."""
+    """Return `a @ b @ b ...`, scaled so that nothing overflows."""
 
     def once(_: int, a: jax.Array) -> jax.Array:
         return jnp.dot(a, b, precision=precision).astype(a.dtype)
@@ -36,7 +37,7 @@ def products(a: jax.Array, b: jax.Array, times: int, precision: str) -> jax.Arra
 
 
 def limits(side: int, repeats: int, on: str) -> dict[str, dict[str, float]]:
-    """Operations per second of a product of random square matrices, by precision."""
+    """Measure the operations per second of a product of random square matrices, by precision."""
     kinds = {"float32": ("float32", "default"), "float32 highest": ("float32", "highest")}
     kinds |= {"bfloat16": ("bfloat16", "default")} if on == "gpu" else {}
     found = {}
@@ -52,7 +53,7 @@ def limits(side: int, repeats: int, on: str) -> dict[str, dict[str, float]]:
 
 
 def measure(name: str, dtype: str, limit: float, options: dict[str, Any]) -> dict[str, Any]:
-    """The row of a network."""
+    """Measure the row of a network."""
     case, (_, model), batch, steps = CASES[name], _lucent.pair(name), options["batch"], options["steps"]
     seen = options["seen"] or case.seen
     neurons = objectives.channel(case.layer, range(batch))
@@ -86,7 +87,7 @@ def measure(name: str, dtype: str, limit: float, options: dict[str, Any]) -> dic
 @click.option("--dtype", "dtypes", multiple=True, help="[default: float32; on a GPU bfloat16 too]")
 @click.option("--product", type=int, help="Side of the matrices.  [default: 2048, on a GPU 8192]")
 def main(networks: tuple[str, ...], dtypes: tuple[str, ...], product: int | None, **options: Any) -> None:
-    """Measures the limits, then each network, and writes the record after each."""
+    """Measure the limits, then each network, and write the record after each."""
     on, rows = harness.backend(), []
     options["batch"] = options["batch"] or (64 if on == "gpu" else 4)
     options["steps"] = options["steps"] or (256 if on == "gpu" else 24)

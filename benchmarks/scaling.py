@@ -1,10 +1,11 @@
-"""How the cost of rendering grows: with the batch, the size of the images, the depth of the layer and the steps.
+"""The growth of the cost of rendering with batch, image size, depth of the layer and steps.
 
-`python -m benchmarks.scaling [batch] [size] [depth] [steps] [--network squeezenet1_1 --layer features.9]`
+`python -m benchmarks.scaling [batch] [size] [depth] [steps] [--network NAME --layer LAYER]`
 
-Each part varies one thing and fits a law to the medians. Batch and size: seconds = c * x**slope, by least squares of the
-logarithms (batch: 1 is no gain from batching; size: 2 is the number of pixels). Depth and steps: seconds = a + b * x, where x
-is the operations of the compiled step, by XLA's count, or the number of steps; `r2` is the part of the variance explained.
+Each part varies one thing and fits a law to the medians. Batch and size: seconds = c * x**slope, by
+least squares of the logarithms (batch: 1 is no gain from batching; size: 2 is the number of
+pixels). Depth and steps: seconds = a + b * x, where x is the operations of the compiled step, by
+XLA's count, or the number of steps; `r2` is the part of the variance explained.
 """
 
 import math
@@ -29,20 +30,20 @@ Measured = tuple[list[dict[str, Any]], dict[str, float]]
 
 
 def power(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
-    """`y = c * x**slope` by least squares of the logarithms."""
+    """Fit `y = c * x**slope` by least squares of the logarithms."""
     fit = line(np.log(x), np.log(y))
     return {"slope": fit["b"], "c": float(np.exp(fit["a"])), "r2": fit["r2"]}
 
 
 def line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> dict[str, float]:
-    """`y = a + b * x` by least squares, and the fraction of the variance of y that it explains."""
+    """Fit `y = a + b * x` by least squares. `r2` is the explained fraction of the variance."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     (a, b), *_ = np.linalg.lstsq(np.stack([np.ones_like(x), x], 1), y, rcond=None)
     return {"a": float(a), "b": float(b), "r2": float(1 - ((y - a - b * x) ** 2).sum() / ((y - y.mean()) ** 2).sum())}
 
 
 def timed(part: str, runs: dict[Any, tuple[Callable[[], Any], int]], repeats: int) -> list[dict[str, Any]]:
-    """A row of milliseconds per step for each value of x, from runs of so many steps."""
+    """Measure a row of milliseconds per step for each value of x."""
     times = harness.compare({x: run for x, (run, _) in runs.items()}, repeats)
     return [
         {"part": part, "x": x} | {f"{key}_ms": 1e3 * times[x][key] / steps for key in ("median", "low", "high")}
@@ -55,7 +56,7 @@ def medians(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
 
 
 def call(model: Model, layer: str, batch: int, steps: int, size: int, seen: int | None = None) -> Callable[[], Any]:
-    """A render of the first neurons of a layer in one batch."""
+    """Return a render of the first neurons of a layer in one batch."""
     neurons = objectives.channel(layer, range(batch))
     options = {"size": size, "fixed_image_size": seen, "progress": False, "redirect_steps": 0}
     return lambda: render(model, neurons, steps=steps, batch_size=batch, **options)
@@ -75,7 +76,7 @@ def by_batch(model: Model, options: dict[str, Any]) -> Measured:
 
 
 def by_size(model: Model, options: dict[str, Any]) -> Measured:
-    """The network sees the images at their own size."""
+    """Measure by image size. The network sees the images at their own size."""
     batch, count = options["batch"], steps_of(options["batch"], options)
     sizes = {size: (call(model, options["layer"], batch, count, size, size), count) for size in options["sizes"]}
     rows = timed("size", sizes, options["repeats"])
@@ -95,7 +96,7 @@ def by_depth(model: Model, options: dict[str, Any]) -> Measured:
 
 
 def by_steps(model: Model, options: dict[str, Any]) -> Measured:
-    """Seconds of whole renders, so that `a` is what a render costs apart from its steps."""
+    """Measure whole renders, so that `a` is the cost of a render apart from its steps."""
     runs = {n: (call(model, options["layer"], options["batch"], n, options["size"]), 1) for n in options["counts"]}
     rows = timed("steps", runs, options["repeats"])
     return rows, line(*medians(rows))
@@ -105,7 +106,7 @@ PARTS = {"batch": by_batch, "size": by_size, "depth": by_depth, "steps": by_step
 
 
 def spread_out(model: Model, layer: str, count: int) -> list[str]:
-    """So many layers from the first convolution's to `layer`, evenly by their place; only those with maps."""
+    """Return `count` layers with maps, evenly from the first convolution to `layer`."""
     names = [name for name, each in model.layers.items() if len(each.shape) == 3 and name != "input"]
     names = names[: names.index(model.resolve(layer)) + 1]
     return [names[round(i)] for i in np.linspace(0, len(names) - 1, min(count, len(names)))]
@@ -125,7 +126,7 @@ def spread_out(model: Model, layer: str, count: int) -> list[str]:
 @click.option("--neuron-steps", type=int, help="Neurons times steps of a timed run.  [default: 64, on a GPU 4096]")
 @click.option("--repeats", default=5, show_default=True)
 def main(parts: tuple[str, ...], network: str, depths: int, deepest: str, **options: Any) -> None:
-    """Measures PARTS, or all, and writes the record after each."""
+    """Measure PARTS, or all, and write the record after each."""
     on = harness.backend()
     model = modelzoo.load(network, weights=None)
     options["batch"] = options["batch"] or (64 if on == "gpu" else 1)

@@ -1,7 +1,9 @@
-"""Runs the benchmarks of a machine one after another: `python -m benchmarks.suite [cpu | gpu] [--quick] [--weights FILE]`.
+"""All benchmarks of a machine, one after another.
 
-Each is a process with a time limit of its own. One that fails or takes too long does not stop the others, and what it has
-recorded by then stays. The closing lines say which ran.
+`python -m benchmarks.suite [cpu | gpu] [--quick] [--weights FILE]`
+
+Each is a process with a time limit of its own. One that fails or takes too long does not stop the
+others, and what it has recorded by then stays. The closing lines say which ran.
 """
 
 import dataclasses
@@ -52,8 +54,8 @@ CPU = (
     Job("transforms_share", "", 300, None),
     Job("memory", "", 600, "--help"),
 )
-# The most important first, because a loan of a GPU ends, and what needs no compiler of PyTorch before what does. Later runs on
-# the same network find jaxlens' programs compiled.
+# The most important first, because a loan of a GPU ends. What needs no compiler of PyTorch comes
+# before what does. Later runs on the same network find jaxlens' programs compiled.
 FIRST = "inceptionv1:64 --steps 512"
 GPU = (
     Job(
@@ -100,7 +102,7 @@ LEAST = 15  # seconds: with less left, nothing is started
 
 
 def run(name: str, args: str, limit: float) -> str:
-    """ "ran", or why not; stops the process with all that it has started once the time is up."""
+    """Run a benchmark, and return "ran" or why not. Stop all its processes once the time is up."""
     command = [sys.executable, "-u", "-m", f"benchmarks.{name}", *shlex.split(args)]
     process = subprocess.Popen(command, start_new_session=True)
     try:
@@ -115,7 +117,7 @@ def run(name: str, args: str, limit: float) -> str:
 
 
 def weighed(weights: str) -> tuple[Job, ...]:
-    """What needs real weights of SqueezeNet."""
+    """Return the benchmarks that need SqueezeNet's weights."""
     given = f"--weights {shlex.quote(weights)}"
     return (
         Job("activation_vs_lucent", given, 900, f"{given} --steps 2"),
@@ -129,7 +131,7 @@ def weighed(weights: str) -> tuple[Job, ...]:
 @click.option("--weights", type=click.Path(exists=True, dir_okay=False), help="A state dict of squeezenet1_1, for two more.")
 @click.option("--budget", default=1e9, help="Seconds for all together.")
 def main(machine: str, quick: bool, weights: str | None, budget: float) -> None:
-    """Runs the set, and exits with 1 if anything failed."""
+    """Run the set, and exit with 1 if anything failed."""
     began, outcomes = time.monotonic(), []
     for job in SETS[machine] + (weighed(weights) if weights else ()):
         if importlib.util.find_spec(f"benchmarks.{job.name}") is None:

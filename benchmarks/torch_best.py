@@ -1,9 +1,10 @@
-"""What `render` does, written in PyTorch by the rules of the art: the opponent in `benchmarks.render_vs_torch`.
+"""`render` in the fastest PyTorch we know: the opponent in `benchmarks.render_vs_torch`.
 
-N neurons of a layer are a batch of N images, and the sum of their scores gives each image its own gradient. The network is cut
-behind the layer, its batch norms are folded into its convolutions, its weights are frozen, its tensors are channels-last.
-Images are Fourier coefficients on the device; draws, one warp for scale and rotation, enlargement, network, gradient and fused
-Adam never wait for Python. A `Variant` says what is compiled and in which precision. Float32 may use TF32 on a GPU.
+N neurons of a layer are a batch of N images, and the sum of their scores gives each image its own
+gradient. The network is cut behind the layer, its batch norms are folded into its convolutions, its
+weights are frozen, its tensors are channels-last. Images are Fourier coefficients on the device;
+draws, one warp for scale and rotation, enlargement, network, gradient and fused Adam never wait for
+Python. A `Variant` says what is compiled and in which precision. Float32 may use TF32 on a GPU.
 """
 
 import copy
@@ -28,11 +29,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A way to run it.
+    """A way to run the renderer.
 
     Attributes:
         compiled: a mode of `torch.compile`, or None.
-        dtype: of the network. Its weights are converted: autocast would convert frozen weights again at every step.
+        dtype: of the network. Its weights are converted: autocast would convert frozen weights
+            again at every step.
         graph: replay the step, Adam included, as one CUDA graph.
         layout: of images and weights.
     """
@@ -50,7 +52,7 @@ CPU = {
     "bfloat16": Variant(dtype=torch.bfloat16),
     "bfloat16 compiled": Variant(compiled="default", dtype=torch.bfloat16),
 }
-# Modes of torch.compile without CUDA graphs of their own: one graph of the whole step has less between its parts.
+# Modes of torch.compile without CUDA graphs of their own. One graph of the whole step is faster.
 GPU = {
     "eager": Variant(),
     "graph": Variant(graph=True),
@@ -65,11 +67,12 @@ VARIANTS = GPU if DEVICE.type == "cuda" else CPU
 
 
 def cut(module: torch.nn.Module, layer: str) -> torch.nn.Module:
-    """The network up to a layer and no further, as `images -> {"out": values}`, without batch norms."""
+    """Return the network up to a layer, without batch norms, as `images -> {"out": values}`."""
     module = copy.deepcopy(module).eval().requires_grad_(False)
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            # Lucent's redirected ReLU cannot be traced, and jaxlens leaves it out too unless a neuron is dead.
+            # Lucent's redirected ReLU cannot be traced. jaxlens leaves it out too unless a neuron
+            # is dead.
             if isinstance(child, torch.nn.ReLU) or type(child).__name__ == "RedirectedReluLayer":
                 setattr(parent, name, torch.nn.ReLU(inplace=True))
     net = cast(torch.fx.GraphModule, fuse(create_feature_extractor(module, {layer: "out"}), inplace=True))
@@ -86,7 +89,7 @@ def cut(module: torch.nn.Module, layer: str) -> torch.nn.Module:
 
 
 def _fold(net: torch.fx.GraphModule, pad: Any) -> None:
-    """Lets the convolution or pool behind an `F.pad` do the padding, which saves a copy of the map."""
+    """Let the convolution or pool behind an `F.pad` do the padding. That saves a copy."""
     (user,) = pad.users
     left, right, top, bottom = pad.args[1]
     layer: Any = net.get_submodule(user.target) if user.op == "call_module" else None
@@ -102,7 +105,7 @@ def _fold(net: torch.fx.GraphModule, pad: Any) -> None:
 
 
 def response_norm(x: torch.Tensor, size: int, alpha: float, beta: float, k: float) -> torch.Tensor:
-    """`F.local_response_norm`, which pools over a fifth axis, as a 1x1 convolution: several times faster."""
+    """Compute `F.local_response_norm` as a 1x1 convolution, several times faster than PyTorch's."""
     channel = torch.arange(x.shape[1], device=x.device)
     near = (channel[:, None] - channel).abs() <= size // 2
     total = F.conv2d(x * x, near[:, :, None, None].to(x.dtype))
@@ -111,7 +114,7 @@ def response_norm(x: torch.Tensor, size: int, alpha: float, beta: float, k: floa
 
 
 class Renderer:
-    """Renders `count` channels of a layer at a time; compiled at its first call and never again.
+    """Render `count` channels of a layer at a time. Compiled at the first call and never again.
 
     Args:
         module: the network.
@@ -119,7 +122,7 @@ class Renderer:
         count: images at once.
         size: (height, width) of the images.
         seen: (height, width) at which the network sees them.
-        preprocess: scale and offset per colour, from [0, 1] to what the network eats.
+        preprocess: scale and offset per color, from [0, 1] to what the network takes.
         variant: how to run it.
         transforms: False leaves the standard transforms out.
     """
@@ -158,7 +161,7 @@ class Renderer:
         self.graph: Any = None
 
     def __call__(self, channels: Sequence[int], steps: int, seed: int = 0) -> np.ndarray:
-        """Images `[N, H, W, 3]` after so many steps."""
+        """Return images `[N, H, W, 3]` after `steps` steps."""
         if self.variant.graph and self.graph is None:
             self._capture()
         torch.manual_seed(seed)
@@ -174,7 +177,7 @@ class Renderer:
             return self._colored(self._planes()).permute(0, 2, 3, 1).cpu().numpy()
 
     def score(self) -> torch.Tensor:
-        """Each image's score with the coefficients as they are; differentiable."""
+        """Return the score of each image with the present coefficients; differentiable."""
         return self._scored(self._planes(), self._draw())
 
     def _step(self) -> None:
@@ -185,7 +188,7 @@ class Renderer:
         self.scores.copy_(scores.detach())
 
     def _capture(self) -> None:
-        """Records the step once; a few steps on a side stream first settle algorithms, compilation and Adam's state."""
+        """Record the step, after a few steps that settle compilation and Adam's state."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -199,14 +202,14 @@ class Renderer:
         self.graph = graph
 
     def _planes(self) -> torch.Tensor:
-        """Unbounded colours `[N, 3, H, W]`; apart, because torch.compile leaves complex numbers alone."""
+        """Return unbounded colors `[N, 3, H, W]`. torch.compile leaves complex numbers alone."""
         return torch.fft.irfft2(torch.view_as_complex(self.theta * self.scale), s=self.size)
 
     def _colored(self, planes: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(torch.einsum("ij,njhw->nihw", self.colors, planes))
 
     def _draw(self) -> tuple[torch.Tensor, ...]:
-        """Each image's first jitter, scale, angle and last jitter."""
+        """Draw the first jitter, scale, angle and last jitter of each image."""
         if not self.transforms:
             return ()
         count = len(self.rows)
@@ -228,10 +231,11 @@ class Renderer:
 
 
 def warp(images: torch.Tensor, first: torch.Tensor, scale: torch.Tensor, angle: torch.Tensor, last: torch.Tensor) -> Any:
-    """Lucid's standard transforms, each image by its own draws, as one bilinear resampling.
+    """Apply Lucid's standard transforms, with draws for each image, as one bilinear resampling.
 
-    Padding and crops only move the origin: `p = R(-angle) (q + last - c) / scale + c + first - PAD` is the point of the image
-    that the point q of the result shows, c being the centre that scale and rotation share.
+    Padding and crops only move the origin: `p = R(-angle) (q + last - c) / scale + c + first - PAD`
+    is the point of the image that the point q of the result shows, c being the centre that scale
+    and rotation share.
     """
     count, colors, height, width = images.shape
     edges = [side + 2 * PAD - FIRST - 1 for side in (height, width)]

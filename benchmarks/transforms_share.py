@@ -1,6 +1,6 @@
-"""How much of a step the standard transforms take: `python -m benchmarks.transforms_share`.
+"""The share of a step that the standard transforms take: `python -m benchmarks.transforms_share`.
 
-Renders with them and without, alternately; the share is what a step is longer with them.
+Renders with them and without, alternately. The share is the extra time of a step with them.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ CASES = (("squeezenet1_1", "features.9"), ("inceptionv1", "mixed4a"), ("resnet50
 @click.option("--steps", default=20, show_default=True)
 @click.option("--repeats", default=7, show_default=True)
 def main(batches: str, steps: int, repeats: int) -> None:
-    """Measures, prints and records."""
+    """Measure, print and record."""
     rows = []
     for name, layer in CASES:
         model = modelzoo.load(name, weights=None)

@@ -33,10 +33,18 @@ def cache_dir() -> Path:
 
 
 def folder_name(name: str) -> str:
-    """A name, of a layer for instance, as that of a folder: another for each name.
+    """Return a folder's name for the name of a layer or another thing, a different one for each.
 
-    Lower-case letters, digits and `_ . @ -` stay. A name with others (some disks do not tell `A` from `a`), a long one, and
-    one that means something to the system or to jobs has its hash behind it.
+    Lower-case letters, digits and `_ . @ -` stay. Some names get their hash appended: those with
+    other characters (some disks do not tell `A` from `a`), long ones, and those that mean something
+    to the system or to jobs.
+
+    Example:
+        >>> from jaxlens import microscope
+        >>> microscope.folder_name("features.9")
+        'features.9'
+        >>> microscope.folder_name("Mixed/5a").startswith("Mixed-5a-")
+        True
     """
     safe = re.sub(r"[^\w.@-]", "-", check_text(name, "layer"), flags=re.ASCII).lstrip(".")
     if safe == name == name.lower() and 0 < len(safe) <= 100 and not re.search(r"\.$|\.png$|\.json$", safe):

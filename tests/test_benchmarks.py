@@ -1,6 +1,4 @@
-"""What benchmarks claim besides times: that opponents do the same work, that counts and fits are
-right, that pages come out.
-"""
+"""What benchmarks claim besides times: fair opponents, right counts and fits, whole pages."""
 
 import importlib
 import json

@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ TEXTS = [
     "converters",
     "notebooks",
     "benchmarks",
+    "tools",
     "docs",
 ]
 SUFFIXES = {".py", ".md", ".toml", ".ipynb", ".sh", ""}
@@ -87,7 +90,7 @@ def test_a_users_own_folder_called_converters_is_never_taken_for_ours(tmp_path, 
 
 
 def _as_torch(arrays):
-    """Tensors under PyTorch's names and in its layout, of layers that are convolutions or linear."""
+    """Tensors of convolutions and linear layers under PyTorch's names and in its layout."""
     found = {}
     for name, array in arrays.items():
         path, _, leaf = name.rpartition(".")
@@ -112,3 +115,72 @@ def test_the_source_archive_holds_tracked_files_only(tmp_path):
     with tarfile.open(tmp_path / "dist" / built.stdout.split()[-1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert names == {*files, "PKG-INFO"}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel, unpacked as an installer does, and how to run Python with it elsewhere.
+
+    Without `site` no editable install is on the path. A user's own `converters` lies in the working
+    folder, and torch cannot be imported unless it is asked for.
+    """
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import hatchling.build, sys; hatchling.build.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "installed")
+    for name in ("torch", "torchvision"):
+        (folder / "without").mkdir(exist_ok=True)
+        (folder / "without" / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}', name='{name}')")
+    (folder / "work" / "converters").mkdir(parents=True)
+    (folder / "work" / "converters" / "__init__.py").write_text("raise RuntimeError('the wrong converters')")
+
+    def run(*arguments, torch=False):
+        without = [] if torch else [folder / "without"]
+        path = [*without, folder / "installed", *{sysconfig.get_path(kind) for kind in ("purelib", "platlib")}]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path)), "JAXLENS_CACHE": str(folder / "cache")}
+        command = [sys.executable, "-S", *arguments]
+        done = subprocess.run(command, cwd=folder / "work", env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return folder, run
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_alone(installed):
+    folder, run = installed
+    names = {path.relative_to(folder / "installed").as_posix() for path in (folder / "installed").rglob("*") if path.is_file()}
+    info = f"jaxlens_vision-{VERSION}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {"jaxlens", info}
+    assert {"jaxlens/converters/__init__.py", "jaxlens/converters/__main__.py", "jaxlens/py.typed"} <= names
+    assert not {"jaxlens/converters.py", "jaxlens/training/lensnet.py"} & names
+    metadata = (folder / "installed" / info / "METADATA").read_text()
+    assert "Description-Content-Type: text/markdown" in metadata and "Project-URL: Homepage, https://" in metadata
+    assert "lensnet " in run("-m", "jaxlens", "models")
+
+
+@pytest.mark.slow
+def test_the_wheel_renders_without_torch_beside_a_users_converters(installed):
+    folder, run = installed
+    where = "import jaxlens, jaxlens.converters as ours; print(jaxlens.__file__, ours.__file__)"
+    assert all(str(folder / "installed") in path for path in run("-c", where).split())
+    said = run("-m", "jaxlens", "render", "lensnet", "mixed3a:1,7", "--size", "32", "--steps", "8", "--out", "pictures")
+    assert "2 neurons in" in said
+    written = sorted(path.name for path in (folder / "work" / "pictures").iterdir())
+    assert written == ["contact-sheet.png", "mixed3a-1.png", "mixed3a-7.png"]
+    assert "[OPTIONS] NAME" in run("-m", "jaxlens.converters", "--help")
+
+
+@pytest.mark.slow
+def test_the_wheel_imports_a_module_of_torch(installed):
+    pytest.importorskip("torch")
+    script = (
+        "import torch, jaxlens\n"
+        "network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n"
+        "options = {'preprocess': lambda images: images, 'input_size': (8, 10)}\n"
+        "print(jaxlens.Model.from_torch(network, **options).layers['1'].shape)\n"
+    )
+    assert installed[1]("-c", script, torch=True).split("\n")[-2] == "(6, 8, 4)"

@@ -1,6 +1,4 @@
-"""The README's snippets, each in a namespace of its own, run as they stand but for the number of
-steps and neurons.
-"""
+"""The README: its snippets run, with fewer steps and neurons, and its links lead somewhere."""
 
 import ast
 import builtins
@@ -111,9 +109,18 @@ def test_networks_and_imports(tmp_path, monkeypatch):
         assert shape.startswith(str(eval(shown, names)))
 
 
-def test_the_pictures_are_there():
-    for path in re.findall(r'src="([^"]+)"', README.read_text()):
-        assert (README.parent / path).is_file(), path
+PLACES = ("https://raw.githubusercontent.com/jaxlens/jaxlens/main/", "https://github.com/jaxlens/jaxlens/blob/main/")
+
+
+def test_links_are_absolute_and_lead_to_what_is_there():
+    """The page of a package index shows the README alone."""
+    links = re.findall(r'(?:src|href)="([^"]+)"|\]\(([^)\s]+)\)', README.read_text())
+    links = [src or link for src, link in links]
+    assert len(links) > 8 and [link for link in links if not link.startswith("https://")] == []
+    ours = [(place, link.removeprefix(place)) for link in links for place in PLACES if link.startswith(place)]
+    assert [path for _, path in ours if not (README.parent / path).is_file()] == []
+    pictures = [path for place, path in ours if place == PLACES[0]]
+    assert len(pictures) >= 3 and all(path.endswith((".png", ".jpg", ".gif")) for path in pictures)
 
 
 def test_every_recipe_shown_can_be_called_so():

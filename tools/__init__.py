@@ -1,1 +1,1 @@
-"""What writes the committed files, and checks of a change of the code's shape."""
+"""Generators of committed files, and checks of the tree. They are not in the wheel."""

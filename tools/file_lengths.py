@@ -1,4 +1,4 @@
-"""Fails if a file of code is longer than 400 lines, where a reader loses it: `python -m tools.file_lengths`."""
+"""A check that no file of code has more than 400 lines: `python -m tools.file_lengths`."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ SUFFIXES = (".py", ".sh", ".js", ".css")
 
 
 def too_long(root: Path) -> list[str]:
-    """The tracked files of code in a checkout that are longer, with their lengths."""
+    """Return the tracked files of code in a checkout that are longer, with their lengths."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True, text=True).stdout
     paths = [root / name for name in listed.split("\0") if name.endswith(SUFFIXES)]
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths if path.is_file()}
@@ -17,7 +17,7 @@ def too_long(root: Path) -> list[str]:
 
 
 def main() -> int:
-    """Prints them."""
+    """Print them, and return whether there are any."""
     found = too_long(Path(__file__).parents[1])
     print("\n".join(found) or f"no file is longer than {MOST} lines")
     return bool(found)

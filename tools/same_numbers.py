@@ -1,11 +1,12 @@
-"""Thirty calls on lensnet and SqueezeNet whose numbers a change of the code's shape must not move.
+"""Thirty calls on lensnet and SqueezeNet whose numbers a refactoring must not change.
 
     python -m tools.same_numbers write before.json      # at the old commit
     python -m tools.same_numbers compare before.json    # at the new one
 
-Each call's arrays are hashed bit by bit. Where a hash differs, the largest difference is printed beside the largest
-value. Hashes belong to one machine and one version of jax, so only the list of calls is kept here. The calls name no option
-whose spelling may change: what they need beyond the defaults is in positions or words that every version had.
+Each call's arrays are hashed bit by bit. Where a hash differs, the largest difference is printed
+beside the largest value. Hashes belong to one machine and one version of jax, so only the list of
+calls is kept here. The calls name no option whose spelling may change: what they need beyond the
+defaults is in positions or words that every version had.
 """
 
 import argparse
@@ -31,7 +32,7 @@ RENDER = {"size": (40, 56), "steps": 4, "progress": False}
 
 
 def photographs(count: int, height: int, width: int) -> np.ndarray:
-    """Smooth colour images that depend on nothing but their numbers."""
+    """Return smooth color images that depend on nothing but their numbers."""
     y, x, n, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(count), np.arange(3), indexing="ij")
     waves = (
         0.5 + 0.2 * np.sin(0.21 * y + n + c) + 0.25 * np.cos(0.13 * x * (1 + 0.3 * n) + 2 * c) * np.sin(0.05 * x * y / 9 + n)
@@ -40,7 +41,7 @@ def photographs(count: int, height: int, width: int) -> np.ndarray:
 
 
 def calls() -> dict[str, Callable[[], Any]]:
-    """Their names, and what makes their arrays."""
+    """Return the calls by name."""
     lens, squeeze = modelzoo.load("lensnet"), modelzoo.load("squeezenet1_1", None)
     guided = lens.with_gradient_rule(rules.guided())
     seen, small = photographs(2, 64, 80), photographs(2, 96, 72)
@@ -95,12 +96,12 @@ def _saved(model: Any, images: Any) -> Any:
 
 
 def arrays_of(made: Any) -> list[np.ndarray]:
-    """The arrays of a call, in order."""
+    """Return the arrays of a call, in order."""
     return [np.asarray(leaf) for leaf in jax.tree.leaves(made)]
 
 
 def main() -> None:
-    """Writes or compares."""
+    """Write or compare the hashes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["write", "compare"])
     parser.add_argument("file", type=Path)

@@ -1,4 +1,7 @@
-"""What torchvision publishes, as the table `jaxlens/modelzoo/torchvision.json`: `python -m tools.torchvision_table`."""
+"""`jaxlens/modelzoo/torchvision.json`: all classifiers and weights that torchvision publishes.
+
+`python -m tools.torchvision_table`
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +14,10 @@ _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 def published() -> dict[str, Any]:
-    """Every torchvision classifier with its weights, the default first; what is as for most is left out."""
+    """Return every torchvision classifier with its weights, the default first.
+
+    Values that most of them share are left out.
+    """
     from torchvision import models
 
     table = {}

@@ -1,3 +1,3 @@
-"""The command line: `jaxlens models | layers | render | attribute`, and recipes on picture files."""
+"""The command line: `jaxlens models | layers | render | attribute`, and recipes for pictures."""
 
 from jaxlens.cli._main import main as main

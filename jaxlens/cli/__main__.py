@@ -10,9 +10,9 @@ from jaxlens.cli._main import main
 
 
 def run() -> None:
-    """Runs the command line, with compiled programs kept between runs in jaxlens' cache folder.
+    """Run the command line, and keep compiled programs between runs in the cache folder of jaxlens.
 
-    The settings are this process's alone, and `JAX_COMPILATION_CACHE_DIR` goes before them.
+    The settings hold for this process alone. `JAX_COMPILATION_CACHE_DIR` takes precedence.
     """
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
@@ -21,7 +21,7 @@ def run() -> None:
     try:
         main()
     finally:
-        leave_on_interrupt()  # Python's own end takes its time too
+        leave_on_interrupt()  # the end of Python takes time too
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Options that commands share: their types, the network, and where pictures go."""
+"""Arguments and options that commands share: types, MODEL and its weights, and where to write."""
 
+import dataclasses
 import functools
 import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,22 @@ import click
 
 from jaxlens import modelzoo
 from jaxlens._checks import SEEDS
+from jaxlens.cli._output import Command, say
 from jaxlens.graph import GraphForward
 
 PICTURE = click.Path(path_type=Path, exists=True, dir_okay=False)
-WEIGHTS = "DEFAULT, a torchvision weights name, a .pth or .safetensors file, or none for random weights."
+DEFAULT_MODEL = "lensnet"
 
 
 class Whole(click.IntRange):
-    """A whole number from `low` up to `high`, which nobody means to reach."""
+    """A whole number from `low` to `high`. No sensible value comes near `high`."""
 
     def __init__(self, low: int, high: int):
         super().__init__(min=low)
         self.high = high
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Refuses what no machine could do."""
+        """Return the number, or refuse one that no machine could work with."""
         number = super().convert(value, param, ctx)
         if number > self.high:
             self.fail(f"{number} is more than {self.high}.", param, ctx)
@@ -37,7 +39,7 @@ class Number(click.FloatRange):
     """A finite number."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Refuses what is in every range, or has no end."""
+        """Return the number, or refuse NaN and infinity."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -48,7 +50,7 @@ SIDE, STEPS, COUNT, SEED = Whole(1, 1 << 14), Whole(1, 10**7), Whole(1, 1 << 20)
 
 
 class Out(click.ParamType):
-    """Where to write: the path of a file, or of a folder."""
+    """The path of a file or of a folder to write."""
 
     name = "path"
 
@@ -56,7 +58,7 @@ class Out(click.ParamType):
         self.folder = folder
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path:
-        """The path, with `~` for the home folder."""
+        """Return the path. `~` stands for the home folder."""
         kind = "folder" if self.folder else "file"
         text = os.fspath(value)
         if not text.strip() or "\0" in text:
@@ -70,39 +72,114 @@ class Out(click.ParamType):
         return path
 
 
-def seed_option(command: Any) -> Any:
-    """`--seed`."""
-    return click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same pictures.")(
-        command
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The network that MODEL and --weights name. It is loaded after everything else is checked."""
+
+    model: str
+    weights: str
+
+    def load(self, warn: bool = True) -> Any:
+        """Load a network of the zoo, or the one in a file that `modelzoo.save` wrote.
+
+        Args:
+            warn: Say that random weights make an untrained network.
+        """
+        path = Path(self.model).expanduser()
+        if path.suffix != ".safetensors" and path.is_file():
+            raise click.UsageError(
+                f"MODEL {self.model!r} is a file. A saved network is a .safetensors file; for weights name the network "
+                f"too, NAME and --weights {self.model}. MODEL comes before every other argument."
+            )
+        random = self.weights.lower() == "none"
+        network = modelzoo.load(self.model, weights=None if random else self.weights)
+        if random and warn:
+            say("Random weights: this is an untrained network. Pass --weights for a trained one.", err=True)
+        return network
+
+
+def network_command(default: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command whose first argument is MODEL.
+
+    Args:
+        default: The network without MODEL. None: MODEL must be given.
+        **settings: As `click.command` takes them.
+    """
+    model = click.argument("model", required=default is None, **({} if default is None else {"default": default}))
+    return lambda function: click.command(cls=Command, **settings)(model(function))
+
+
+def network_options(command: Callable[..., Any], *, shapes_only: bool = False) -> Callable[..., Any]:
+    """Add `--weights`. The command gets MODEL and its weights as `source`.
+
+    Args:
+        command: A function that takes `source`.
+        shapes_only: The command needs no weights, so that those of the zoo are not downloaded by
+            default.
+    """
+
+    @click.option(
+        "--weights",
+        metavar="W",
+        help="DEFAULT, the name of a torchvision weights set, a .pth or .safetensors file, or none for random weights.  "
+        f"[default: {'none, or the weights of a saved network' if shapes_only else 'DEFAULT'}]",
     )
+    @functools.wraps(command)
+    def run(model: str, weights: str | None, **options: Any) -> Any:
+        default = "none" if shapes_only and not model.endswith(".safetensors") else "DEFAULT"
+        return command(source=Source(model, default if weights is None else weights), **options)
+
+    return run
 
 
-def weights_option(command: Any) -> Any:
-    """`--weights`."""
-    return click.option("--weights", default="DEFAULT", show_default=True, metavar="W", help=WEIGHTS)(command)
+def seed_option(command: Any) -> Any:
+    """Add `--seed`."""
+    said = "The same seed gives the same pictures."
+    return click.option("--seed", type=SEED, default=0, show_default=True, help=said)(command)
 
 
 def out_option(command: Any) -> Any:
-    """`--out`, a file."""
+    """Add `--out`, the file to write."""
     return click.option("--out", required=True, type=Out(), help="The file to write.")(command)
 
 
+def layer_option(said: str) -> Callable[..., Any]:
+    """Add `--layer`, which may be given several times. The command gets `layers`, a tuple."""
+    return click.option("--layer", "layers", multiple=True, help=said)
+
+
+def size_option(said: str) -> Callable[..., Any]:
+    """Add `--size`."""
+    return click.option("--size", type=SIDE, help=said)
+
+
+def steps_option(default: int, said: str = "Number of optimization steps.") -> Callable[..., Any]:
+    """Add `--steps`."""
+    return click.option("--steps", type=STEPS, default=default, show_default=True, help=said)
+
+
 def render_options(command: Any) -> Any:
-    """`--batch-size`, `--memory-limit` and `--compute-dtype`, of all that renders; the command gets them as `render` does."""
+    """Add `--batch-size`, `--memory-limit` and `--compute-dtype`.
+
+    The command gets them as `render` takes them.
+    """
 
     @click.option(
         "--batch-size",
         type=COUNT,
-        help="Pictures rendered together; less takes less memory.  [default: one for two cores, 64 on a GPU]",
+        help="Number of pictures that are rendered together. A smaller number takes less memory.  "
+        "[default: one for two cores, 64 on a GPU]",
     )
     @click.option(
         "--memory-limit",
         type=Number(min=0, min_open=True, max=1e6),
         metavar="GB",
-        help="Render fewer pictures together to stay under this.",
+        help="Render so few pictures together that they stay below this.",
     )
     @click.option(
-        "--compute-dtype", metavar="DTYPE", help="Of the network, such as bfloat16 on a GPU.  [default: the weights']"
+        "--compute-dtype",
+        metavar="DTYPE",
+        help="Number type in which the network computes, such as bfloat16 on a GPU.  [default: that of the weights]",
     )
     @functools.wraps(command)
     def run(memory_limit: float | None, **options: Any) -> Any:
@@ -111,32 +188,17 @@ def render_options(command: Any) -> Any:
     return run
 
 
-def open_network(model: str, weights: str) -> Any:
-    """A network of the zoo, or the one in a file that `modelzoo.save` wrote."""
-    path = Path(model).expanduser()
-    if path.suffix != ".safetensors" and path.is_file():
-        raise click.UsageError(
-            f"MODEL {model!r} is a file. A saved network is a .safetensors file; for weights name the network too, "
-            f"NAME and --weights {model}."
-        )
-    return modelzoo.load(model, weights=None if weights.lower() == "none" else weights)
-
-
-def warn_random(weights: str) -> str:
-    """What to say of pictures of random weights; nothing for others."""
-    return (
-        "Random weights: this is an untrained network. Pass --weights for a trained one." if weights.lower() == "none" else ""
-    )
-
-
 def own_size(network: Any) -> tuple[int, int] | None:
-    """The size of the images of an imported network, which its author chose; None for networks of the zoo."""
+    """Return the image size that the author of an imported network chose; None for the zoo's."""
     height, width = network.input_size
     return (height, width) if isinstance(network.forward, GraphForward) else None
 
 
 def check_writable(folder: Path) -> None:
-    """Tries the folder, or the one in which it will be made, before anything long runs. Nothing is made."""
+    """Refuse a folder that cannot be written to, or made, before anything long runs.
+
+    Makes nothing.
+    """
     try:
         there = folder
         while not there.exists():
@@ -150,12 +212,12 @@ def check_writable(folder: Path) -> None:
 
 
 def refuse_inputs(out: Path, inputs: Iterable[Any]) -> None:
-    """Refuses to write a file that is read, by whatever name or link."""
+    """Refuse to write a file that is read, under whatever name or link."""
     for each in inputs:
         path = Path(each).expanduser() if each else None
         if not path or not path.exists():
             continue
-        # by its name too: `new/../photo.jpg` is there as soon as the folder is made
+        # Compare names too: `new/../photo.jpg` exists as soon as the folder is made.
         if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
             raise click.ClickException(
                 f"--out {str(out)!r} is the input {str(each)!r}, which would be lost. Name another file."

@@ -1,4 +1,4 @@
-"""What the command line prints, and how it ends: one text and exit status for each outcome."""
+"""What the command line prints, and how it ends: one text and one exit status for each outcome."""
 
 import os
 import re
@@ -11,18 +11,22 @@ import click
 
 from jaxlens._startup import INTERRUPTED, STATUS
 
-# Words of functions that an option of another name stands for. Layers and targets are told as `layer='conv9'` everywhere.
+# Arguments of functions whose names errors replace by those of the options. `layer='conv9'` stays
+# as it is.
 _SAID = ("weights", "size", "steps", "seed", "batch_size", "memory_limit", "compute_dtype", "octaves", "rate", "frames")
 _SAID += ("factor", "fps", "crops", "strength", "cossim_pow", "style_weight", "tile", "out")
 
 
 def printable(text: object) -> str:
-    """Any text as one that does nothing to a terminal: labels, names and what servers say come from strangers."""
+    """Return a text that does nothing to a terminal.
+
+    Labels, names and the answers of servers come from strangers.
+    """
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in str(text))
 
 
 def say(text: object, err: bool = False) -> None:
-    """Prints a line. A reader that has gone away is no error: the work goes on."""
+    """Print a line. A closed pipe is no error: the work goes on."""
     stream = sys.stderr if err else sys.stdout
     line = printable(text)
     encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -33,37 +37,46 @@ def say(text: object, err: bool = False) -> None:
 
 
 def _forget(stream: Any) -> None:
-    """Sends what is still written to a closed pipe to nowhere, also what Python flushes at its end."""
+    """Send all further output of a closed pipe to nowhere, also what Python flushes at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, after what there was has been kept and told."""
+    """The end of a command after Ctrl-C, once its results are written."""
 
     exit_code = STATUS
 
     def show(self, file: Any = None) -> None:
-        """Prints the one text."""
+        """Print the text."""
         say(self.message, err=True)
 
 
 def interrupted(kept: str) -> Interrupted:
-    """The error that ends an interrupted command, with what is kept."""
+    """Return the error that ends an interrupted command. `kept` says what is kept."""
     return Interrupted(f"{INTERRUPTED} {kept}")
 
 
 def seconds() -> float:
-    """Since the command began, by the clock on the wall."""
+    """Return the seconds since the command began, by the wall clock."""
     return time.perf_counter() - click.get_current_context().meta["jaxlens.began"]
 
 
+# Options of earlier versions, and what to write instead.
+_FORMER = {
+    "--model": "No such option: --model. Write MODEL as the first argument: {path} MODEL ...",
+    "--layers": "No such option: --layers. Write --layer, once for each layer: --layer mixed3a --layer 'mixed4*'",
+    "--batch": "No such option: --batch. Write --batch-size.",
+    "--chunk": "No such option: --chunk. Write --batch-size.",
+}
+
+
 class Guarded(click.Command):
-    """A command whose errors are messages in the words of the command line, without a traceback."""
+    """A command that prints errors in the words of the command line, without a traceback."""
 
     def main(self, args: Any = None, prog_name: Any = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Runs a program, and exits with its status."""
+        """Run the program, and exit with its status."""
         if not standalone_mode:
             return super().main(args, prog_name, *rest, standalone_mode=False, **extra)
         try:
@@ -81,7 +94,7 @@ class Guarded(click.Command):
         sys.exit(code if isinstance(code, int) else 0)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Reads the arguments, and prints help."""
+        """Read the arguments, or print the help."""
         try:
             return super().make_context(*args, **extra)
         except BrokenPipeError:
@@ -89,7 +102,7 @@ class Guarded(click.Command):
             raise click.exceptions.Exit(0) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command."""
+        """Run the command."""
         ctx.meta.setdefault("jaxlens.began", time.perf_counter())
         try:
             with warnings.catch_warnings():
@@ -107,18 +120,27 @@ class Guarded(click.Command):
 
 
 class Command(Guarded):
-    """One verb."""
+    """One command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments. Refuse an option of an earlier version, and say what to write now."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if said := _FORMER.get(error.option_name):
+                raise click.UsageError(said.format(path=ctx.command_path), ctx) from None
+            raise
 
 
 class Group(Guarded, click.Group):
-    """All verbs."""
+    """All commands."""
 
 
 _TOLD = (ValueError, TypeError, LookupError, ArithmeticError, OSError, ImportError, MemoryError)
 
 
 def in_words(error: Exception, ctx: click.Context) -> str:
-    """An error of a function, with the options of the command in the place of its arguments."""
+    """Return the text of a function's error, with options in place of the function's arguments."""
     text = str(error) or type(error).__name__
     if not isinstance(error, _TOLD):
         text = f"{type(error).__name__}: {text}\n`jaxlens --debug` before the command shows where."

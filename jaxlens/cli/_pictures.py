@@ -1,4 +1,4 @@
-"""Pictures in and out: read at a size, written whole, and never over more finished ones."""
+"""Pictures in and out: read at a size, written whole, never over a more finished picture."""
 
 import dataclasses
 import json
@@ -19,10 +19,15 @@ _SHEET = "jaxlens-sheet"
 
 
 def read(path: Path, size: int | None, network: Any, own: tuple[int, int] | None = None) -> np.ndarray:
-    """A picture whose longest side is `size`, its shape kept; or of a network's own size, where it takes no other.
+    """Return a picture whose longest side is `size`, with its aspect ratio.
+
+    A network that takes images of one size only gets the middle of the picture in that size.
 
     Args:
-        own: the size of an imported network, whose longer side is then the default.
+        path: The picture.
+        size: The longest side in pixels; None for the default.
+        network: The Model that will see the picture.
+        own: The size of an imported network. Its longer side is then the default.
     """
     if size is None and network.fixed_size:
         return crop(path, network.input_size)
@@ -32,7 +37,7 @@ def read(path: Path, size: int | None, network: Any, own: tuple[int, int] | None
 
 
 def crop(path: Path, size: Sequence[int]) -> np.ndarray:
-    """The middle of a picture at a (height, width), its shape kept."""
+    """Return the middle of a picture at a (height, width), with its aspect ratio."""
     if size[0] == size[1]:
         return load_image(path, int(size[0]))
     height, width = load_image(path).shape[:2]
@@ -43,7 +48,7 @@ def crop(path: Path, size: Sequence[int]) -> np.ndarray:
 
 
 def by_shape(pictures: Sequence[np.ndarray]) -> list[list[int]]:
-    """The places of pictures of one shape together: one program serves them."""
+    """Group the places of pictures by shape. One program serves a group."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for place, each in enumerate(pictures):
         groups.setdefault(each.shape, []).append(place)
@@ -51,7 +56,10 @@ def by_shape(pictures: Sequence[np.ndarray]) -> list[list[int]]:
 
 
 def save_picture(path: Path, drawn: Image.Image, finished: bool, **options: Any) -> bool:
-    """Writes a picture whole, but an unfinished one over no other; whether it was written."""
+    """Write a picture whole, and return whether it was written.
+
+    An unfinished picture replaces no file.
+    """
     if not finished and path.exists():
         return False
     kind = Image.registered_extensions()[path.suffix.lower()]
@@ -61,7 +69,7 @@ def save_picture(path: Path, drawn: Image.Image, finished: bool, **options: Any)
 
 
 def finished_tile(path: Path) -> Tile | None:
-    """The finished tile in a file, if it is one."""
+    """Return the finished tile in a file; None if the file is none."""
     try:
         tile = read_tile(path)
     except (OSError, ValueError):
@@ -71,12 +79,12 @@ def finished_tile(path: Path) -> Tile | None:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """What a contact sheet says of itself.
+    """What a contact sheet stores about itself.
 
     Attributes:
-        settings: the hash of its tiles' settings.
-        names: of its pictures, in order.
-        finished: whether all of them are.
+        settings: The hash of the settings of its tiles.
+        names: The names of its pictures, in order.
+        finished: Whether all pictures are finished.
     """
 
     settings: str
@@ -85,19 +93,23 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> Sheet | None:
-    """What the sheet in a file says of itself; None if there is none, or it is not ours."""
+    """Return what the sheet in a file stores about itself; None if it is no sheet of jaxlens."""
     try:
         with Image.open(path, formats=["PNG"]) as file:
             about = json.loads(file.info[_SHEET])
         return Sheet(str(about["settings"]), tuple(map(str, about["names"])), bool(about["finished"]))
-    except Exception:  # any file may lie there
+    except Exception:  # the file may hold anything
         return None
 
 
 def write_sheet(path: Path, images: np.ndarray, labels: Sequence[str], sheet: Sheet, title: str) -> Path:
-    """Writes a contact sheet; under another name where one that shows what this does not show, or no sheet of ours, is there.
+    """Write a contact sheet.
 
-    Returns: the path written, or that of the finished sheet that an unfinished one leaves alone.
+    It gets another name where `path` holds a sheet with pictures that this one lacks, or a file
+    that is no sheet of jaxlens. An unfinished sheet replaces no finished one.
+
+    Returns:
+        The path of the sheet, or that of the finished sheet that stays.
     """
     target, number = path, 1
     while True:

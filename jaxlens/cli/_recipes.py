@@ -1,4 +1,4 @@
-"""`jaxlens dream`, `style`, `invert`, `caricature`, `accentuate`, `maco`, `tile` and `zoom`: recipes on picture files."""
+"""Recipes: `jaxlens dream | style | invert | caricature | accentuate | maco | tile | zoom`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -12,24 +12,27 @@ from PIL import Image
 from jaxlens import recipes
 from jaxlens.cli._options import (
     COUNT,
+    DEFAULT_MODEL,
     PICTURE,
     SIDE,
-    STEPS,
     Number,
+    Source,
     Whole,
     check_writable,
-    open_network,
+    layer_option,
+    network_command,
+    network_options,
     out_option,
     own_size,
     refuse_inputs,
     render_options,
     seed_option,
-    warn_random,
-    weights_option,
+    size_option,
+    steps_option,
 )
-from jaxlens.cli._output import Command, interrupted, say, seconds
+from jaxlens.cli._output import interrupted, say, seconds
 from jaxlens.cli._pictures import SIZE, by_shape, read, save_picture
-from jaxlens.cli._render import DEFAULT_MODEL, default_neurons
+from jaxlens.cli._render import default_layers
 from jaxlens.data import save_animation, to_uint8
 from jaxlens.data._animation import animation_format
 from jaxlens.data._image import picture_format
@@ -37,94 +40,58 @@ from jaxlens.microscope._tile import picture
 from jaxlens.plot import maco_display
 from jaxlens.plot._grid import grid, to_tiles
 
-# What is chosen of lensnet where no layer is named, for the help.
+# Layers of lensnet that are chosen where none is named, for the help.
 _MIDDLE, _CONTENT, _STYLE = "mixed4b_5x5", "mixed3b_5x5", "conv2d2, mixed3b_5x5, mixed4b_5x5"
+_CHOSEN = f"[default: one from the middle of the network, {_MIDDLE} of {DEFAULT_MODEL}]"
+_SEVERAL = f"A layer of `jaxlens layers`. May be given several times.  {_CHOSEN}"
+_ONE = f"A layer of `jaxlens layers`.  {_CHOSEN}"
+_OWN = "or the size of an imported network]"
+_READ_SIZE = f"Longest side of the pictures in pixels; they are scaled to it.  [default: {SIZE}, {_OWN}"
+_MADE_SIZE = "Side of the pictures in pixels.  [default: {}, " + _OWN
 
 
-def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that every recipe has; the command gets the loaded network as `network`."""
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every recipe. The command gets the loaded network as `network`."""
 
-    @click.option(
-        "--model",
-        default=DEFAULT_MODEL,
-        show_default=True,
-        help="A network of `jaxlens models`, or a .safetensors file that `modelzoo.save` wrote.",
-    )
-    @weights_option
     @render_options
     @seed_option
     @out_option
+    @network_options
     @functools.wraps(command)
-    def run(model: str, weights: str, out: Path, **options: Any) -> None:
+    def run(source: Source, out: Path, **options: Any) -> None:
         if "fps" in options:  # before anything long runs
             animation_format(out, options["fps"])
         else:
             picture_format(out, 4 if command.__name__ == "maco" else 3)
         check_writable(out.parent)
         given = [each for value in options.values() for each in (value if isinstance(value, tuple) else (value,))]
-        refuse_inputs(out, [*(each for each in given if isinstance(each, Path)), model, weights])
-        network = open_network(model, weights)
-        if warning := warn_random(weights):
-            say(warning, err=True)
-        command(network=network, out=out, **options)
+        refuse_inputs(out, [*(each for each in given if isinstance(each, Path)), source.model, source.weights])
+        command(network=source.load(), out=out, **options)
 
     return run
 
 
-def layer_option(several: bool = False) -> Callable[..., Any]:
-    """`--layer`, by default one in the middle of the network."""
-    more = "; may be given several times" * several
-    return click.option(
-        "--layer",
-        "layers",
-        multiple=True,
-        help=f"Of `jaxlens layers`{more}.  [default: one in the middle, {_MIDDLE} of {DEFAULT_MODEL}]",
-    )
-
-
-def size_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--size`, of pictures that are read."""
-    default = f"[default: {SIZE}, or an imported network's own size]"
-    return click.option("--size", type=SIDE, help=f"Longest side that pictures are brought to.  {default}")(command)
-
-
-def new_size_option(default: int) -> Callable[..., Any]:
-    """`--size`, of pictures that are made."""
-    said = f"Side of the pictures.  [default: {default}, or an imported network's own size]"
-    return click.option("--size", type=SIDE, help=said)
-
-
-def steps_option(default: int, said: str = "Optimization steps.") -> Callable[..., Any]:
-    """`--steps`."""
-    return click.option("--steps", type=STEPS, default=default, show_default=True, help=said)
-
-
 def middle(network: Any, layers: Sequence[str]) -> tuple[str, ...]:
-    """The layers named, or one from the middle of the network, which is told."""
+    """Return the layers that are named, or choose one from the middle and print its name."""
     if layers:
         return tuple(layers)
-    spread = spread_layers(network)
+    spread = default_layers(network)
     return told("--layer", spread[min(2, len(spread) - 1) :][:1])
 
 
-def spread_layers(network: Any) -> list[str]:
-    """Layers from early to late."""
-    return [name.rpartition(":")[0] for name in default_neurons(network)]
-
-
 def told(option: str, layers: Sequence[str]) -> tuple[str, ...]:
-    """Layers that were chosen for want of an option, after saying so."""
+    """Return layers that the command chose itself, and print their names."""
     say(f"{option} {', '.join(layers)}: chosen, as none is named.", err=True)
     return tuple(layers)
 
 
 def opened(path: Path, size: int | None, network: Any) -> np.ndarray:
-    """A picture at the size asked for, or that suits the network."""
+    """Return a picture at the size asked for, or at a size that suits the network."""
     return read(path, size, network, own_size(network))
 
 
 def write(out: Path, results: Sequence[Any], names: Sequence[str] | None = None) -> None:
-    """One picture as it is, several as a contact sheet with their names; each result holds some of them."""
+    """Write the pictures of results: one as it is, several as a contact sheet with names."""
     shown = [picture(images, 3) for result in results for images in result.images]
     finished = all(result.finished for result in results)
     if len(shown) == 1:
@@ -144,7 +111,11 @@ def write(out: Path, results: Sequence[Any], names: Sequence[str] | None = None)
 
 
 def for_each_shape(paths: Sequence[Path], size: int | None, network: Any, recipe: Callable[..., Any]) -> list[Any]:
-    """A recipe of several pictures: those of one shape in one program, and the results in the order of the pictures."""
+    """Apply a recipe to pictures, one program for each shape.
+
+    Returns:
+        The results in the order of the pictures.
+    """
     shown = [opened(path, size, network) for path in paths]
     found: dict[int, Any] = {}
     for places in by_shape(shown):
@@ -163,58 +134,63 @@ class Row:
         self.images, self.names, self.finished = images, names, finished
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("image", type=PICTURE)
-@layer_option(several=True)
+@layer_option(_SEVERAL)
 @click.option(
-    "--octaves", type=Whole(1, 32), default=4, show_default=True, help="How many sizes, each 1.4 times the one before."
+    "--octaves", type=Whole(1, 32), default=4, show_default=True, help="Number of sizes. Each is 1.4 times the one before."
 )
-@steps_option(10, "Steps of gradient ascent at each size.")
+@steps_option(10, "Number of steps of gradient ascent at each size.")
 @click.option(
     "--rate",
     type=Number(min=0, min_open=True, max=1e3),
     default=0.01,
     show_default=True,
-    help="How much a pixel changes in a step, on average.",
+    help="Mean change of a pixel in one step.",
 )
-@click.option("--guide", type=PICTURE, help="A picture whose features are to be taken up.")
-@click.option("--tile", type=SIDE, help="For large pictures: side of the part that the network sees at a time.")
-@size_option
-@network_options
+@click.option("--guide", type=PICTURE, help="A picture whose features the dream takes up.")
+@click.option("--tile", type=SIDE, help="For large pictures: side in pixels of the part that the network sees at a time.")
+@size_option(_READ_SIZE)
+@recipe_options
 def dream(image: Path, layers: Any, guide: Path | None, size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """A deep dream of IMAGE: more of everything that layers see in it.
+    """Draw a deep dream of IMAGE: more of everything that layers see in it.
 
     \b
-    Example: jaxlens dream photo.jpg --layer mixed4b --out dream.png
+    Example: jaxlens dream lensnet photo.jpg --layer mixed4b --out dream.png
     """
     theirs = None if guide is None else opened(guide, size, network)
     drawn = recipes.deepdream(network, opened(image, size, network), middle(network, layers), guide=theirs, **options)
     write(out, [drawn])
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("content", type=PICTURE)
 @click.argument("style", type=PICTURE)
 @click.option(
     "--content-layer",
     "content_layers",
     multiple=True,
-    help="Whose activations are kept; may be given several times.  "
-    f"[default: one before the middle, {_CONTENT} of {DEFAULT_MODEL}]",
+    help="A layer whose activations on CONTENT are kept. May be given several times.  "
+    f"[default: one before the middle of the network, {_CONTENT} of {DEFAULT_MODEL}]",
 )
 @click.option(
     "--style-layer",
     "style_layers",
     multiple=True,
-    help=f"Whose Gram matrices are taken over; several times.  [default: three up to the middle, {_STYLE} of {DEFAULT_MODEL}]",
+    help="A layer whose Gram matrices on STYLE are taken over. May be given several times.  "
+    f"[default: three up to the middle of the network, {_STYLE} of {DEFAULT_MODEL}]",
 )
 @click.option(
-    "--style-weight", type=Number(min=0, max=1e12), default=1e3, show_default=True, help="Of the style beside the content."
+    "--style-weight",
+    type=Number(min=0, max=1e12),
+    default=1e3,
+    show_default=True,
+    help="Weight of the style; that of the content is 1.",
 )
-@click.option("--preserve-color", is_flag=True, help="Keep the colours of CONTENT.")
+@click.option("--preserve-color", is_flag=True, help="Keep the colors of CONTENT.")
 @steps_option(256)
-@size_option
-@network_options
+@size_option(_READ_SIZE)
+@recipe_options
 def style(
     content: Path,
     style: Path,
@@ -225,12 +201,12 @@ def style(
     out: Path,
     **options: Any,
 ) -> None:
-    """CONTENT in the manner of STYLE (Gatys et al. 2015).
+    """Draw CONTENT in the manner of STYLE (Gatys et al. 2015).
 
     \b
-    Example: jaxlens style photo.jpg painting.jpg --out styled.png
+    Example: jaxlens style lensnet photo.jpg painting.jpg --out styled.png
     """
-    spread = spread_layers(network)
+    spread = default_layers(network)
     result = recipes.style_transfer(
         network,
         opened(content, size, network),
@@ -242,83 +218,92 @@ def style(
     write(out, [result])
 
 
-@click.command(cls=Command)
-@click.argument("images", type=PICTURE, nargs=-1, required=True)
-@layer_option()
+@network_command()
+@click.argument("images", type=PICTURE, nargs=-1, required=True, metavar="IMAGE...")
+@layer_option(_ONE)
 @steps_option(256)
-@size_option
-@network_options
+@size_option(_READ_SIZE)
+@recipe_options
 def invert(images: tuple[Path, ...], layers: Any, size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """What a layer keeps of IMAGES: other pictures that it cannot tell from them. Those of one shape in one program.
+    """Show what a layer keeps of each IMAGE: another picture that the layer cannot tell from it.
+
+    Pictures of one shape go through one program.
 
     \b
-    Example: jaxlens invert a.jpg b.jpg --layer mixed4a --out inverted.png
+    Example: jaxlens invert lensnet a.jpg b.jpg --layer mixed4a --out inverted.png
     """
-    (layer,) = one(middle(network, layers))
+    (layer,) = one(middle(network, layers), "inverting")
     drawn = for_each_shape(images, size, network, lambda alike: recipes.invert(network, alike, layer, **options))
     write(out, drawn, [path.stem for path in images][: len(drawn)])
 
 
-@click.command(cls=Command)
-@click.argument("images", type=PICTURE, nargs=-1, required=True)
-@layer_option(several=True)
+@network_command()
+@click.argument("images", type=PICTURE, nargs=-1, required=True, metavar="IMAGE...")
+@layer_option(_SEVERAL)
 @click.option(
     "--cossim-pow",
     type=Number(min=0, max=1e3),
     default=1.0,
     show_default=True,
-    help="How much the direction counts beside the size.",
+    help="Weight of the direction of activations beside their size.",
 )
 @steps_option(256)
-@size_option
-@network_options
+@size_option(_READ_SIZE)
+@recipe_options
 def caricature(images: tuple[Path, ...], layers: Any, size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """IMAGES with what layers see in them exaggerated. Those of one shape in one program.
+    """Exaggerate what layers see in each IMAGE.
+
+    Pictures of one shape go through one program.
 
     \b
-    Example: jaxlens caricature photo.jpg --layer mixed4a --out caricature.png
+    Example: jaxlens caricature lensnet photo.jpg --layer mixed4a --out caricature.png
     """
     chosen = middle(network, layers)
     drawn = for_each_shape(images, size, network, lambda alike: recipes.caricature(network, alike, chosen, **options))
     write(out, drawn, [path.stem for path in images][: len(drawn)])
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("image", type=PICTURE)
 @click.argument("neuron", metavar="LAYER:CHANNEL")
-@click.option("--layer", help="Where the picture should stay what it is; in its pixels by default.")
+@layer_option("A layer whose activations should stay as they are.  [default: the pixels]")
 @click.option(
     "--strength",
     type=Number(min=0, max=1e6),
     default=0.3,
     show_default=True,
-    help="1 pulls back as much as the neuron pulls away.",
+    help="Pull back to IMAGE. At 1 it is as strong as the pull of the neuron.",
 )
 @steps_option(100)
-@size_option
-@network_options
-def accentuate(image: Path, neuron: str, size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """IMAGE with more of what one neuron responds to.
+@size_option(_READ_SIZE)
+@recipe_options
+def accentuate(image: Path, neuron: str, layers: Any, size: int | None, network: Any, out: Path, **options: Any) -> None:
+    """Draw IMAGE with more of what one neuron responds to.
 
     \b
-    Example: jaxlens accentuate photo.jpg mixed4b:65 --layer mixed3a --out more.png
+    Example: jaxlens accentuate lensnet photo.jpg mixed4b:65 --layer mixed3a --out more.png
     """
+    options["layer"] = one(layers, "accentuating")[0] if layers else None
     write(out, [recipes.accentuate(network, opened(image, size, network), neuron, **options)])
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("neurons", nargs=-1, required=True, metavar="LAYER:CHANNELS...")
-@new_size_option(256)
+@size_option(_MADE_SIZE.format(256))
 @steps_option(256)
 @click.option(
-    "--crops", type=COUNT, default=8, show_default=True, help="Parts of the picture that the network sees in each step."
+    "--crops",
+    type=COUNT,
+    default=8,
+    show_default=True,
+    help="Number of parts of the picture that the network sees in each step.",
 )
-@network_options
+@recipe_options
 def maco(neurons: tuple[str, ...], size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """Pictures of NEURONS with the spectrum of natural images, opaque where it mattered (PNG).
+    """Draw neurons with the spectrum of natural images, opaque where the picture mattered (PNG).
 
     \b
-    Example: jaxlens maco logits:65 --out letter.png
+    Example: jaxlens maco lensnet logits:65 --out letter.png
     """
     options["size"] = size or own_size(network) or 256
     result = recipes.maco(network, list(neurons), importance=True, **options)
@@ -327,40 +312,40 @@ def maco(neurons: tuple[str, ...], size: int | None, network: Any, out: Path, **
     write(out, [result.map_images(lambda _: np.stack(shown)[:, None])])
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("neurons", nargs=-1, required=True, metavar="LAYER:CHANNELS...")
-@new_size_option(128)
+@size_option(_MADE_SIZE.format(128))
 @steps_option(256)
-@network_options
+@recipe_options
 def tile(neurons: tuple[str, ...], size: int | None, network: Any, out: Path, **options: Any) -> None:
-    """Patterns of NEURONS that tile the plane without seams.
+    """Draw patterns of neurons that tile the plane without seams.
 
     \b
-    Example: jaxlens tile mixed4b:65 --out tile.png
+    Example: jaxlens tile lensnet mixed4b:65 --out tile.png
     """
     write(out, [recipes.tileable(network, list(neurons), size=size or own_size(network) or 128, **options)])
 
 
-@click.command(cls=Command)
+@network_command()
 @click.argument("image", type=PICTURE)
-@layer_option(several=True)
-@click.option("--frames", type=COUNT, default=60, show_default=True, help="How many follow the first.")
+@layer_option(_SEVERAL)
+@click.option("--frames", type=COUNT, default=60, show_default=True, help="Number of frames after the first.")
 @click.option(
     "--factor",
     type=Number(min=1, min_open=True, max=2, max_open=True),
     default=1.03,
     show_default=True,
-    help="How much closer each frame is.",
+    help="Magnification from one frame to the next.",
 )
-@steps_option(4, "Steps of gradient ascent for each frame and size.")
+@steps_option(4, "Number of steps of gradient ascent for each frame and size.")
 @click.option("--fps", type=Number(min=0, min_open=True, max=1e3), default=20.0, show_default=True, help="Frames per second.")
-@size_option
-@network_options
+@size_option(_READ_SIZE)
+@recipe_options
 def zoom(image: Path, layers: Any, size: int | None, fps: float, network: Any, out: Path, **options: Any) -> None:
-    """An endless zoom into a dream of IMAGE, as .gif, .webp, .png or .mp4.
+    """Draw an endless zoom into a dream of IMAGE, as .gif, .webp, .png or .mp4.
 
     \b
-    Example: jaxlens zoom photo.jpg --layer mixed4b --out zoom.gif
+    Example: jaxlens zoom lensnet photo.jpg --layer mixed4b --out zoom.gif
     """
     wanted = options["frames"] + 1
     frames = recipes.zoom(network, opened(image, size, network), middle(network, layers), **options)
@@ -372,10 +357,10 @@ def zoom(image: Path, layers: Any, size: int | None, fps: float, network: Any, o
         raise interrupted(f"{out} holds the frames that there were.")
 
 
-def one(layers: tuple[str, ...]) -> tuple[str, ...]:
-    """A single layer, or an error."""
+def one(layers: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Return a single layer, or raise an error."""
     if len(layers) != 1:
-        raise click.UsageError(f"--layer is given {len(layers)} times, but inverting takes one.")
+        raise click.UsageError(f"--layer is given {len(layers)} times, but {what} takes one.")
     return layers
 
 

@@ -1,4 +1,7 @@
-"""Whole layers and whole networks, rendered into a folder that survives interruption and that several processes may share."""
+"""Whole layers and whole networks, rendered into a folder.
+
+The job survives interruption, and several processes may share the folder.
+"""
 
 from jaxlens._files import folder_name as folder_name
 from jaxlens.microscope._render_layers import RenderJob as RenderJob

@@ -1,4 +1,4 @@
-"""`render_layers`: a render job over whole layers, which may be stopped, killed, resumed, and shared."""
+"""`render_layers`: a job over whole layers that may be stopped, killed, resumed and shared."""
 
 import dataclasses
 import time
@@ -18,6 +18,7 @@ from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import Tile, folder_name, picture, read_tile, tile_path, write_tile
 from jaxlens.model import Model, check_model
 from jaxlens.model._blocks import find_layers
+from jaxlens.optvis import objectives
 from jaxlens.optvis.render import RenderResult, default_batch_size, render
 from jaxlens.optvis.render._arguments import device_list
 
@@ -27,11 +28,23 @@ class RenderJob:
     """A folder of tiles, as `render_layers` left it.
 
     Attributes:
-        folder: where the tiles are, as `LAYER/CHANNEL.png`.
-        layers: by layer, the channels of this job.
-        rendered: how many tiles this call wrote.
-        finished: whether every tile of this call's part is there; False after Ctrl-C, or if the folder was removed meanwhile.
-        seconds: that this call took.
+        folder: The folder. The tiles are `LAYER/CHANNEL.png` in it.
+        layers: The channels of this job, by layer.
+        rendered: The number of tiles that this call wrote.
+        finished: Whether the folder has every tile of this call's part. False after Ctrl-C, or if
+            the folder was removed meanwhile.
+        seconds: The duration of this call.
+
+    Example:
+        >>> from jaxlens import Model, microscope, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> options = {"channels": [1, 3], "size": (24, 32), "steps": 2, "progress": False}
+        >>> job = microscope.render_layers(model, ["conv1"], "tiles", **options)
+        >>> job.finished, job.layers
+        (True, {'conv1': [1, 3]})
+        >>> [tile.channel for tile in job.tiles("conv1")]
+        [1, 3]
     """
 
     folder: Path
@@ -41,7 +54,7 @@ class RenderJob:
     seconds: float
 
     def tiles(self, layer: str) -> list[Tile]:
-        """The finished tiles of a layer, with their images, by channel."""
+        """Return the finished tiles of a layer with their images, in the order of the channels."""
         if layer not in self.layers:
             raise ValueError(f"layer={layer!r} is not in this job, which has {', '.join(self.layers)}.")
         paths = [tile_path(self.folder, layer, channel) for channel in self.layers[layer]]
@@ -67,32 +80,53 @@ def render_layers(
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> RenderJob:
-    """Renders every channel of some layers into a folder: one PNG per neuron, written the moment it is finished.
+    """Render every channel of some layers into a folder, one PNG for each neuron.
 
-    The folder is the job's memory. After an interruption of any kind, the same call goes on where it was: tiles that are
-    there stay, and what was in flight is rendered again, to the same pixels on the same machine. Any
-    number of processes may run the same call on one folder, on several machines that share it too: each claims some
-    neurons at a time with a file lock, which the system frees when a process dies. Under `jax.distributed` each process
-    renders its own slice of the list, so that the folder need not be shared. Later calls may add layers.
+    Each PNG is written as soon as it is finished. The folder is the memory of the job. After any
+    interruption the same call goes on: finished tiles stay, and tiles that were in flight are
+    rendered again, to the same pixels on the same machine. Any number of processes may run the same
+    call on one folder, also on several machines that share it. Each process claims some neurons at
+    a time with a file lock, which the system frees when the process dies. Under `jax.distributed`
+    each process renders its own slice of the list, so that the machines need not share the folder.
+    Later calls may add layers.
 
-    `OUT/manifest.json`, written with the first finished tiles, holds the settings: hashes of what is computed (the network with
-    its options and its preprocessing, the weights, `param`) and the numbers. Each tile (see `Tile`) carries their hash; other
-    settings are refused.
+    `OUT/manifest.json` holds the settings: the numbers, and hashes of what is computed (the network
+    with its options and its preprocessing, the weights, `param`). It is written with the first
+    finished tiles. Each tile (see `Tile`) carries the hash of the settings. A call with other
+    settings is refused.
 
     Args:
-        model: any Model.
-        layers: names, or patterns such as "mixed4*"; None is the whole network (`microscope.blocks` and "logits").
-        out: the folder; made if it is not there.
-        channels: which of each layer, all by default; a layer that has fewer shows those it has.
-        size, steps, seed, param, transforms, fixed_image_size, redirect_steps, compute_dtype: as in `render`; together with
-            the weights they are the settings. `seed` is an int, and `param` one for all neurons.
-        batch_size: neurons that are claimed and rendered together; as in `render` by default. The folder keeps the first one.
-        memory_limit, devices: as in `render`.
-        progress: show a progress bar over all tiles, with the time left.
+        model: Any Model.
+        layers: Names of layers, or patterns such as "mixed4*". None stands for the whole network:
+            `microscope.blocks` and "logits".
+        out: The folder. It is made if it does not exist.
+        channels: The channels to render in each layer, by default all. Numbers that a layer does
+            not have are left out for that layer.
+        size, steps, seed, param, transforms, fixed_image_size, redirect_steps, compute_dtype: As in
+            `render`. Together with the weights they are the settings. `seed` is an int, and `param`
+            is one parameterization for all neurons.
+        batch_size: Number of neurons that are claimed and rendered together. The default is that of
+            `render`. The folder keeps the number of the first call.
+        memory_limit, devices: As in `render`.
+        progress: Show a progress bar over all tiles, with the time left.
 
     Raises:
-        UnknownLayerError, ValueError, TypeError: before anything is compiled; among them other settings than the folder's.
-        OSError: if the folder cannot be written to, or the disk is full. Finished tiles stay; the same call goes on.
+        UnknownLayerError, ValueError, TypeError: Before anything is compiled, for bad arguments and
+            for other settings than those of the folder.
+        OSError: If the folder cannot be written to, or the disk is full. Finished tiles stay, and
+            the same call goes on.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from jaxlens import Model, microscope, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> options = {"channels": range(2), "size": (24, 32), "steps": 2, "progress": False}
+        >>> job = microscope.render_layers(model, ["conv1"], "tiles", **options)
+        >>> sorted(path.as_posix() for path in Path("tiles").glob("*/*.png"))
+        ['tiles/conv1/0000.png', 'tiles/conv1/0001.png']
+        >>> microscope.render_layers(model, ["conv1"], "tiles", **options).rendered
+        0
     """
     began, progress = time.perf_counter(), check_flag(progress, "progress")
     names, folder = find_layers(check_model(model), layers), check_path(out, "out")
@@ -131,7 +165,7 @@ def render_layers(
 
 @dataclasses.dataclass
 class _Tiles:
-    """Makes the tiles of a folder; see `jaxlens._jobs.Maker`."""
+    """Make the tiles of a folder; see `jaxlens._jobs.Maker`."""
 
     model: Model
     folder: Path
@@ -150,7 +184,7 @@ class _Tiles:
             raise ValueError(f"{str(path)!r} is a folder where a tile is to be written. Move it elsewhere.")
         try:
             tile = read_tile(path)
-        except (FileNotFoundError, ValueError):  # a damaged one is rendered again
+        except (FileNotFoundError, ValueError):  # a damaged tile is rendered again
             return False
         if tile.settings != self.settings:
             raise ValueError(f"{path} was rendered with other settings than {path.parents[1]}. Move it elsewhere.")
@@ -160,9 +194,9 @@ class _Tiles:
     def make(self, chunk: Chunk, missing: list[int]) -> list[tuple[int, Tile]] | None:
         filled = [*chunk.items, *[chunk.items[-1]] * (chunk.size - len(chunk.items))]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NonFiniteWarning)  # the tile tells
+            warnings.simplefilter("ignore", NonFiniteWarning)  # the tile says it
             try:
-                result = render(self.model, [f"{chunk.group}:{channel}" for channel in filled], **self.options)
+                result = render(self.model, objectives.channel(chunk.group, filled), **self.options)
             except NonFiniteError as error:
                 result = cast(RenderResult, error.result)
         if not result.finished:
@@ -180,12 +214,13 @@ class _Tiles:
 
 
 def _shape(model: Model, param: Any, sides: Any) -> tuple[int, ...]:
-    """Of the tiles' pictures."""
+    """Return the shape of a tile's picture."""
     images = (1, *sides, model.channels) if param is None else param.shape
     return picture(np.empty(images, np.uint8), model.channels).shape
 
 
 def _channels(model: Model, layer: str, wanted: Any) -> list[int]:
+    """Return the channels wanted that a layer has, in order."""
     count = model.layers[layer].channels
     if wanted is None:
         return list(range(count))
@@ -196,6 +231,7 @@ def _channels(model: Model, layer: str, wanted: Any) -> list[int]:
 
 
 def _refuse_same_folders(layers: dict[str, list[int]]) -> None:
+    """Raise an error if two layers would have one folder."""
     names: dict[str, str] = {}
     for layer in layers:
         other = names.setdefault(folder_name(layer), layer)

@@ -1,4 +1,7 @@
-"""What a tile's pixels depend on besides its neuron: names for people, hashes of what is computed for machines."""
+"""The settings of a render: all that the pixels of a tile depend on besides its neuron.
+
+They are numbers, and hashes of what is computed.
+"""
 
 import functools
 import hashlib
@@ -30,10 +33,13 @@ def settings_of(
     redirect_steps: Any = None,
     compute_dtype: Any = None,
 ) -> dict[str, Any]:
-    """The settings of a render, as JSON values. Two with equal ones give the same pictures of the same neurons.
+    """Return the settings of a render as JSON values.
+
+    Two renders with equal settings give the same pictures of the same neurons.
 
     Raises:
-        ValueError, TypeError: for values that `render` refuses too, and for what cannot be told apart in another process.
+        ValueError, TypeError: For values that `render` refuses too, and for functions and objects
+            that another process could not tell apart.
     """
     return {
         "network": computation(model),
@@ -53,9 +59,10 @@ def settings_of(
 
 
 def computation(model: Model) -> str:
-    """A hash of the network's program and of its gradient, from images in [0, 1] to logits, whatever the weights.
+    """Return a hash of the network's program and of its gradient, from images in [0, 1] to logits.
 
-    Options of its class, code of its preprocessing and arrays that either closes over are in it.
+    It covers the options of the network's class, the code of its preprocessing and all arrays that
+    they close over. It does not depend on the weights.
     """
     return _computation(model.architecture)
 
@@ -70,10 +77,11 @@ def _computation(architecture: Architecture) -> str:
 
 
 def fingerprint(tree: Any, name: str) -> str:
-    """A hash of a pytree's structure and values, the same in every process.
+    """Return a hash of a pytree's structure and values that is the same in every process.
 
     Raises:
-        ValueError: if it holds functions or objects that cannot be told apart from one process to another.
+        ValueError: If the tree holds functions or objects that another process could not tell
+            apart.
     """
     leaves, structure = jax.tree.flatten(tree)
     digest = hashlib.sha256(str(structure).encode())
@@ -87,18 +95,18 @@ def fingerprint(tree: Any, name: str) -> str:
 
 
 def weights_hash(model: Model) -> str:
-    """A hash of all weights."""
+    """Return a hash of all weights."""
     return fingerprint(jax.tree.leaves(model.params), "params")
 
 
 def told(function: Any) -> str:
-    """A function by its repr, or by its name where that would differ from process to process."""
+    """Return the repr of a function, or its name if the repr differs from process to process."""
     text = repr(function)
     return getattr(function, "__qualname__", type(function).__name__) if " at 0x" in text else text
 
 
 def _param_hash(param: Any) -> str:
-    """A hash of what a parameterization computes, and of its numbers; its functions may be anybody's."""
+    """Return a hash of what a parameterization computes, and of its numbers."""
     if isinstance(param, Each):
         raise ValueError(
             "param.each has one parameterization for each task of one render, but a job renders its neurons in several: "
@@ -113,13 +121,14 @@ def _param_hash(param: Any) -> str:
 
 
 def _transforms_hash(transforms: Any) -> str:
+    """Return a hash of a list of transforms."""
     if isinstance(transforms, str) or not isinstance(transforms, Sequence):
         raise TypeError(f"transforms={transforms!r} must be a list of transforms, such as [transform.jitter(4)].")
     return fingerprint(list(transforms), "transforms")
 
 
 def _sides(value: Any, name: str) -> list[int]:
-    """A side, or a height and a width."""
+    """Return height and width, from one side or both."""
     pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name}={value!r} must be a side in pixels, or (height, width).")
@@ -127,6 +136,7 @@ def _sides(value: Any, name: str) -> list[int]:
 
 
 def _dtype(value: Any) -> str:
+    """Return the name of a dtype."""
     try:
         return jnp.dtype(value).name
     except TypeError as error:
@@ -134,13 +144,15 @@ def _dtype(value: Any) -> str:
 
 
 def _hash_of(program: jex.ClosedJaxpr) -> str:
-    """Of a traced function: its operations and the arrays it closes over, without addresses in memory."""
+    """Return a hash of a traced function: its operations, and the arrays that it closes over."""
+    # Addresses in memory differ from process to process.
     digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program.jaxpr)).encode())
     _add(digest, _constants(program))
     return digest.hexdigest()[:16]
 
 
 def _constants(program: jex.ClosedJaxpr) -> Iterator[Any]:
+    """Yield the arrays that a program and the programs inside it close over."""
     yield from program.consts
     inner = [program.jaxpr]
     while inner:
@@ -154,6 +166,7 @@ def _constants(program: jex.ClosedJaxpr) -> Iterator[Any]:
 
 
 def _add(digest: Any, leaves: Any) -> None:
+    """Add dtype, shape and bytes of each leaf to a digest."""
     for leaf in leaves:
         array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
         digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())

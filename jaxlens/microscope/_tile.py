@@ -1,4 +1,4 @@
-"""One file for each neuron: a PNG that knows which neuron it shows, its score, and the settings it was rendered with."""
+"""One PNG for each neuron, with the neuron, its score and the hash of the settings inside."""
 
 import dataclasses
 import hashlib
@@ -21,14 +21,23 @@ class Tile:
     """A rendered neuron.
 
     Attributes:
-        layer, channel: which one.
-        score: its mean activation over the last steps, as the network saw the image, moved about by the transforms.
-        seed: of the render.
-        settings: the hash of all settings; tiles of one folder share it.
-        failed_at: the step at which it became NaN or infinite, or -1; the image is then the last good one.
+        layer, channel: The neuron.
+        score: Its mean activation over the last steps, on the images that the network saw, which
+            the transforms had moved.
+        seed: The seed of the render.
+        settings: The hash of all settings. The tiles of a folder share it.
+        failed_at: The step at which the image became NaN or infinite, or -1. The image is then the
+            last good one.
         finished: False if Ctrl-C came before the last step.
-        image: bytes `[H, W, C]`, C being 3, 1 for grey or 4 with opacity; None if only the rest was asked for. Images of one
-            task stand side by side, and so do the channels, each in grey, where a network takes neither 1 nor 3.
+        image: Bytes `[H, W, C]`. C is 3, 1 for gray, or 4 with opacity. None if `read_tile` was
+            asked to leave it out. Images of one task stand side by side. So do the channels, each
+            in gray, of a network that takes neither 1 nor 3.
+
+    Example:
+        >>> from jaxlens.microscope import Tile
+        >>> tile = Tile("mixed4a", 17, score=2.5, seed=0, settings="5f0c")
+        >>> tile.finished, tile.failed_at
+        (True, -1)
     """
 
     layer: str
@@ -53,15 +62,15 @@ _KINDS = {
 
 
 def tile_path(folder: Path, layer: str, channel: int) -> Path:
-    """Where a neuron's tile is: `FOLDER/LAYER/CHANNEL.png`."""
+    """Return the path of a neuron's tile, `FOLDER/LAYER/CHANNEL.png`."""
     return folder / folder_name(layer) / f"{channel:04d}.png"
 
 
 def picture(images: np.ndarray, channels: int) -> np.ndarray:
-    """The images of one task `[B, H, W, C]` as one picture `[H, W, 1 | 3 | 4]` for a network of so many channels.
+    """Return the images of one task `[B, H, W, C]` as one picture `[H, W, 1 | 3 | 4]`.
 
-    Four channels are colour and opacity unless the network itself takes four. Images, and channels that are no colours, stand
-    side by side.
+    Four channels are color and opacity, unless the network itself takes four (`channels`). Images
+    stand side by side, and so do channels that are no colors.
     """
     count = images.shape[-1]
     if count not in (1, 3) and not (count == 4 and channels != 4):
@@ -70,7 +79,7 @@ def picture(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def encode(tile: Tile) -> tuple[Image.Image, PngImagePlugin.PngInfo]:
-    """A tile's pixels, and what a PNG says of them."""
+    """Return a tile as a Pillow image and the text chunks of its PNG."""
     if tile.image is None:
         raise ValueError(f"{tile} has no image to write.")
     pixels = tile.image if tile.image.dtype == np.uint8 else to_uint8(tile.image)
@@ -81,7 +90,7 @@ def encode(tile: Tile) -> tuple[Image.Image, PngImagePlugin.PngInfo]:
 
 
 def write_tile(path: Path, tile: Tile) -> Path:
-    """Writes a tile, whole or not at all."""
+    """Write a tile, whole or not at all."""
     drawn, info = encode(tile)
     with atomic(path) as part:
         drawn.save(part, format="PNG", pnginfo=info)
@@ -89,15 +98,25 @@ def write_tile(path: Path, tile: Tile) -> Path:
 
 
 def read_tile(path: str | Path, *, image: bool = True) -> Tile:
-    """A tile from its file, whose pixels are those that were written.
+    """Read a tile from its file, and check that its pixels are those that were written.
 
     Args:
-        path: of the PNG.
-        image: keep the pixels.
+        path: The PNG.
+        image: Keep the pixels.
 
     Raises:
-        ValueError: if the file is damaged, was changed, or is not a tile.
-        FileNotFoundError: if there is none.
+        ValueError: If the file is damaged, was changed, or is not a tile.
+        FileNotFoundError: If there is no file.
+
+    Example:
+        >>> from jaxlens import Model, microscope, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> options = {"channels": [3], "size": (24, 32), "steps": 2, "progress": False}
+        >>> job = microscope.render_layers(model, ["conv1"], "tiles", **options)
+        >>> tile = microscope.read_tile("tiles/conv1/0003.png")
+        >>> tile.layer, tile.channel, tile.image.shape
+        ('conv1', 3, (24, 32, 3))
     """
     path, image = check_path(path, "path"), check_flag(image, "image")
     try:
@@ -113,10 +132,12 @@ def read_tile(path: str | Path, *, image: bool = True) -> Tile:
         return tile
     except (FileNotFoundError, PermissionError):
         raise
-    # Pillow raises SyntaxError for damaged chunks, and ValueError, OSError or struct's own for others.
+    # Pillow raises SyntaxError for damaged chunks, and ValueError, OSError or struct.error for
+    # others.
     except Exception as error:
         raise ValueError(f"path={str(path)!r} is not a whole tile of jaxlens ({error}).") from error
 
 
 def _digest(pixels: np.ndarray) -> str:
+    """Return a hash of the pixels."""
     return hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]

@@ -1,6 +1,4 @@
-"""`jaxlens attribute` through its real entry point: what it prints and writes, what it hands on,
-what it refuses.
-"""
+"""`jaxlens attribute` through its entry point: what it prints, writes, hands on and refuses."""
 
 import re
 
@@ -73,7 +71,7 @@ def test_prints_and_writes_maps_with_their_measures(pictures, model, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What stand-ins of two methods were asked, one of which takes no layer; nothing is measured."""
+    """What stand-ins of two methods were asked; one takes no layer, and nothing is measured."""
     calls = []
 
     def anywhere(model, images, target, *, layer=None, seed=0, batch_size=None):
@@ -100,11 +98,27 @@ QUIET = ("--no-metrics", "--method", "anywhere")
 def test_options_reach_the_methods(asked, pictures, tmp_path):
     out = tmp_path / "maps.png"
     both = ("--method", "anywhere@blocks.0.relu@1", "--method", "pixels_only", "--method", "anywhere")
-    options = ("--layer", "blocks.0", "--seed", 7, "--batch-size", 3, "--size", 48, "--view", "masked", "--target", "rings")
+    options = (
+        "--layer",
+        "blocks.0",
+        "--layer",
+        "blocks.1",
+        "--seed",
+        7,
+        "--batch-size",
+        3,
+        "--size",
+        48,
+        "--view",
+        "masked",
+        "--target",
+        "rings",
+    )
     result = run("attribute", "small", *pictures, *QUIET, *both, *options, "--out", out)
     assert result.exit_code == 0, result.output
     assert [(call["layer"], call["seed"], call["batch_size"]) for call in asked] == [
         ("blocks.0", 7, 3),
+        ("blocks.1", 7, 3),
         ("blocks.0.relu@1", 7, 3),
         (None, 0, 3),  # without layers and seeds; and the same method twice is one
     ]
@@ -112,7 +126,9 @@ def test_options_reach_the_methods(asked, pictures, tmp_path):
     number = LABELS.index("rings")
     assert all((call["target"] == number).all() for call in asked)
     columns = [line.split("\t")[2] for line in result.stdout.splitlines() if "\t" in line]
-    assert columns[::2] == ["anywhere blocks.0", "anywhere blocks.0.relu@1", "pixels_only"] and out.exists()
+    assert (
+        columns[::2] == ["anywhere blocks.0", "anywhere blocks.1", "anywhere blocks.0.relu@1", "pixels_only"] and out.exists()
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,8 @@ def test_without_arguments_lensnets_best_neurons_are_shown(tmp_path, monkeypatch
 
 def test_outputs_are_shown_with_their_labels():
     labels = modelzoo.load("lensnet").labels
-    assert label_of("logits:65", labels) == "letter-A"
-    assert label_of("logits:65", None) == label_of("mixed4a:65", labels) == ""
+    assert label_of("logits", 65, labels) == "letter-A"
+    assert label_of("logits", 65, None) == label_of("mixed4a", 65, labels) == ""
 
 
 def test_the_program_keeps_compiled_programs(tmp_path):
@@ -163,19 +163,20 @@ def test_the_program_keeps_compiled_programs(tmp_path):
 def test_render_layers_is_a_job(tmp_path):
     """Whole layers by name or pattern, resumed by the same command, refused with another."""
     options = ("--steps", 1, "--size", 24, "--out", tmp_path)
-    first = run("render", "lensnet", "--layers", "mixed3a_p*_reduce,logits", *options)
+    first = run("render", "lensnet", "--layer", "mixed3a_p*_reduce", "--layer", "logits", *options)
     assert first.exit_code == 0 and "8 of 8 neurons rendered now" in first.output
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     tiles = [f"{layer}/000{channel}.png" for layer in ("logits", "mixed3a_pool_reduce") for channel in range(4)]
     assert names == sorted([*tiles, "logits.png", "mixed3a_pool_reduce.png"])
     (tmp_path / "logits" / "0002.png").unlink()
-    assert "1 of 8 neurons rendered now" in run("render", "lensnet", "--layers", "mixed3a_pool_reduce,logits", *options).output
+    again = run("render", "lensnet", "--layer", "mixed3a_pool_reduce", "--layer", "logits", *options)
+    assert "1 of 8 neurons rendered now" in again.output
     for arguments, message in (
-        (("--layers", "logits", "--seed", 1, *options), "holds results of other settings (seed: 0 there, 1 now)"),
-        (("--layers", "mixed9*", *options), "layers='mixed9*' matches no layer"),
-        (("logits:1", "--layers", "logits", *options), "not both"),
+        (("--layer", "logits", "--seed", 1, *options), "holds results of other settings (seed: 0 there, 1 now)"),
+        (("--layer", "mixed9*", *options), "layers='mixed9*' matches no layer"),
+        (("logits:1", "--layer", "logits", *options), "not both"),
         (("--distributed", *options), "--distributed shares a job"),
-        (("--layers", "logits", "--memory-limit", 0.01, *options[:-1], tmp_path / "new"), "One task for each device needs"),
+        (("--layer", "logits", "--memory-limit", 0.01, *options[:-1], tmp_path / "new"), "One task for each device needs"),
     ):
         refused = run("render", "lensnet", *arguments)
         assert refused.exit_code != 0 and message in refused.output.replace("\n", " ")

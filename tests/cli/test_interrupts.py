@@ -19,9 +19,7 @@ LONG = ("--steps", "1000000")
 
 
 def begin(folder, *arguments, options=()):
-    """A process in which Ctrl-C means what it does at a prompt, also where the tests run in the
-    background.
-    """
+    """A process in which Ctrl-C works as at a prompt, also if the tests run in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
@@ -49,8 +47,8 @@ def wait_for(process, word):
     [
         (("render", "any.safetensors", "1:0", *LONG, "--out", "o"), "numpy"),
         (("render", "any.safetensors", "1:0", *LONG, "--out", "o"), "compiling"),
-        (("render", "any.safetensors", "--layers", "1", *LONG, "--out", "job"), "compiling"),
-        (("dream", "wide.png", "--model", "any.safetensors", *LONG, "--size", "12", "--out", "d.png"), "step/s"),
+        (("render", "any.safetensors", "--layer", "1", *LONG, "--out", "job"), "compiling"),
+        (("dream", "any.safetensors", "wide.png", *LONG, "--size", "12", "--out", "d.png"), "step/s"),
     ],
     ids=["while it loads", "a render", "a job", "a dream between two lines"],
 )

@@ -23,7 +23,7 @@ WRITES = {
     "invert": ("tall.png", "wide.png"),
     "caricature": ("wide.png", "tall.png"),
     "accentuate": ("wide.png", "1:0"),
-    "attribute": (MODEL, "wide.png"),
+    "attribute": ("wide.png",),
 }
 
 
@@ -73,16 +73,14 @@ def test_an_output_that_is_an_input_is_refused(there, verb, link):
     if link:
         getattr(out, link)(there / "wide.png")
     before = contents(there)
-    arguments = ["absent" if each == MODEL else each for each in WRITES[verb]]
-    model = () if verb == "attribute" else ("--model", "absent")
-    result = run(verb, *arguments, *model, "--out", out)
+    result = run(verb, "absent", *WRITES[verb], "--out", out)
     assert result.exit_code == 1 and "is the input" in result.output and "wide.png" in result.output
     assert "Name another file" in result.output and contents(there) == before
 
 
 def test_an_output_is_an_input_by_way_of_a_folder_that_is_not_there_yet(there):
     before = contents(there)
-    result = run("dream", there / "wide.png", "--model", "absent", "--out", there / "new" / ".." / "wide.png")
+    result = run("dream", "absent", there / "wide.png", "--out", there / "new" / ".." / "wide.png")
     assert result.exit_code == 1 and "is the input" in result.output
     assert contents(there) == before and not (there / "new").exists()
 
@@ -91,7 +89,7 @@ def test_a_guide_and_weights_are_inputs_too(there):
     before = contents(there)
     shutil.copy("wide.png", "w.png")
     for options in (("--guide", "w.png"), ("--weights", "w.png")):
-        result = run("dream", "tall.png", *options, "--out", "w.png")
+        result = run("dream", "lensnet", "tall.png", *options, "--out", "w.png")
         assert result.exit_code == 1 and "is the input" in result.output
     assert contents(there) == before | {"w.png": before["wide.png"]}
 
@@ -100,8 +98,8 @@ def test_a_guide_and_weights_are_inputs_too(there):
 @pytest.mark.parametrize("out", ["", "  "])
 def test_an_empty_name_is_refused(there, verb, out):
     before = contents(there)
-    arguments = WRITES.get(verb, {"zoom": ("wide.png",), "render": (MODEL, "1:0")}.get(verb, ("1:0",)))
-    result = run(verb, *arguments, "--out", out)
+    arguments = WRITES.get(verb, ("wide.png",) if verb == "zoom" else ("1:0",))
+    result = run(verb, MODEL, *arguments, "--out", out)
     assert result.exit_code == 2 and "'--out'" in result.output and "names no f" in result.output
     assert contents(there) == before
 
@@ -136,11 +134,11 @@ def test_an_unfinished_dream_replaces_no_finished_one(there, monkeypatch):
 
     dream = recipes.deepdream
     monkeypatch.setattr(recipes, "deepdream", lambda *a, **k: dataclasses.replace(dream(*a, **k), finished=False))
-    options = ("--model", MODEL, "--layer", "1", "--octaves", 1, "--steps", 1, "--size", 12, "--out", "d.png")
-    first = run("dream", "wide.png", *options)
+    options = ("--layer", "1", "--octaves", 1, "--steps", 1, "--size", 12, "--out", "d.png")
+    first = run("dream", MODEL, "wide.png", *options)
     assert first.exit_code == 130 and "d.png shows what there was" in first.output
     (there / "d.png").write_bytes(b"finished")
-    second = run("dream", "wide.png", *options)
+    second = run("dream", MODEL, "wide.png", *options)
     assert second.exit_code == 130 and "d.png stays as it was" in second.output
     assert (there / "d.png").read_bytes() == b"finished"
 
@@ -162,7 +160,7 @@ def test_a_sheet_that_is_not_ours_stays(there, drawn):
 
 
 def test_a_smaller_job_keeps_the_layers_sheet(there):
-    options = ("--layers", "1", "--steps", 1, "--size", 8, "--out", "o")
+    options = ("--layer", "1", "--steps", 1, "--size", 8, "--out", "o")
     assert run("render", MODEL, *options, "--all-channels").exit_code == 0
     full = (there / "o" / "1.png").read_bytes()
     (there / "o" / "1" / "0003.png").rename(there / "away.png")
@@ -204,12 +202,11 @@ def test_a_link_in_the_place_of_a_sheet_is_not_followed(there, drawn):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("render", "absent", "a:1"), ("render", "absent", "--layers", "a"), ("dream", "wide.png")]
+    "arguments", [("render", "absent", "a:1"), ("render", "absent", "--layer", "a"), ("dream", "absent", "wide.png")]
 )
 def test_a_failed_command_leaves_no_folder(there, arguments):
     out = ("--out", "new/er/x.png" if arguments[0] == "dream" else "new/er")
-    model = ("--model", "absent") if arguments[0] == "dream" else ()
-    assert run(*arguments, *model, *out).exit_code == 1
+    assert run(*arguments, *out).exit_code == 1
     assert not (there / "new").exists()
 
 
@@ -224,15 +221,15 @@ def test_files_have_the_mode_of_the_umask(there, drawn):
 
 
 def test_pictures_of_different_shapes_keep_them(there):
-    options = ("--model", MODEL, "--layer", "1", "--steps", 1, "--size", 15, "--out", "i.png")
-    result = run("invert", "wide.png", "tall.png", *options)
+    options = ("--layer", "1", "--steps", 1, "--size", 15, "--out", "i.png")
+    result = run("invert", MODEL, "wide.png", "tall.png", *options)
     assert result.exit_code == 0, result.output
     sheet = load_image("i.png")
     shown = (sheet < 0.99).any(-1)
     assert shown[-8 - 15 : -8].all(1).sum() == 0 and sheet.shape[0] > 15 + 8
     alone = {}
     for name in ("wide", "tall"):
-        assert run("invert", f"{name}.png", *options[:-1], f"{name}-1.png").exit_code == 0
+        assert run("invert", MODEL, f"{name}.png", *options[:-1], f"{name}-1.png").exit_code == 0
         alone[name] = load_image(f"{name}-1.png")
     assert alone["wide"].shape == (10, 15, 3) and alone["tall"].shape == (15, 10, 3)
     for picture in alone.values():
@@ -245,14 +242,14 @@ def test_labels_of_classes():
     model = modelzoo.load("squeezenet1_1", weights=None)
     layers = _render.class_layers(model)
     assert layers == ("logits", "classifier", "classifier.3", "classifier.2", "classifier.1")
-    assert _render.label_of("classifier.2:0", model.labels, layers) == "tench"
-    assert _render.label_of("features.9:0", model.labels, layers) == ""
+    assert _render.label_of("classifier.2", 0, model.labels, layers) == "tench"
+    assert _render.label_of("features.9", 0, model.labels, layers) == ""
 
 
 def test_names_of_strangers_do_nothing_to_a_terminal(there, drawn):
     result = run("render", MODEL, "4:1", "logits:1", "--size", 8, "--out", "o")
     assert "\x1b" in LABELS[1] and result.exit_code == 0
     assert "\x1b" not in result.output and result.output.count("fish") == 2
-    for arguments in (("layers", "\x1b[2J"), ("dream", "wide.png", "--model", "\x9b31m")):
+    for arguments in (("layers", "\x1b[2J"), ("dream", "\x9b31m", "wide.png")):
         result = run(*arguments, *(() if arguments[0] == "layers" else ("--out", "x.png" if arguments[0] == "dream" else "o")))
         assert result.exit_code == 1 and "\x1b" not in result.output and "\x9b" not in result.output

@@ -33,21 +33,21 @@ def pictures(tmp_path_factory):
 def test_it_writes_a_picture(pictures, tmp_path, command, arguments, size):
     arguments = [pictures / a if str(a).endswith(".png") else a for a in arguments]
     out = tmp_path / "new" / "picture.png"
-    result = run(command, *arguments, "--out", out)
+    result = run(command, "lensnet", *arguments, "--out", out)
     assert result.exit_code == 0, result.output
     assert load_image(out).shape == (*size, 3) and str(out) in result.output
 
 
 def test_several_pictures_are_a_sheet(pictures, tmp_path):
     out = tmp_path / "sheet.png"
-    result = run("caricature", pictures / "wide.png", pictures / "tall.png", *EARLY, *QUICK, "--out", out)
+    result = run("caricature", "lensnet", pictures / "wide.png", pictures / "tall.png", *EARLY, *QUICK, "--out", out)
     assert result.exit_code == 0, result.output
     assert load_image(out).shape[1] > 40 and "2 pictures" in result.output
 
 
 def test_maco_has_opacity(tmp_path):
     out = tmp_path / "maco.png"
-    result = run("maco", "conv2d1:3", "--crops", 2, *QUICK, "--out", out)
+    result = run("maco", "lensnet", "conv2d1:3", "--crops", 2, *QUICK, "--out", out)
     assert result.exit_code == 0, result.output
     with Image.open(out) as file:
         pixels = np.asarray(file)
@@ -56,26 +56,28 @@ def test_maco_has_opacity(tmp_path):
 
 def test_a_zoom_is_an_animation(pictures, tmp_path):
     out = tmp_path / "zoom.gif"
-    result = run("zoom", pictures / "wide.png", *EARLY, "--frames", 2, *QUICK, "--out", out)
+    result = run("zoom", "lensnet", pictures / "wide.png", *EARLY, "--frames", 2, *QUICK, "--out", out)
     assert result.exit_code == 0, result.output
     with Image.open(out) as file:
         assert file.n_frames == 3
 
 
 def test_errors_are_one_line(pictures, tmp_path):
-    result = run("invert", pictures / "wide.png", "--layer", "conv2d9", *QUICK, "--out", tmp_path / "x.png")
+    result = run("invert", "lensnet", pictures / "wide.png", "--layer", "conv2d9", *QUICK, "--out", tmp_path / "x.png")
     assert (
         result.exit_code == 1
         and "layer='conv2d9' is not a layer of lensnet" in result.output
         and "Traceback" not in result.output
     )
-    for command, name, message in (
+    for (verb, *arguments), name, message in (
         (("maco", "conv2d1:3"), "m.jpg", "cannot keep the opacity"),
         (("tile", "conv2d1:3"), "t.xyz", "ends in '.xyz'"),
         (("zoom", pictures / "wide.png"), "z.jpg", "must end in one of .gif"),
         (("zoom", pictures / "wide.png", "--fps", 90), "z.gif", "too fast for .gif"),
     ):
-        result = run(*command, "--model", "none of them", "--out", tmp_path / name)  # refused before the network is looked for
+        result = run(verb, "none of them", *arguments, "--out", tmp_path / name)  # before the network is looked for
         assert result.exit_code == 1 and message in result.output
-    result = run("invert", pictures / "wide.png", *EARLY, "--layer", "conv2d0", "--out", tmp_path / "x.png")
+    result = run("invert", "lensnet", pictures / "wide.png", *EARLY, "--layer", "conv2d0", "--out", tmp_path / "x.png")
     assert result.exit_code == 2 and "inverting takes one" in result.output
+    result = run("accentuate", "lensnet", pictures / "wide.png", "conv2d1:3", *EARLY, *EARLY, "--out", tmp_path / "x.png")
+    assert result.exit_code == 2 and "accentuating takes one" in result.output

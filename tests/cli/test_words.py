@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -39,12 +40,12 @@ def test_a_saved_network_has_layers(there):
     [
         ("render", ("any.safetensors", "1:0", "--steps", 1), (12, 16)),
         ("render", ("fixed.safetensors", "3:1", "--steps", 1), (12, 16)),
-        ("accentuate", ("wide.png", "1:0", "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
-        ("tile", ("1:0", "--model", "any.safetensors", "--steps", 1), (12, 16)),
-        ("maco", ("1:0", "--model", "fixed.safetensors", "--steps", 1, "--crops", 1), (12, 16)),
-        ("style", ("wide.png", "tall.png", "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
-        ("dream", ("wide.png", "--layer", 1, "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
-        ("zoom", ("wide.png", "--layer", 1, "--frames", 1, "--model", "fixed.safetensors", "--steps", 1), (12, 16)),
+        ("accentuate", ("fixed.safetensors", "wide.png", "1:0", "--steps", 1), (12, 16)),
+        ("tile", ("any.safetensors", "1:0", "--steps", 1), (12, 16)),
+        ("maco", ("fixed.safetensors", "1:0", "--steps", 1, "--crops", 1), (12, 16)),
+        ("style", ("fixed.safetensors", "wide.png", "tall.png", "--steps", 1), (12, 16)),
+        ("dream", ("fixed.safetensors", "wide.png", "--layer", 1, "--steps", 1), (12, 16)),
+        ("zoom", ("fixed.safetensors", "wide.png", "--layer", 1, "--frames", 1, "--steps", 1), (12, 16)),
     ],
 )
 def test_a_saved_network_is_shown_its_own_size(there, verb, arguments, size):
@@ -61,16 +62,44 @@ def test_maps_of_a_saved_network_are_of_its_size(there):
     assert "\x1b" not in result.output and (there / "m.png").exists()
 
 
+def test_every_command_takes_the_network_first():
+    """Every command but `models`. `--layer` may be given several times wherever it exists."""
+    for verb, command in main.commands.items():
+        names = [each.name for each in command.params if isinstance(each, click.Argument)]
+        assert (names[:1] == ["model"]) == (verb != "models"), verb
+        options = {each.name: each for each in command.params if isinstance(each, click.Option)}
+        assert ("weights" in options) == (verb != "models")
+        assert options["layers"].multiple if "layers" in options else "layer" not in options
+        assert all(text and text[0].isupper() for text in (command.help, *(each.help for each in options.values())))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dream", "wide.png", "--model", "lensnet"), "Write MODEL as the first argument: jaxlens dream MODEL"),
+        (("tile", "1:0", "--model=lensnet"), "Write MODEL as the first argument: jaxlens tile MODEL"),
+        (("render", "lensnet", "--layers", "mixed3a"), "Write --layer, once for each layer"),
+        (("render", "lensnet", "--batch", 3), "Write --batch-size"),
+        (("attribute", "lensnet", "wide.png", "--chunk", 3), "Write --batch-size"),
+        (("invert", "wide.png", "tall.png"), "MODEL comes before every other argument"),
+        (("dream", "wide.png"), "Missing argument 'IMAGE'"),
+    ],
+)
+def test_the_old_grammar_is_refused_with_the_new_one(there, arguments, message):
+    result = CliRunner().invoke(main, [*map(str, arguments), "--out", str(there / "x.png")], prog_name="jaxlens")
+    assert result.exit_code == 2 and message in " ".join(result.output.split()), result.output
+
+
 def test_layers_by_default_are_told():
     network = modelzoo.load("lensnet", weights=None)
-    spread = _recipes.spread_layers(network)
+    spread = _recipes.default_layers(network)
     assert spread[2] == _recipes._MIDDLE and spread[1] == _recipes._CONTENT and ", ".join(spread[:3]) == _recipes._STYLE
     assert _recipes._MIDDLE in " ".join(run("dream", "--help").output.split())
     assert all(name in " ".join(run("style", "--help").output.split()) for name in spread[:3])
 
 
 def test_the_layer_chosen_is_printed(there):
-    result = run("invert", "wide.png", "--model", "any.safetensors", "--steps", 1, "--size", 12, "--out", there / "x.png")
+    result = run("invert", "any.safetensors", "wide.png", "--steps", 1, "--size", 12, "--out", there / "x.png")
     assert result.exit_code == 0 and "--layer 1: chosen, as none is named." in result.output
 
 
@@ -82,12 +111,12 @@ def test_bad_numbers_are_refused_in_words_of_the_command_line(there, value):
     """Before the network is looked for: none of this name exists."""
     for verb, arguments in {
         "render": ("absent",),
-        "dream": ("wide.png", "--model", "absent"),
-        "zoom": ("wide.png", "--model", "absent"),
-        "maco": ("1:0", "--model", "absent"),
-        "accentuate": ("wide.png", "1:0", "--model", "absent"),
+        "dream": ("absent", "wide.png"),
+        "zoom": ("absent", "wide.png"),
+        "maco": ("absent", "1:0"),
+        "accentuate": ("absent", "wide.png", "1:0"),
         "attribute": ("absent", "wide.png"),
-        "style": ("wide.png", "tall.png", "--model", "absent"),
+        "style": ("absent", "wide.png", "tall.png"),
     }.items():
         for option in main.commands[verb].params:
             flag, kind = option.opts[0], type(option.type).__name__
@@ -112,9 +141,8 @@ def test_damaged_pictures_and_bombs_are_one_line(there, verb, monkeypatch):
     Image.new("L", (3000, 3000)).save(there / "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     for name in ("cut.png", "bomb.png"):
-        before = ("any.safetensors",) if verb == "attribute" else ()
-        after = ("--method", "saliency") if verb == "attribute" else ("--model", "any.safetensors", "--layer", "1")
-        result = run(verb, *before, there / name, *after, "--out", there / "x.png")
+        options = ("--method", "saliency") if verb == "attribute" else ("--layer", "1")
+        result = run(verb, "any.safetensors", there / name, *options, "--out", there / "x.png")
         assert result.exit_code == 1 and name in result.output and "Traceback" not in result.output
         assert len(result.output.strip().splitlines()) == 1
 

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from converters import _compare, convert, from_torch, parity
+from converters import _compare, convert, from_torch
 from jaxlens import _params, activations, modelzoo
 from jaxlens.model import IMAGENET, INCEPTION, Model
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
+from tools import parity_table
 
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-# The smallest of each family; `python -m converters.parity --all` compares all networks and writes
+# The smallest of each family; `python -m tools.parity_table --all` compares all networks and writes
 # docs/parity.md.
 FAMILIES = {
     "alexnet": {}, "convnext_tiny": {}, "densenet121": {}, "efficientnet_b0": {}, "efficientnet_v2_s": {}, "googlenet": {},
@@ -32,7 +33,7 @@ def test_every_layer_agrees(name):
     """The hand-written network with PyTorch, layer by layer; and the importer's with it in names,
     parameters and values.
     """
-    module, model = parity.pair(name, **FAMILIES[name])
+    module, model = parity_table.pair(name, **FAMILIES[name])
     inputs = model.preprocess(jax.random.uniform(jax.random.key(0), (2, *model.input_size, 3)))
     imported = from_torch(module, model.input_size, preprocess=model.preprocess, check=False)
     for network in (model, imported):
@@ -56,11 +57,11 @@ def test_every_family_is_here():
 
 def test_lensnet_has_no_original():
     with pytest.raises(LookupError, match="lensnet is not from PyTorch"):
-        parity.report("lensnet")
+        parity_table.report("lensnet")
 
 
 def test_one_perturbed_weight_shows():
-    module, model = parity.pair("squeezenet1_1")
+    module, model = parity_table.pair("squeezenet1_1")
     state_dict = {name: value.numpy().copy() for name, value in module.state_dict().items()}
     state_dict["features.7.expand3x3.weight"][3, 5, 1, 1] += 1
     wrong = convert(state_dict, model)
@@ -71,26 +72,28 @@ def test_one_perturbed_weight_shows():
 
 
 def test_a_layer_that_one_side_lacks_is_an_infinite_error():
-    module = parity.reference("squeezenet1_1")
+    module = parity_table.reference("squeezenet1_1")
     model = Model.from_function(lambda params, x: jnp.zeros((x.shape[0], 2)), {}, preprocess=IMAGENET, input_size=(224, 224))
     rows = _compare.compare(module, model.forward, {}, jnp.zeros((1, 64, 96, 3)))
     assert {row.error for row in rows} == {float("inf")} and {row.kind for row in rows} == {"missing", "Output"}
 
 
 def test_the_command_prints_a_line_per_layer(monkeypatch, tmp_path):
-    result = CliRunner().invoke(parity.main, ["squeezenet1_1", "--size", "33x47"])
+    result = CliRunner().invoke(parity_table.main, ["squeezenet1_1", "--size", "33x47"])
     assert result.exit_code == 0, result.output
     assert "features.3.expand1x1_activation   ReLU " in result.output and " 8x11x64 " in result.output
     assert result.output.splitlines()[-1].startswith("squeezenet1_1: 68 layers, 0 above 1e-04; worst: ")
-    monkeypatch.setattr(parity, "report", lambda name, *_, **__: [parity.Row("fc", "Linear", (7,), 0.5 * (name > "v"))])
-    result = CliRunner().invoke(parity.main, ["wide_resnet50_2"])
+    monkeypatch.setattr(
+        parity_table, "report", lambda name, *_, **__: [parity_table.Row("fc", "Linear", (7,), 0.5 * (name > "v"))]
+    )
+    result = CliRunner().invoke(parity_table.main, ["wide_resnet50_2"])
     assert result.exit_code == 1 and "5.0e-01  <-- differs" in result.output
-    result = CliRunner().invoke(parity.main, ["resnet18", "--size", "64"])
+    result = CliRunner().invoke(parity_table.main, ["resnet18", "--size", "64"])
     assert result.exit_code == 2 and "'64' must be HEIGHTxWIDTH" in result.output
-    result = CliRunner().invoke(parity.main, ["resnet18", "--all"])
+    result = CliRunner().invoke(parity_table.main, ["resnet18", "--all"])
     assert result.exit_code == 2 and "Give the NAME of a network, or --all" in result.output
 
-    result = CliRunner().invoke(parity.main, ["--all", "--out", str(tmp_path / "deep" / "parity.md")])
+    result = CliRunner().invoke(parity_table.main, ["--all", "--out", str(tmp_path / "deep" / "parity.md")])
     assert result.exit_code == 1 and "NOT all layers within 1e-04" in result.output
     table = [line for line in (tmp_path / "deep" / "parity.md").read_text().splitlines() if line.startswith("| ")]
     assert len(table) == 1 + 81 and "| resnet18 | 1 | fc | 0.0e+00 | 11,689,512 | 0 |" in table
@@ -99,7 +102,7 @@ def test_the_command_prints_a_line_per_layer(monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def lucent():
     pytest.importorskip("lucent")
-    return parity.reference("inceptionv1")
+    return parity_table.reference("inceptionv1")
 
 
 def ours(module, **options):
@@ -109,7 +112,7 @@ def ours(module, **options):
 
 
 def test_inceptionv1_agrees_with_lucents(lucent):
-    rows = parity.report("inceptionv1")
+    rows = parity_table.report("inceptionv1")
     assert [row for row in rows if not row.error <= 1e-4] == []
     # what we name and Lucent computes without a module
     own = {"localresponsenorm0", "localresponsenorm1", "avgpool"} | {f"{name}_pre_relu" for name in inceptionv1.MIXED}
@@ -119,7 +122,7 @@ def test_inceptionv1_agrees_with_lucents(lucent):
 
 def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
     images = jax.random.uniform(jax.random.key(0), (1, 64, 96, 3))
-    with parity._pooling_any_size():
+    with parity_table._pooling_any_size():
         want = _compare.run_torch(lucent, np.asarray(INCEPTION(images)))["conv2d1_pre_relu_conv"]
     want = np.moveaxis(want, 1, -1)
     errors = []
@@ -131,8 +134,8 @@ def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
 
 
 def test_the_head_of_inceptionv1_as_lucent_runs_it(lucent):
-    """On 7x7 maps, for which Lucent's average pool is made; `parity.report` replaces it at other
-    sizes.
+    """On 7x7 maps, for which Lucent's average pool is made; `parity_table.report` replaces it at
+    other sizes.
     """
     import torch
 
@@ -156,7 +159,7 @@ def test_the_auxiliary_heads_of_the_inceptions():
         ("googlenet", "aux1", "inception4a", (64, 96)),
         ("inception_v3", "AuxLogits", "Mixed_6e", (299, 315)),
     ):
-        module, model = parity.pair(name, size=size, aux_logits=True)
+        module, model = parity_table.pair(name, size=size, aux_logits=True)
         images = jax.random.uniform(jax.random.key(0), (1, *size, 3))
         with jax.default_matmul_precision("highest"):
             values = activations(model, images, [fed, head])

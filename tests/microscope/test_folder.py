@@ -145,9 +145,7 @@ def test_a_manifest_of_wrong_values(model, folder, name, value):
 
 
 def test_another_network_of_the_same_name_and_weights_is_refused(model, folder):
-    """What is computed counts: code, options, the arrays that preprocessing closes over, and
-    gradients.
-    """
+    """What is computed counts: code, options, arrays that preprocessing closes over, gradients."""
     import jax
 
     def with_mean(mean):

@@ -228,7 +228,7 @@ def natural_spectrum(h: Whole, w: Whole) -> Float[Array, "3 h f"]:
     A model of 3 x 16 x 3 numbers: for each color, the logarithm of the magnitude at 16 logarithms
     of the frequency (in cycles per pixel), as a mean and the parts that depend on the angle
     (`cos 2a`, `cos 4a`: horizontal and vertical structure is more common).
-    `python -m benchmarks.natural_spectrum` fits it to photographs; `natural_spectrum.json` says
+    `python -m tools.natural_spectrum` fits it to photographs; `natural_spectrum.json` says
     which.
 
     Args:

@@ -1,4 +1,7 @@
-"""Layer by layer, against PyTorch in the same process: `python -m converters.parity NAME`."""
+"""Parity with PyTorch, layer by layer in one process: `python -m tools.parity_table NAME`.
+
+With `--all` it writes `docs/parity.md`.
+"""
 
 import contextlib
 import time
@@ -12,30 +15,30 @@ import click
 import jax
 import numpy as np
 
+from converters import convert, read_state_dict
+from converters._compare import TOLERANCE, Row, compare
 from jaxlens import modelzoo
 from jaxlens._files import atomic
 from jaxlens.model import Model
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
 
-from . import convert, read_state_dict
-from ._compare import TOLERANCE, Row, compare
-
 
 def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> Any:
-    """The PyTorch network of that name in evaluation mode: torchvision's, or Lucent's InceptionV1.
+    """Return the PyTorch network of that name in evaluation mode, torchvision's or Lucent's.
 
     Args:
-        name: one of `modelzoo.names()`.
-        weights: a state dict file; None for random weights and random batch-norm statistics, so that no mistake can hide.
-        seed: of the random weights.
-        **options: of the network, as `modelzoo.load` takes them.
+        name: One of `modelzoo.names()`.
+        weights: A state dict file. None stands for random weights and random batch-norm statistics,
+            so that no mistake can hide.
+        seed: The seed of the random weights.
+        **options: Options of the network, as `modelzoo.load` takes them.
     """
     import torch
 
     if find(name).weights[0].bundled:
         raise LookupError(f"{name} is not from PyTorch: there is nothing to compare it with.")
-    # no memory and no time for an initialisation that is replaced; but RegNet computes its widths with tensors
+    # The initialization is replaced, so it gets no memory. RegNet computes its widths with tensors.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         if name == "inceptionv1":
             from lucent.modelzoo import inceptionv1 as build
@@ -55,7 +58,10 @@ def reference(name: str, weights: str | Path | None = None, *, seed: int = 0, **
 
 
 def _torchvisions(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Our options under torchvision's names, with the defaults that its builders change along with the weights."""
+    """Return our options under torchvision's names.
+
+    They have the defaults that torchvision's builders change along with the weights.
+    """
     if name in ("googlenet", "inception_v3"):
         return {"transform_input": True, "aux_logits": False, "init_weights": False} | options
     if name == "maxvit_t" and "image_size" in options:
@@ -68,7 +74,8 @@ def _randomize(module: Any, seed: int) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    # He's variance; half of it for MaxViT, whose shortcuts no norm holds: maps would grow until rounding flips a sigmoid
+    # He's variance, and half of it for MaxViT. No norm holds its shortcuts, so that maps would grow
+    # until rounding flips a sigmoid.
     gain = 3 if type(module).__name__ == "MaxVit" else 6
     with torch.no_grad():
         for key, tensor in module.state_dict().items():
@@ -93,8 +100,10 @@ def _randomize(module: Any, seed: int) -> None:
 
 
 def _calibrate(module: Any, size: int) -> None:
-    """Scales the random statistics of each batch norm to what it is given. Otherwise the values of deep networks grow without
-    bound, and sigmoids and ReLU6s, which are steep by comparison, turn rounding errors into large ones.
+    """Scale the random statistics of each batch norm to its inputs.
+
+    Otherwise the values of deep networks grow without bound, and sigmoids and ReLU6s, which are
+    steep by comparison, turn rounding errors into large ones.
     """
     import torch
 
@@ -115,11 +124,12 @@ def _calibrate(module: Any, size: int) -> None:
 def pair(
     name: str, weights: str | Path | None = None, *, size: tuple[int, int] = (64, 96), seed: int = 0, **options: Any
 ) -> tuple[Any, Model]:
-    """PyTorch's network and ours with the same weights, for images of `Model.input_size`.
+    """Return PyTorch's network and ours with the same weights, for images of `Model.input_size`.
 
-    InceptionV1 is given Lucent's constants of the local response normalisation, since its own differ on purpose
-    (see `jaxlens.modelzoo.inceptionv1`); `size` should be a multiple of 32 for it, as Lucent's padding is for even sizes.
-    A network for images of one size takes `image_size` (224 by default) and not `size`; Inception v3 needs 75 pixels.
+    InceptionV1 is given Lucent's constants of the local response normalization, since its own
+    differ on purpose (see `jaxlens.modelzoo.inceptionv1`); `size` should be a multiple of 32 for
+    it, as Lucent's padding is for even sizes. A network for images of one size takes `image_size`
+    (224 by default) and not `size`; Inception v3 needs 75 pixels.
     """
     if "image_size" in find(name).options:
         options.setdefault("image_size", 224)
@@ -137,7 +147,7 @@ def pair(
 
 
 def report(name: str, weights: str | Path | None = None, *, seed: int = 0, **options: Any) -> list[Row]:
-    """`compare` for a network of the zoo, on two random images; options as in `pair`."""
+    """Compare a network of the zoo with PyTorch's on two random images; options as in `pair`."""
     module, model = pair(name, weights, seed=seed, **options)
     images = jax.random.uniform(jax.random.key(seed), (2, *model.input_size, 3))
     if name != "inceptionv1":
@@ -149,7 +159,7 @@ def report(name: str, weights: str | Path | None = None, *, seed: int = 0, **opt
 
 @contextlib.contextmanager
 def _pooling_any_size() -> Iterator[None]:
-    """Lucent's head takes 7x7 maps only: whole maps are averaged instead, the same there."""
+    """Average whole maps. Lucent's head takes 7x7 maps only; for these it is the same."""
     import torch.nn.functional as F
 
     with unittest.mock.patch.object(F, "avg_pool2d", lambda x, **_: x.mean((2, 3), keepdim=True)):
@@ -173,9 +183,10 @@ def _size(_context: click.Context, _option: click.Option, value: str) -> tuple[i
 @click.option("--size", default="64x96", show_default=True, callback=_size, help="HEIGHTxWIDTH of the images.")
 @click.option("--seed", default=0, show_default=True, help="Of the images and the random weights.")
 def main(name: str | None, every: bool, out: Path, weights: Path | None, size: tuple[int, int], seed: int) -> None:
-    """Compares every layer of NAME with the PyTorch network, and prints a line for each.
+    """Compare every layer of NAME with the PyTorch network, and print a line for each.
 
-    The error of a layer is the largest difference over the largest value in PyTorch. Exits with 1 if any is above 1e-4.
+    The error of a layer is the largest difference over the largest value in PyTorch. Exits with 1
+    if any is above 1e-4.
     """
     if every == (name is not None) or (every and weights is not None):
         raise click.UsageError("Give the NAME of a network, or --all (without --weights).")
@@ -193,7 +204,7 @@ def _network(name: str, weights: Path | None, size: tuple[int, int], seed: int) 
         flag = "" if row.error <= TOLERANCE else "  <-- differs"
         click.echo(f"{row.name:{wide}}  {row.kind:16}  {'x'.join(map(str, row.shape)):>16}  {row.error:.1e}{flag}")
     worst, bad = _worst(rows)
-    note = " (with Lucent's response normalisation)" if name == "inceptionv1" else ""
+    note = " (with Lucent's response normalization)" if name == "inceptionv1" else ""
     click.echo(f"{name}: {len(rows)} layers{note}, {bad} above {TOLERANCE:.0e}; worst: {worst.name}, {worst.error:.1e}")
     return not bad
 
@@ -204,11 +215,12 @@ def _worst(rows: list[Row]) -> tuple[Row, int]:
 
 _HEAD = """# Parity with PyTorch
 
-Written by `python -m converters.parity --all`: jax {jax}, torch {torch}, torchvision {torchvision}, on a CPU, float32
-in `highest` precision. Every module that PyTorch runs is compared, and the logits, on two random images of {size} pixels
-(Inception v3: 75x96; vision transformers and MaxViT: 224x224), with random weights and random batch-norm statistics. The
-error is the largest difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and given
-its response normalisation.
+Written by `python -m tools.parity_table --all`: jax {jax}, torch {torch}, torchvision
+{torchvision}, on a CPU, float32 in `highest` precision. Every module that PyTorch runs is compared,
+and the logits, on two random images of {size} pixels (Inception v3: 75x96; vision transformers and
+MaxViT: 224x224), with random weights and random batch-norm statistics. The error is the largest
+difference in the worst layer, relative to the layer's largest value. inceptionv1 is Lucent's, and
+has Lucent's response normalization.
 
 | model | layers compared | worst layer | relative error | parameters | seconds |
 |---|---|---|---|---|---|
@@ -216,7 +228,7 @@ its response normalisation.
 
 
 def _table(out: Path, size: tuple[int, int], seed: int) -> bool:
-    """Every network; what is done is in the file, whenever the command is stopped."""
+    """Compare every network, and write the table after each. An interruption loses nothing."""
     names = [name for name in modelzoo.names() if not find(name).weights[0].bundled]
     torch, torchvision = metadata.version("torch"), metadata.version("torchvision")
     lines = _HEAD.format(jax=jax.__version__, torch=torch, torchvision=torchvision, size=f"{size[0]}x{size[1]}").splitlines()
@@ -240,4 +252,4 @@ def _table(out: Path, size: tuple[int, int], seed: int) -> bool:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m converters.parity")
+    main(prog_name="python -m tools.parity_table")

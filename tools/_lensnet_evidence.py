@@ -1,6 +1,6 @@
-"""What a network trained on the synthetic pictures must have learnt, measured: accuracy, probes, curve and boundary units.
+"""Evidence that lensnet has learned the synthetic pictures: accuracy, probes, curve units.
 
-Every measurement has its control: the same network with random weights must fail it.
+Every measurement has a control: the same network with random weights must fail it.
 """
 
 import dataclasses
@@ -18,14 +18,20 @@ LAYERS = ("conv2d2", "mixed3a", "mixed3b", "mixed4a", "mixed4b")
 STEP = 15  # degrees between stimuli
 ANGLES = np.arange(0, 360, STEP, dtype=np.float32)
 TURNS = (30, 75, 120, 195, 270)  # degrees by which pictures are rotated to see whether the peaks follow
-REPEATS = 12  # stimuli per angle, of other colours, sizes and places
+REPEATS = 12  # stimuli per angle, of other colors, sizes and places
 TOLERANCE = 15.0  # degrees
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One channel and what it is tuned to: `peak` in degrees; `error` is the largest deviation of the peak, in degrees,
-    from where rotated pictures should have it."""
+    """A channel and what it is tuned to.
+
+    Attributes:
+        layer, channel: The channel.
+        peak: The angle of its largest response, in degrees.
+        error: The largest deviation of the peak from the place where rotated pictures should have
+            it, in degrees.
+    """
 
     layer: str
     channel: int
@@ -34,7 +40,7 @@ class Unit:
 
 
 def accuracy(model: Model, seed: int, per_class: int = 40, batch: int = 284) -> float:
-    """Fraction of fresh pictures that are classified right, every class as often."""
+    """Return the fraction of fresh pictures, equally many of each class, that come out right."""
     labels = np.repeat(np.arange(len(synthetic.CLASSES)), per_class)
     pictures = synthetic.generate(seed, labels)
     hits = [model(pictures.images[i : i + batch]).argmax(-1) == labels[i : i + batch] for i in range(0, len(labels), batch)]
@@ -42,11 +48,11 @@ def accuracy(model: Model, seed: int, per_class: int = 40, batch: int = 284) -> 
 
 
 def orientation_error(model: Model, family: str, layer: str = "mixed4a", seed: int = 7, per_class: int = 160) -> float:
-    """Median error in degrees of orientations read from a layer by a linear probe.
+    """Return the median error in degrees of orientations that a linear probe reads from a layer.
 
-    The probe is ridge regression from the layer's mean activations to cosine and sine of the angle (of twice the angle for
-    bars, which have no front), fitted to three quarters of the pictures and judged on the rest. Guessing gives 90 for
-    curves and 45 for bars.
+    The probe is ridge regression from the layer's mean activations to cosine and sine of the angle
+    (of twice the angle for bars, which have no front), fitted to three quarters of the pictures and
+    judged on the rest. Guessing gives 90 for curves and 45 for bars.
     """
     labels = [name for name in synthetic.CLASSES if name.startswith(f"{family}-")]
     pictures = synthetic.generate(seed, labels * (per_class * 8 // len(labels)))
@@ -63,12 +69,16 @@ def orientation_error(model: Model, family: str, layer: str = "mixed4a", seed: i
 
 
 def curve_units(model: Model, layers: tuple[str, ...] = LAYERS, seed: int = 3) -> list[Unit]:
-    """Channels that detect curves of one orientation (Cammarata et al. 2020, "Curve Detectors").
+    """Find channels that detect curves of one orientation.
+
+    See Cammarata et al. 2020, "Curve Detectors".
 
     The response of a channel is the largest value of its map. A curve unit
 
-    - is tuned: its mean response at its peak is twice that at any orientation 90 degrees or further away;
-    - is reliable: orientation explains half of the variance of its response to curves of random colour, width and place;
+    - is tuned: its mean response at its peak is twice that at any orientation 90 degrees or more
+      away;
+    - is reliable: orientation explains half of the variance of its response to curves of random
+      color, width and place;
     - needs curvature: the straight tangent at its peak gives at most 70 % of its response;
     - turns: when the *pictures* are rotated, its peak moves by the same angle, within 15 degrees.
     """
@@ -91,10 +101,13 @@ def curve_units(model: Model, layers: tuple[str, ...] = LAYERS, seed: int = 3) -
 
 
 def high_low_units(model: Model, layers: tuple[str, ...] = LAYERS, seed: int = 5) -> list[Unit]:
-    """Channels that detect boundaries between high and low frequency (Schubert et al. 2021, "High-Low Frequency Detectors").
+    """Find channels that detect boundaries between high and low frequency.
 
-    Such a unit prefers one side for the fine pattern: with the sides swapped its mean response falls to half or less, it
-    does so reliably (the swap explains half of the variance), and neither pattern alone gives more than 70 % of its response.
+    See Schubert et al. 2021, "High-Low Frequency Detectors".
+
+    Such a unit prefers one side for the fine pattern: with the sides swapped its mean response
+    falls to half or less, it does so reliably (the swap explains half of the variance), and neither
+    pattern alone gives more than 70 % of its response.
     """
     both, fine, coarse = (
         _responses(model, _show("high_low", seed, ("carrier",), high=high, low=low), layers)
@@ -116,7 +129,7 @@ def high_low_units(model: Model, layers: tuple[str, ...] = LAYERS, seed: int = 5
 
 
 def _nuisance(seed: int) -> list[dict[str, Any]]:
-    """What should not matter: colours, line width, place, and for curves the radius."""
+    """Draw what should not matter: colors, line width, place, and the radius of curves."""
     draws = np.asarray(jax.random.uniform(jax.random.key(seed), (REPEATS, 12)))
     found = []
     for i, u in enumerate(draws):
@@ -137,7 +150,7 @@ def _nuisance(seed: int) -> list[dict[str, Any]]:
 
 
 def _show(family: str, seed: int, varied: tuple[str, ...], *, turn: float = 0, **params: Any) -> np.ndarray:
-    """Every repeat at every angle, `[REPEATS * angles, H, W, 3]`."""
+    """Return every repeat at every angle, `[REPEATS * angles, H, W, 3]`."""
     varied = (*varied, "background", "foreground", "x", "y")
     parts = [
         synthetic.stimuli(family, orientation=ANGLES + turn, **{name: each[name] for name in varied}, **params)[0]
@@ -149,7 +162,7 @@ def _show(family: str, seed: int, varied: tuple[str, ...], *, turn: float = 0, *
 def _responses(
     model: Model, images: Any, layers: tuple[str, ...], *, pool: str = "max", batch: int = 96
 ) -> dict[str, np.ndarray]:
-    """`[N, C]`: each channel's map reduced to one number per picture."""
+    """Reduce each channel's map to one number per picture, `[N, C]`."""
     parts = []
     for low in range(0, len(images), batch):
         part = images[low : low + batch]
@@ -160,12 +173,16 @@ def _responses(
 
 
 def _table(responses: np.ndarray) -> np.ndarray:
-    """`[N, C]` in the order of the stimuli to `[repeats, angles, C]`."""
+    """Reshape `[N, C]`, in the order of the stimuli, to `[repeats, angles, C]`."""
     return responses.reshape(REPEATS, len(ANGLES), -1)
 
 
 def _peaks(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each channel: the peak in degrees between the stimuli, the nearest stimulus, and the most 90 degrees or more away."""
+    """Return three values for each channel.
+
+    They are the peak in degrees, interpolated between stimuli; the nearest stimulus; and the
+    largest response 90 degrees or more away.
+    """
     mean = table.mean(0)
     best = mean.argmax(0)
     near = np.stack([np.take_along_axis(mean, (best + d)[None] % len(ANGLES), 0)[0] for d in (-2, -1, 0, 1, 2)])
@@ -177,13 +194,13 @@ def _peaks(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _explained(table: np.ndarray) -> np.ndarray:
-    """Share of the variance that lies between the columns of `[repeats, columns, C]`."""
+    """Return the share of the variance that lies between the columns of `[repeats, columns, C]`."""
     total = table.var((0, 1))
     return table.mean(0).var(0) / np.maximum(total, 1e-12)
 
 
 def _rotated(images: Any, angle: float) -> jax.Array:
-    """Pictures turned counter-clockwise about their middle, by bilinear interpolation; the border is repeated."""
+    """Turn pictures counter-clockwise about their middle, bilinearly, and repeat the border."""
     height, width = images.shape[1:3]
     c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     y, x = np.mgrid[:height, :width].astype(np.float32) - np.array([height - 1, width - 1], np.float32).reshape(2, 1, 1) / 2
@@ -196,5 +213,5 @@ def _rotated(images: Any, angle: float) -> jax.Array:
 
 
 def _wrap(angle: Any) -> Any:
-    """An angle in degrees to -180..180."""
+    """Map an angle in degrees to -180..180."""
     return (np.asarray(angle) + 180) % 360 - 180

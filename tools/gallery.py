@@ -1,6 +1,6 @@
-"""Pictures of every recipe, with the figures that say whether they do what they should.
+"""`docs/gallery`: a picture of every recipe, with figures that say whether it works.
 
-`python -m benchmarks.gallery --weights squeezenet1_1.pth --photographs FOLDER [NAMES]` writes docs/gallery.
+`python -m tools.gallery --weights squeezenet1_1.pth --photographs FOLDER [NAMES]`
 """
 
 import json
@@ -33,7 +33,7 @@ class Studio:
         self.folder, self.steps = photographs, steps
 
     def photo(self, name: str, size: int = 224) -> np.ndarray:
-        """A photograph's central square."""
+        """Return the central square of a photograph."""
         (path,) = sorted(self.folder.glob(f"*_{name}.jpg"))
         image = np.asarray(load_image(path), np.float32)
         side = min(image.shape[:2])
@@ -42,23 +42,23 @@ class Studio:
         return np.asarray(jnp.clip(jax.image.resize(square, (1, size, size, 3), "linear"), 0, 1))[0]
 
     def see(self, image: np.ndarray, layer: str) -> np.ndarray:
-        """A layer's activations of one picture."""
+        """Return the activations of a layer for one picture."""
         return np.asarray(jaxlens.activations(self.model, jnp.asarray(image)[None], [layer])[layer][0], np.float64)
 
 
 def picture(function: Callable[[Studio], Picture]) -> Callable[[Studio], Picture]:
-    """Adds a picture to the gallery."""
+    """Add a picture to the gallery."""
     PICTURES[function.__name__] = function
     return function
 
 
 def row(*images: np.ndarray) -> np.ndarray:
-    """Pictures of one height side by side."""
+    """Put pictures of one height side by side."""
     return np.concatenate(images, axis=1)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two arrays as vectors."""
+    """Return the cosine between two arrays."""
     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
@@ -277,7 +277,7 @@ def adversarial(studio: Studio) -> Picture:
 @click.option("--photographs", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--steps", default=256, show_default=True)
 def main(names: tuple[str, ...], weights: Path, photographs: Path, steps: int) -> None:
-    """Draws the pictures and writes them with their figures; all of them unless NAMES are given."""
+    """Draw the pictures NAMES, or all, and write them with their figures."""
     studio = Studio(weights, photographs, steps)
     OUT.mkdir(parents=True, exist_ok=True)
     record = OUT / "figures.json"
@@ -290,7 +290,7 @@ def main(names: tuple[str, ...], weights: Path, photographs: Path, steps: int) -
         figures[name] = {"command": command, "figures": rounded, "seconds": round(time.perf_counter() - began)}
         print(name, figures[name], flush=True)
         record.write_text(json.dumps(figures, indent=1) + "\n")
-    lines = ["# Gallery", "", "SqueezeNet 1.1 with ImageNet weights; written by `python -m benchmarks.gallery`.", ""]
+    lines = ["# Gallery", "", "SqueezeNet 1.1 with ImageNet weights; written by `python -m tools.gallery`.", ""]
     for name in PICTURES:
         if name in figures:
             each = figures[name]

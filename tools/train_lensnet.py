@@ -1,7 +1,8 @@
-"""Trains the bundled network: `python -m jaxlens.training.lensnet`.
+"""`jaxlens/modelzoo/weights/lensnet.*`: train the bundled network, `python -m tools.train_lensnet`.
 
-Writes the weights and the record of the run into the package, from which `modelzoo.load("lensnet")` reads them. Takes under an
-hour on two CPU cores; a run that was cut off goes on from its last epoch.
+It writes the weights and the record of the run into the package, from which
+`modelzoo.load("lensnet")` reads them. It takes less than an hour on two CPU cores. A run that was
+cut off goes on from its last epoch.
 """
 
 import dataclasses
@@ -25,9 +26,8 @@ from flax import nnx
 from jaxlens import Model, _params, modelzoo
 from jaxlens.data import synthetic
 from jaxlens.modelzoo.lensnet import PREPROCESS, LensNet
-from jaxlens.training import _evidence
-from jaxlens.training._history import History
-from jaxlens.training._train import train_model
+from jaxlens.training import History, train_model
+from tools import _lensnet_evidence
 
 CLASSES = len(synthetic.CLASSES)
 PER_CLASS = 16  # pictures of each class that are drawn, and shuffled, together
@@ -38,12 +38,12 @@ RATE, DECAY = 4e-3, 0.02  # of AdamW: Loshchilov and Hutter 2019, arXiv:1711.051
 
 
 class Stream:
-    """Batches of fresh pictures, every class as often; never the same picture twice.
+    """Batches of fresh pictures, equally many of every class, never the same picture twice.
 
     Args:
-        seed: of all pictures.
-        chunks: per epoch; each is `PER_CLASS` pictures of every class, in as many batches.
-        size: side of the pictures.
+        seed: The seed of all pictures.
+        chunks: Chunks per epoch. Each has `PER_CLASS` pictures of every class, in as many batches.
+        size: The side of the pictures.
     """
 
     def __init__(self, seed: int, chunks: int, size: int = 64):
@@ -53,7 +53,7 @@ class Stream:
         return self.chunks * PER_CLASS
 
     def epoch(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of one epoch; a thread draws ahead."""
+        """Yield the batches of one epoch. A thread draws ahead."""
         first = number * self.chunks
         chunks = grain.MapDataset.range(first, first + self.chunks).map(self._chunk)
         for images, labels in chunks.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)):
@@ -75,11 +75,11 @@ class ConvNorm(nnx.Module):
         self.norm = nnx.BatchNorm(cout, momentum=0.95, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolved and normalised."""
+        """Convolve and normalize."""
         return self.norm(self.conv(x))
 
     def fold(self) -> dict[str, jax.Array]:
-        """Kernel and bias of the one convolution that does the same at inference."""
+        """Return kernel and bias of the one convolution that does the same at inference."""
         norm: Any = self.norm
         gain = norm.scale[...] * jax.lax.rsqrt(norm.var[...] + norm.epsilon)
         return {
@@ -89,7 +89,7 @@ class ConvNorm(nnx.Module):
 
 
 def trainable(seed: int) -> LensNet:
-    """lensnet with batch norms and fresh weights."""
+    """Return lensnet with batch norms and fresh weights."""
     rngs = nnx.Rngs(seed)
     network = LensNet(make=functools.partial(ConvNorm, rngs=rngs))
     shape = network.softmax2_pre_activation_matmul.kernel.shape
@@ -98,7 +98,7 @@ def trainable(seed: int) -> LensNet:
 
 
 def folded(network: LensNet) -> dict[str, np.ndarray]:
-    """The parameters of `modelzoo`'s lensnet, by name."""
+    """Return the parameters of `modelzoo`'s lensnet, by name."""
     found = {}
     for path, layer in nnx.iter_modules(network):
         if isinstance(layer, ConvNorm):
@@ -111,7 +111,10 @@ def folded(network: LensNet) -> dict[str, np.ndarray]:
 def train(
     folder: Path, *, seed: int = 0, epochs: int = EPOCHS, chunks: int = CHUNKS, progress: bool = True
 ) -> tuple[LensNet, History]:
-    """The network with its batch norms, and its history; the state after each epoch is kept in `folder`."""
+    """Train lensnet, and return it with its batch norms and its history.
+
+    The state after each epoch stays in `folder`.
+    """
     network, stream = trainable(seed), Stream(seed, chunks)
     steps = epochs * len(stream)
     rate = optax.warmup_cosine_decay_schedule(0.0, RATE, steps // 20, steps)
@@ -122,19 +125,19 @@ def train(
 
 
 def evidence(model: Model) -> dict[str, Any]:
-    """What the network has learnt, in numbers; see `_evidence`."""
-    curves, boundaries = _evidence.curve_units(model), _evidence.high_low_units(model)
+    """Return in numbers what the network has learned; see `_lensnet_evidence`."""
+    curves, boundaries = _lensnet_evidence.curve_units(model), _lensnet_evidence.high_low_units(model)
     return {
-        "accuracy": _evidence.accuracy(model, TEST_SEED),
-        "curve_orientation_error": _evidence.orientation_error(model, "curve"),
-        "bar_orientation_error": _evidence.orientation_error(model, "bar"),
+        "accuracy": _lensnet_evidence.accuracy(model, TEST_SEED),
+        "curve_orientation_error": _lensnet_evidence.orientation_error(model, "curve"),
+        "bar_orientation_error": _lensnet_evidence.orientation_error(model, "bar"),
         "curve_units": [dataclasses.asdict(unit) for unit in curves],
         "high_low_units": [dataclasses.asdict(unit) for unit in boundaries],
     }
 
 
 def sha256(file: Path) -> str:
-    """The digest by which the record names the weights."""
+    """Return the digest by which the record names the weights."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -149,7 +152,7 @@ def sha256(file: Path) -> str:
 @click.option("--epochs", default=EPOCHS, show_default=True)
 @click.option("--chunks", default=CHUNKS, show_default=True, help=f"Of {PER_CLASS} pictures per class, in each epoch.")
 def main(out: Path, checkpoints: Path | None, seed: int, epochs: int, chunks: int) -> None:
-    """Trains lensnet, measures it, and writes OUT/lensnet.safetensors and OUT/lensnet.json."""
+    """Train lensnet, measure it, and write OUT/lensnet.safetensors and OUT/lensnet.json."""
     folder = checkpoints or modelzoo.cache_dir() / f"lensnet-{seed}-{epochs}x{chunks}"
     network, history = train(folder, seed=seed, epochs=epochs, chunks=chunks)
     half = {name: value.astype(np.float16) for name, value in folded(network).items()}

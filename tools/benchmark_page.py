@@ -1,4 +1,7 @@
-"""The tables of the project's README, printed, and benchmarks/README.md, written: `python -m benchmarks.table`."""
+"""`benchmarks/README.md`, written, and the tables of the README, printed.
+
+`python -m tools.benchmark_page`
+"""
 
 import json
 import sys
@@ -10,7 +13,7 @@ from jaxlens import modelzoo
 
 
 def lensnet() -> None:
-    """What `python -m jaxlens.training.lensnet` recorded."""
+    """Print what `python -m tools.train_lensnet` recorded."""
     record = json.loads((Path(modelzoo.__file__).parent / "weights" / "lensnet.json").read_text())
     trained, random = record["trained"], record["random weights"]
     print("| | trained | random weights |\n|---|---|---|")
@@ -34,7 +37,7 @@ def lensnet() -> None:
 
 
 def attribution() -> None:
-    """What `benchmarks.attribution_vs_captum` recorded."""
+    """Print what `benchmarks.attribution_vs_captum` recorded."""
     record = json.loads((RESULTS / "attribution_vs_captum_cpu.json").read_text())
     ran, needs = record["settings"], record["settings"]["memory"]
     print(
@@ -55,7 +58,7 @@ def attribution() -> None:
 
 
 def main() -> None:
-    """Prints what the project's README shows, and writes the page of all records."""
+    """Print what the README shows, and write the page of all records."""
     lensnet()
     attribution()
     speed()
@@ -63,7 +66,7 @@ def main() -> None:
 
 
 def speed() -> None:
-    """What `benchmarks.render_vs_torch`, `activation_vs_lucent` and `first_picture` recorded."""
+    """Print what `render_vs_torch`, `activation_vs_lucent` and `first_picture` recorded."""
     record = json.loads((RESULTS / "render_vs_torch_cpu.json").read_text())
     machine, versions, ran = record["machine"], record["versions"], record["settings"]
     print("Milliseconds per neuron and step; Lucent renders one neuron after another.")

@@ -1,4 +1,7 @@
-"""Fits the model of `param.natural_spectrum` to a folder of photographs: `python -m benchmarks.natural_spectrum FOLDER`."""
+"""`jaxlens/optvis/param/natural_spectrum.json`, fitted to a folder of photographs.
+
+`python -m tools.natural_spectrum FOLDER`
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +17,7 @@ OUT = Path(__file__).parents[1] / "jaxlens/optvis/param/natural_spectrum.json"
 
 
 def photographs(folder: Path) -> np.ndarray:
-    """The central squares of all pictures in a folder, `[N, SIDE, SIDE, 3]`."""
+    """Return the central squares of all pictures in a folder, `[N, SIDE, SIDE, 3]`."""
     pictures = []
     for path in sorted(folder.glob("*.jpg")):
         with Image.open(path) as image:
@@ -28,7 +31,10 @@ def photographs(folder: Path) -> np.ndarray:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(folder: Path) -> None:
-    """Least squares of the log magnitude: linear between knots in log frequency, times cosines of the angle."""
+    """Fit the log magnitude of the photographs in FOLDER by least squares.
+
+    It is linear between knots in log frequency, times cosines of the angle.
+    """
     images = photographs(folder)
     window = np.hanning(SIDE)  # else the border's jump looks like structure along the axes
     mean = images.mean((1, 2), keepdims=True)
