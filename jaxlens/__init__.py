@@ -1,13 +1,19 @@
-"""jaxlens looks inside image networks, in JAX. Five ideas, and everything else is a function written with them:
+"""Look inside image networks, in JAX.
 
-1. `Model`: parameters and a pure forward function in which every layer is a named site (`jaxlens.model`, `jaxlens.modelzoo`).
-2. Objective: a pytree that maps activations to a score to be maximised (`jaxlens.optvis.objectives`).
-3. Parameterization: from parameters to images in [0, 1] (`jaxlens.optvis.param`).
-4. Transform: random movements of the images that a render shows to the network (`jaxlens.optvis.transform`).
-5. `jaxlens.optvis.render`: one compiled step of ascent over a batch of tasks.
+Everything in jaxlens is a function written with a few ideas:
 
-On them stand `jaxlens.recipes`, `jaxlens.attribution`, `jaxlens.microscope`, `jaxlens.plot` and `jaxlens.training`; images come
-through `jaxlens.data`, PyTorch's networks through `jaxlens.converters`. Sub-packages load when they are touched.
+1. `Model`: parameters and a pure forward function in which every layer is a named site
+   (`jaxlens.model`, `jaxlens.modelzoo`).
+2. Objective: a pytree that maps activations to a score to be maximized
+   (`jaxlens.optvis.objectives`).
+3. Parameterization: a map from parameters to images in [0, 1] (`jaxlens.optvis.param`).
+4. Transform: a random movement of the images before the network sees them
+   (`jaxlens.optvis.transform`).
+5. Render: one compiled step of gradient ascent over a batch of tasks (`jaxlens.optvis.render`).
+
+`jaxlens.recipes`, `jaxlens.attribution`, `jaxlens.microscope`, `jaxlens.plot` and
+`jaxlens.training` are built on them. `jaxlens.data` loads images and `jaxlens.converters` converts
+PyTorch's networks. Sub-packages load when they are touched.
 """
 
 import importlib
@@ -15,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxlens import _startup
 
-if _startup.is_command():  # before anything that takes its time
+if _startup.is_command():  # before the imports that take long
     _startup.leave_on_interrupt()
 
 from jaxlens import _package
@@ -43,7 +49,7 @@ __version__ = _package.VERSION
 _LAZY = ("attribution", "converters", "data", "graph", "microscope", "modelzoo", "optvis", "plot", "recipes", "training")
 
 
-if not TYPE_CHECKING:  # else every name would seem to be there
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
 
     def __getattr__(name: str) -> Any:
         if name in _LAZY:

@@ -1,4 +1,4 @@
-"""`python -m jaxlens`: the command line."""
+"""Run the command line: `python -m jaxlens`."""
 
 from jaxlens.cli.__main__ import run
 

@@ -1,4 +1,8 @@
-"""Checks of what users pass in, made before anything is compiled."""
+"""Checks of what users pass in, made before anything is compiled.
+
+A `check_*` raises an error that names the argument and what is legal; an `as_*` also converts
+the value.
+"""
 
 import os
 from collections.abc import Iterable
@@ -12,22 +16,34 @@ import numpy as np
 from jax.core import Tracer
 
 
-def check_images(images: Any, *, name: str = "images", channels: int | None = 3, batched: bool = True) -> jax.Array:
-    """Float32 images `[B, H, W, C]` (or `[H, W, C]` where `batched` is false) in [0, 1], or an error.
+def is_known(*values: Any) -> bool:
+    """Return whether no value is traced by `jax.jit` or another transformation: all can be read."""
+    return not any(isinstance(value, Tracer) for value in values)
 
-    Half-precision images are widened, so that preprocessing does not round them. The range is checked where the values are
-    known, that is not under `jit`.
+
+def check_images(images: Any, *, name: str = "images", channels: int | None = 3, batched: bool | None = True) -> jax.Array:
+    """Return images in [0, 1] as a JAX array of floats of 32 bits or more, or raise.
+
+    Half-precision images are widened, so that preprocessing does not round them.
+    The range is checked only where the values are known: not under `jit`.
+
+    Args:
+        images: floats.
+        name: of the argument, for errors.
+        channels: the legal number of channels, or None for any.
+        batched: True for `[B, H, W, C]`, False for `[H, W, C]`, None for either.
     """
     if not isinstance(images, jax.Array | np.ndarray):
         raise TypeError(f"{name} must be an array, but got {type(images).__name__}. Use jaxlens.data.load_image for files.")
+    batched = images.ndim == 4 if batched is None else batched
     shape, axes = tuple(images.shape), "[B, H, W, C]" if batched else "[H, W, C]"
     _check_layout(shape, name, axes, channels, batched)
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
             f"{name} has dtype {images.dtype}, but floats in [0, 1] are needed. Convert: {name}.astype('float32') / 255."
         )
-    if not isinstance(images, Tracer):
-        with jax.ensure_compile_time_eval():  # an array that is known stays known inside `jit`
+    if is_known(images):
+        with jax.ensure_compile_time_eval():  # a known array stays known inside `jit`
             low, high = float(np.min(images, initial=np.inf)), float(np.max(images, initial=-np.inf))
         if np.isnan(low) or np.isnan(high):
             raise ValueError(f"{name} holds NaN, but [0, 1] is needed.")
@@ -38,7 +54,7 @@ def check_images(images: Any, *, name: str = "images", channels: int | None = 3,
 
 
 def check_some(images: jax.Array, name: str = "images") -> jax.Array:
-    """The images, unless there are none."""
+    """Return the images, or raise if there are none."""
     if images.size == 0:
         raise ValueError(f"{name} is empty, of shape {tuple(images.shape)}: give at least one.")
     return images
@@ -60,7 +76,7 @@ def _check_layout(shape: tuple[int, ...], name: str, axes: str, channels: int | 
 
 
 def _range_hint(low: float, high: float) -> str:
-    """What probably was done to images that are not in [0, 1]."""
+    """Say what was probably done to images that are not in [0, 1]."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return " Infinite values are not pixels."
     if low < -1e-3:
@@ -69,7 +85,7 @@ def _range_hint(low: float, high: float) -> str:
 
 
 def suggest(value: Any, legal: Iterable[str], n: int = 3) -> list[str]:
-    """The names in `legal` that hold a part of one or are nearest to a misspelt one, else the first few."""
+    """Return up to `n` legal names that contain `value` or are spelt like it, or the first few."""
     legal = list(legal)
     if not isinstance(value, str):
         return legal[:n]
@@ -78,14 +94,14 @@ def suggest(value: Any, legal: Iterable[str], n: int = 3) -> list[str]:
     return (list(dict.fromkeys([*inside, *near])) or legal)[:n]
 
 
-def brief(text: object, limit: int = 300) -> str:
-    """What a stranger's file or server says, or a parser says of it, as one short line that can be printed."""
+def one_line(text: object, limit: int = 300) -> str:
+    """Return text of an untrusted file or server as one short line without control characters."""
     line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1].strip())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 def check_int(value: Any, name: str, *, low: int, high: int | None = None) -> int:
-    """An integer in `low..high` (inclusive), or an error that says so."""
+    """Return an integer in `low..high` (inclusive), or raise."""
     legal = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}={value!r} must be {legal}.")
@@ -95,10 +111,10 @@ def check_int(value: Any, name: str, *, low: int, high: int | None = None) -> in
 
 
 def check_number(value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, above: float = -np.inf) -> float:
-    """A finite real number with `low <= value <= high` and `value > above`, as a float, or an error that says so."""
+    """Return a finite float with `low <= value <= high` and `value > above`, or raise."""
     bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", low), (">", above), ("<=", high)) if np.isfinite(bound)]
     legal = " ".join(["a finite number", " and ".join(bounds)]).strip()
-    if isinstance(value, np.ndarray | jax.Array) and value.shape == () and not isinstance(value, Tracer):
+    if isinstance(value, np.ndarray | jax.Array) and value.shape == () and is_known(value):
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name}={value!r} must be {legal}.")
@@ -114,18 +130,16 @@ def check_number(value: Any, name: str, *, low: float = -np.inf, high: float = n
 SIDE = 2**14  # the longest side of an image in pixels: one of that size is 3 GiB
 
 
-def check_size(value: Any, name: str = "size") -> tuple[int, int]:
-    """Height and width in pixels, from a side or a pair, or an error that says so."""
-    if isinstance(value, tuple | list):
-        if len(value) != 2:
-            raise ValueError(f"{name}={value!r} must be a side in pixels, or a pair (height, width).")
-        return check_int(value[0], name, low=1, high=SIDE), check_int(value[1], name, low=1, high=SIDE)
-    side = check_int(value, name, low=1, high=SIDE)
-    return side, side
+def as_size(value: Any, name: str = "size", *, low: int = 1, high: int = SIDE) -> tuple[int, int]:
+    """Return (height, width) in pixels from a side or a pair of sides in `low..high`, or raise."""
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name}={value!r} must be a side in pixels, or a pair (height, width).")
+    return check_int(pair[0], name, low=low, high=high), check_int(pair[1], name, low=low, high=high)
 
 
 def check_reals(value: Any, name: str) -> Any:
-    """An array of finite real numbers, as it is; within a program, where no value is known, its type is checked alone."""
+    """Return an array of finite real numbers, or raise; of traced ones check the dtype only."""
     array = as_array(value, name, "an array of real numbers")
     if array.dtype == bool:
         raise TypeError(f"{name}={shortened(value)} must be an array of real numbers.")
@@ -138,23 +152,23 @@ def check_reals(value: Any, name: str) -> Any:
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """True or False (or 1 or 0), or an error that says so."""
+    """Return True or False (from a bool, or 1 or 0), or raise."""
     plain = isinstance(value, bool | np.bool_) or (isinstance(value, int | np.integer) and value in (0, 1))
     array = isinstance(value, np.ndarray | jax.Array) and value.shape == () and value.dtype == bool
-    if not (plain or (array and not isinstance(value, Tracer))):
+    if not (plain or (array and is_known(value))):
         raise TypeError(f"{name}={shortened(value)} must be True or False.")
     return bool(value)
 
 
 def check_text(value: Any, name: str) -> str:
-    """Text, or an error that says so."""
+    """Return text, or raise."""
     if not isinstance(value, str):
         raise TypeError(f"{name}={shortened(value)} must be text.")
     return value
 
 
 def as_names(value: Any, name: str) -> tuple[str, ...]:
-    """A name or several, as a tuple, or an error that says so."""
+    """Return a name, or several, as a tuple of names, or raise."""
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, Iterable) or isinstance(names, bytes) or not all(isinstance(each, str) for each in names):
         raise TypeError(f"{name}={shortened(value)} must be a name, or a list of names.")
@@ -162,12 +176,15 @@ def as_names(value: Any, name: str) -> tuple[str, ...]:
 
 
 def check_scalar(value: Any, name: str, **bounds: float) -> Any:
-    """`check_number` where a traced scalar passes too, since its value is not known."""
-    return value if isinstance(value, Tracer) and value.shape == () else check_number(value, name, **bounds)
+    """`check_number`, which lets a traced scalar pass: its value is not known."""
+    return value if not is_known(value) and value.shape == () else check_number(value, name, **bounds)
 
 
 def as_array(value: Any, name: str, legal: str = "numbers") -> Any:
-    """An array of real numbers or bools, or an error: no text, nothing ragged, no objects. What is no JAX array is NumPy's."""
+    """Return an array of real numbers or bools (JAX's if `value` is one, else NumPy's), or raise.
+
+    Text, ragged lists and objects are refused; `legal` says in the error what is wanted.
+    """
     try:
         array = value if isinstance(value, jax.Array) else np.asarray(value)
     except jax.errors.TracerArrayConversionError:  # a list of traced numbers
@@ -180,16 +197,16 @@ def as_array(value: Any, name: str, legal: str = "numbers") -> Any:
 
 
 def owned(array: Any) -> jax.Array:
-    """A JAX array of its own: one of a NumPy array may share its memory, and change with it when a loop fills it anew.
+    """Return a JAX array that shares no memory with a NumPy array, which a loop may fill anew.
 
-    NumPy makes the copy. `jax.numpy.array` may make it later than it returns.
+    NumPy makes the copy, because `jax.numpy.array` may return before it has copied.
     """
     return jnp.asarray(np.array(array)) if isinstance(array, np.ndarray) else jnp.asarray(array)
 
 
 def check_finite(array: Any, name: str) -> Any:
-    """The array, unless it is known to hold NaN or infinite numbers."""
-    if not isinstance(array, Tracer):
+    """Return the array, or raise if it is known to hold NaN or infinite numbers."""
+    if is_known(array):
         with jax.ensure_compile_time_eval():
             finite = bool(np.isfinite(array).all())
         if not finite:
@@ -198,25 +215,25 @@ def check_finite(array: Any, name: str) -> Any:
 
 
 def shortened(value: Any) -> str:
-    """A value as an error shows it."""
-    return brief(repr(value), 60)
+    """Return the repr of a value, cut to what fits in an error."""
+    return one_line(repr(value), 60)
 
 
 def check_function(value: Any, name: str, example: str) -> None:
-    """Raises unless `value` is a function (or another object that can be called, no class), with an example of a legal one."""
+    """Raise unless `value` is callable and no class; the error shows `example`, a legal one."""
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name}={shortened(value)} must be a function, such as {example}.")
 
 
 def check_choice(value: Any, name: str, legal: Iterable[str]) -> None:
-    """Raises unless `value` is one of the names in `legal`."""
+    """Raise unless `value` is one of the names in `legal`."""
     legal = tuple(legal)
     if not isinstance(value, str) or value not in legal:
         raise ValueError(f"{name}={value!r} must be one of {', '.join(legal)}.")
 
 
 def check_path(value: Any, name: str) -> Path:
-    """A path, with `~` for the home folder."""
+    """Return a path, with `~` replaced by the home folder, or raise."""
     if not isinstance(value, str | os.PathLike) or isinstance(value, bytes) or not os.fspath(value):
         raise TypeError(f"{name}={value!r} must be a path, such as 'photo.jpg'.")
     path = os.fspath(value)
@@ -225,13 +242,16 @@ def check_path(value: Any, name: str) -> Path:
     return Path(path).expanduser()
 
 
-SEEDS = 2**32  # JAX's keys are made of 32 bits: larger numbers would be other seeds without a word
+SEEDS = 2**32  # JAX makes a key of 32 bits: a larger seed would silently be another one
 
 
 def as_key(value: Any, name: str = "seed") -> Any:
-    """A typed JAX key from a seed or a key."""
+    """Return a typed JAX key from a seed or a key, or raise."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         if value.shape != ():
             raise ValueError(f"{name} has shape {value.shape}, but one key is needed.")
         return value
     return jax.random.key(check_int(value, name, low=0, high=SEEDS - 1))
+
+
+brief, check_size = one_line, as_size  # their former names, until every user has the new ones

@@ -1,4 +1,4 @@
-"""Downloads whose size and hash are checked."""
+"""Download files, and check their size and hash."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
-from jaxlens._checks import brief
+from jaxlens._checks import one_line
 from jaxlens._files import temporary
 from jaxlens.errors import DownloadError
 
@@ -24,8 +24,14 @@ _SLOWEST = 1024  # bytes per second: less is a stalled connection
 
 @runtime_checkable
 class Remote(Protocol):
-    """A published file: its address, its digest ("sha256:", "md5:" or "gitblob:" and the first digits), and how many bytes it
-    has at least and at most: digests of few digits are easily met by a file that may be of any size."""
+    """A published file.
+
+    Attributes:
+        url: its address.
+        digest: "sha256:", "md5:" or "gitblob:" and the first digits.
+        sizes: the least and the most bytes it may have. With few digits, a file of any size could
+            easily be made to match.
+    """
 
     @property
     def url(self) -> str: ...
@@ -39,17 +45,19 @@ class Remote(Protocol):
 def fetched(
     source: Remote, beside: Path, *, advice: str = "", progress: bool = True, timeout: float = 30.0
 ) -> Iterator[tuple[Path, str]]:
-    """A downloaded and checked file, and its full digest, for the length of the `with` block.
+    """Yield a downloaded and checked file and its digest; delete it after the `with` block.
 
     Args:
-        source: the address, and the digest the file must have.
-        beside: the file goes into the folder of this one, and is removed at the end, whatever happens.
-        advice: what the error message says can be done instead.
+        source: the address, and the digest that the file must have.
+        beside: the file goes into the folder of this path.
+        advice: what the user can do instead, for the error.
         progress: show a progress bar on standard error.
-        timeout: seconds without an answer before giving up, or with less than 1024 bytes each.
+        timeout: give up after so many seconds without an answer, or with less than 1024 bytes in
+            each.
 
     Raises:
-        DownloadError: if it cannot be had, is cut short, or is not the file it claims to be; nothing beyond its size is read.
+        DownloadError: if the file cannot be downloaded, is cut short, or is not the published one;
+            nothing beyond its size is read.
     """
 
     def failed(reason: str) -> DownloadError:
@@ -62,9 +70,9 @@ def fetched(
             raise failed(str(error)) from error
         except urllib.error.HTTPError as error:
             error.close()  # it holds the connection
-            raise failed(f"the server answered {error.code} {brief(error.reason)}") from error
+            raise failed(f"the server answered {error.code} {one_line(error.reason)}") from error
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise failed(f"no connection, or it broke ({brief(error)})") from error
+            raise failed(f"no connection, or it broke ({one_line(error)})") from error
         if expected not in (None, received):
             raise failed(f"it was cut short: expected {expected} bytes, got {received}")
         digest = digest_of(part, source.digest.partition(":")[0])
@@ -74,11 +82,11 @@ def fetched(
 
 
 class _Refused(Exception):
-    """The server answers, but not with what was asked for."""
+    """The server answers, but not with the file."""
 
 
 def _stream(source: Remote, path: Path, progress: bool, timeout: float) -> tuple[int | None, int]:
-    """Promised and received bytes."""
+    """Download to `path`; return how many bytes were promised and received."""
     with _opened(source, timeout) as response, path.open("wb") as file:
         if (total := _promised(response.headers["Content-Length"])) is not None:
             _check_size(source, total)
@@ -107,12 +115,12 @@ def _opened(source: Remote, timeout: float) -> Any:
         raise urllib.error.URLError(error) from error
     if source.url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise _Refused(f"the server redirects to {brief(response.url)}, which anybody on the way could change")
+        raise _Refused(f"the server redirects to {one_line(response.url)}, which anybody on the way could change")
     return response
 
 
 def _answered(request: urllib.request.Request, timeout: float) -> Any:
-    """A response whose headers have all come in time: `urlopen` waits as long again for each letter of them."""
+    """Return a response whose headers all came in time; `urlopen` would wait as long per letter."""
     connections: list[Any] = []
 
     def watched(kind: Any) -> Any:
@@ -156,16 +164,16 @@ def _answered(request: urllib.request.Request, timeout: float) -> Any:
 
 
 def _read(response: Any) -> bytes:
-    """What has arrived, so that a connection that trickles is noticed."""
+    """Return what has arrived, so that a slow connection is noticed."""
     try:
         return response.read1(_CHUNK)
-    except OSError as error:  # as opposed to those of the file that is written
+    except OSError as error:  # of the connection: those of the file on disk stay
         raise urllib.error.URLError(error) from error
 
 
 def _promised(length: str | None) -> int | None:
     if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 20):
-        raise _Refused(f"the server says that it has {brief(repr(length), 50)} bytes")
+        raise _Refused(f"the server says that it has {one_line(repr(length), 50)} bytes")
     return None if length is None else int(length)
 
 
@@ -177,7 +185,7 @@ def _check_size(source: Remote, size: int) -> None:
 
 
 def digest_of(path: Path, kind: str) -> str:
-    """ "sha256:..." or "md5:..." of a file, or "gitblob:...", the id git gives its contents."""
+    """Return "sha256:...", "md5:..." or "gitblob:..." (the id git gives the contents) of a file."""
     if kind == "gitblob":
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     else:

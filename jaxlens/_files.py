@@ -23,28 +23,31 @@ _OWNER = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{32}\.part")  # of a tempora
 
 
 def cache_dir() -> Path:
-    """The folder for converted weights and datasets: `JAXLENS_CACHE` if that is set, else the user's cache folder.
+    """Return the folder for converted weights and datasets.
 
-    Deleting it, or any file in it, is safe: what is needed is fetched again. Share it only with people whom you trust: besides
-    data it holds the command line's compiled programs, which are code that runs when they are loaded.
+    It is `JAXLENS_CACHE` if that is set, else the user's cache folder. Deleting it, or any file in
+    it, is safe: what is needed is fetched again. Share it only with people whom you trust: it also
+    holds the command line's compiled programs, which are code that runs when they are loaded.
+
+    Example:
+        >>> from jaxlens import modelzoo
+        >>> files = list(modelzoo.cache_dir().glob("*.safetensors"))
     """
     chosen = os.environ.get("JAXLENS_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("jaxlens", appauthor=False)
 
 
 def folder_name(name: str) -> str:
-    """Return a folder's name for the name of a layer or another thing, a different one for each.
+    """Return a folder's name for a name, such as that of a layer; no two names share one.
 
-    Lower-case letters, digits and `_ . @ -` stay. Some names get their hash appended: those with
-    other characters (some disks do not tell `A` from `a`), long ones, and those that mean something
-    to the system or to jobs.
+    A name of lower-case letters, digits and `_ . @ -` stays as it is. Some names get their hash as
+    a suffix: those with other characters (some disks do not distinguish `A` from `a`), long ones,
+    and those that mean something to the system or to jobs.
 
     Example:
-        >>> from jaxlens import microscope
-        >>> microscope.folder_name("features.9")
-        'features.9'
-        >>> microscope.folder_name("Mixed/5a").startswith("Mixed-5a-")
-        True
+        >>> from jaxlens.microscope import folder_name
+        >>> folder_name("mixed4a"), folder_name("layer1/Conv")
+        ('mixed4a', 'layer1-Conv-569757f2')
     """
     safe = re.sub(r"[^\w.@-]", "-", check_text(name, "layer"), flags=re.ASCII).lstrip(".")
     if safe == name == name.lower() and 0 < len(safe) <= 100 and not re.search(r"\.$|\.png$|\.json$", safe):
@@ -54,17 +57,17 @@ def folder_name(name: str) -> str:
 
 @contextlib.contextmanager
 def temporary(path: Path) -> Iterator[Path]:
-    """The name of a hidden file or folder beside `path`, which is gone after the `with` block.
+    """Yield the name of a hidden file or folder beside `path`; delete it after the `with` block.
 
-    The folder around it is made if it is not there. A process that is killed leaves its file behind; a later one removes it a
-    day later.
+    The parent folder is made if it is missing. A killed process leaves its file behind; a later
+    process removes it after a day.
 
     Raises:
         OSError: of the fitting kind, if the folder cannot be made.
     """
     with _in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name[:50]  # so that the longest legal name has a temporary one
+    name = path.name[:50]  # the temporary name of the longest legal name must be legal too
     for stale in path.parent.glob(f".{glob.escape(name)}.*.part"):
         with contextlib.suppress(OSError):  # another process may have finished with it just now
             if time.time() - stale.stat().st_mtime > _STALE_SECONDS and not _in_use(stale):
@@ -78,10 +81,11 @@ def temporary(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary file that takes the place of `path` if the `with` block succeeds: the file is whole or not there.
+    """Yield a temporary file that replaces `path` if the `with` block succeeds.
 
-    It has the permissions that the umask gives to new files. A link at `path` is replaced, not followed. Where the block
-    fails, no folder that was made for the file stays.
+    So the file is whole or not there. It has the permissions that the umask gives to new files. A
+    link at `path` is replaced, not followed. If the block fails, folders that were made for the
+    file are removed.
 
     Raises:
         OSError: of the fitting kind, if `path` is a folder or a device, or cannot be written.
@@ -98,7 +102,7 @@ def atomic(path: Path) -> Iterator[Path]:
                 mode = stat.S_IMODE(part.stat().st_mode)
             yield part
             with _in_words(path):
-                part.chmod(mode)  # some writers make a file of their own, which only its owner may read
+                part.chmod(mode)  # some writers replace the file by one that only its owner may read
                 os.replace(part, path)
     except BaseException:
         for folder in made:
@@ -121,7 +125,10 @@ def _machine() -> str:
 
 
 def _in_use(part: Path) -> bool:
-    """Whether the process that made a temporary file still runs. Its age alone says little: clocks jump, and differ."""
+    """Return whether the process that made a temporary file still runs.
+
+    The age of the file alone does not tell: clocks jump, and differ between machines.
+    """
     owner = _OWNER.search(part.name)
     if owner is None or owner[1] != _machine() or os.name != "posix":
         return False

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps and not within one."""
+"""Defer Ctrl-C to the time between two steps."""
 
 import contextlib
 import signal
@@ -8,9 +8,9 @@ from typing import Any
 
 
 class _Deferred:
-    """A handler of SIGINT that notes the first one, and hands on those after it.
+    """A handler of SIGINT that notes the first signal and passes later ones on.
 
-    A handler of the user's own is called at once, as without us; if it raises KeyboardInterrupt, that is what is noted.
+    A handler of the user's own is called at once; if it raises KeyboardInterrupt, that is noted.
     """
 
     def __init__(self, previous: Callable[[int, Any], Any]):
@@ -36,11 +36,12 @@ class _Deferred:
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within the `with` block Ctrl-C is noted, and what the block gets tells whether it was pressed.
+    """Note Ctrl-C inside the `with` block, and yield a function that tells whether it was pressed.
 
-    A step takes the memory of the state before it: an exception between the call and the assignment would leave no state.
-    A second Ctrl-C does what it did before. A block within a block shares what is noted. One that nobody asked about is raised
-    at the end, so that none is lost. Only the main thread ever gets Ctrl-C; elsewhere nothing changes.
+    A step reuses the memory of the state before it, so an exception between the call and the
+    assignment would leave no state. A second Ctrl-C has its usual effect. Nested blocks share one
+    note. If nobody asked the function after Ctrl-C, the end of the block raises KeyboardInterrupt.
+    Outside the main thread, which alone gets Ctrl-C, nothing changes.
     """
     previous = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(previous):
@@ -54,7 +55,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     try:
         yield deferred.asked
     finally:
-        if signal.getsignal(signal.SIGINT) is deferred:  # else a callback has set another, which stays
+        if signal.getsignal(signal.SIGINT) is deferred:  # a callback may have set another: it stays
             signal.signal(signal.SIGINT, previous)
     if deferred.pressed and not deferred.seen:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Functions whose gradient JAX defines in another way than this field expects."""
+"""Functions whose gradient in JAX is not the one that this field expects."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from jaxtyping import Array, Float
 
 @jax.custom_jvp
 def absolute(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`|x|` with gradient 0 at 0, as in PyTorch and TensorFlow; that of `jnp.abs` is 1, so that a flat image would move."""
+    """Return `|x|`, with gradient 0 at 0 as in PyTorch and TensorFlow.
+
+    That of `jnp.abs` is 1 there, which would move a flat image.
+    """
     return jnp.abs(x)
 
 
@@ -21,7 +24,7 @@ def _absolute_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
 
 
 def over(per_image: jax.Array, like: jax.Array) -> jax.Array:
-    """One number per image, with axes to broadcast over the image's values."""
+    """Return one number per image, `[B, 1, ...]`, to broadcast over the values of `like`."""
     return per_image.reshape(per_image.shape + (1,) * (like.ndim - per_image.ndim))
 
 

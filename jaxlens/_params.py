@@ -1,4 +1,4 @@
-"""Parameters by name: into and out of files, drawn at random, checked one by one."""
+"""Parameters by name: read and write them, draw them at random, check them one by one."""
 
 import hashlib
 import warnings
@@ -11,20 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from jaxlens._checks import as_key, brief
+from jaxlens._checks import as_key, one_line
+from jaxlens._checks import brief as brief
 from jaxlens._files import atomic
 from jaxlens._package import VERSION
 from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError
 
-# Of random parameters that are not kernels, by the last part of their names: 1 where they scale, else 0.
+# Values of random parameters that are not kernels, by the last part of their names; else 0.
 _START = {"scale": 1.0, "var": 1.0, "layer_scale": 1.0, "logit_scale": 2.3}
 
-# Tensors that an error lists: with what is around them they fit one screen.
+# How many tensors an error lists, so that it fits one screen.
 _LISTED = 20
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# Where PyTorch has a layer's tensors: the last part of PyTorch's name -> that of ours, and the order of axes.
+# Where PyTorch has a layer's tensors: the last part of its name -> ours, and the order of axes.
 TorchTensors = dict[str, tuple[str, tuple[int, ...]]]
 
 AS_IT_IS = ()
@@ -40,13 +41,13 @@ FORMAT = {"format": "jaxlens", "format_version": "1"}
 
 
 def named(params: Any) -> list[tuple[str, Any]]:
-    """The leaves of a parameter tree under dotted names: `features.0.kernel`."""
+    """Return the leaves of a parameter tree under dotted names such as `features.0.kernel`."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [(".".join(_part(key) for key in path if getattr(key, "name", "") != "value"), leaf) for path, leaf in leaves]
 
 
 def with_leaves(params: Any, leaves: Mapping[str, Any]) -> Any:
-    """A tree like `params` with other leaves of those dotted names."""
+    """Return a tree like `params` with other leaves under some dotted names."""
     return jax.tree.unflatten(jax.tree.structure(params), [leaves.get(name, leaf) for name, leaf in named(params)])
 
 
@@ -58,7 +59,7 @@ def _part(key: Any) -> str:
 
 
 def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
-    """Nothing if the two sides have the same tensors, else one error that lists what differs, on one screen."""
+    """Raise one error that lists all tensors in which the two sides differ, on one screen."""
     missing = [f"{name} {expected[name]}" for name in sorted(expected) if name not in found]
     unexpected = [f"{name} {found[name]}" for name in sorted(found) if name not in expected]
     misshapen = [
@@ -71,41 +72,40 @@ def account(expected: Shapes, found: Shapes, network: str, source: str) -> None:
     if lists:
         room = _LISTED if sum(map(len, lists.values())) <= _LISTED else _LISTED // len(lists)
         report = "".join(f"\n  {len(items)} {kind}:{_listed(items, room)}" for kind, items in lists.items())
-        raise ConversionError(f"{source} does not fit {brief(network, 100)}, which has {len(expected)} tensors:{report}")
+        raise ConversionError(f"{source} does not fit {one_line(network, 100)}, which has {len(expected)} tensors:{report}")
 
 
 def _listed(items: list[str], room: int) -> str:
-    lines = [brief(item, 100) for item in items[:room]]
+    lines = [one_line(item, 100) for item in items[:room]]
     more = [f"... and {len(items) - room} more"] if len(items) > room else []
     return "".join(f"\n    {line}" for line in (*lines, *more))
 
 
 def fill(params: Any, arrays: Mapping[str, Any], network: str, source: str) -> Any:
-    """A tree like `params`, with the arrays of those names as its leaves.
+    """Return a tree like `params`, with arrays as its leaves by name.
 
     Raises:
-        ConversionError: listing missing, unexpected and misshapen arrays, or naming one that does not hold floats.
+        ConversionError: lists missing, unexpected and misshapen arrays, or names one that does not
+            hold floats.
     """
     leaves = named(params)
     account({name: leaf.shape for name, leaf in leaves}, {name: tuple(a.shape) for name, a in arrays.items()}, network, source)
-    for name, leaf in leaves:  # integers in the place of floats are another network's, or quantised: a cast would hide it
+    for name, leaf in leaves:  # integers are another network's or quantized: a cast would hide it
         if jnp.issubdtype(leaf.dtype, jnp.floating) and not jnp.issubdtype(arrays[name].dtype, jnp.floating):
             raise ConversionError(f"{source} does not fit {network}: {name} is {arrays[name].dtype}, floats are needed.")
-    # converted by NumPy and put on the device in one go: JAX would compile a conversion for each shape
+    # NumPy converts, then all go to the device at once: JAX would compile a conversion per shape.
     filled = [np.asarray(arrays[name]).astype(leaf.dtype, copy=False) for name, leaf in leaves]
     warn_of_non_finite({name: array for (name, _), array in zip(leaves, filled, strict=True)}, source)
     return jax.tree.unflatten(jax.tree.structure(params), jax.device_put(filled))
 
 
 def warn_of_non_finite(arrays: Mapping[str, np.ndarray], source: str, *, infinite: bool = True) -> bool:
-    """A `NonFiniteWarning` with the names of the tensors that hold NaN, as after a training that failed.
+    """Warn of tensors that hold NaN, as after a training that failed, and return whether any does.
 
     Args:
         arrays: by name.
         source: where they are from.
-        infinite: name those with infinite numbers too, which some networks have on purpose.
-
-    Returns: whether there are any.
+        infinite: also name tensors with infinite numbers, which some networks have on purpose.
     """
     fine = np.isfinite if infinite else lambda array: ~np.isnan(array)
     bad = [name for name, array in arrays.items() if jnp.issubdtype(array.dtype, jnp.floating) and not fine(array).all()]
@@ -116,10 +116,10 @@ def warn_of_non_finite(arrays: Mapping[str, np.ndarray], source: str, *, infinit
 
 
 def random(params: Any, seed: int) -> dict[str, np.ndarray]:
-    """He-normal kernels (He et al. 2015, arXiv:1502.01852), so that activations live through depth; idle batch norms.
+    """Return He-normal kernels (He et al. 2015, arXiv:1502.01852) and idle batch norms, by name.
 
-    Equal seeds give equal weights. The numbers are drawn in blocks of one size: a shape of its own for each layer would
-    compile a sampler for each.
+    Such kernels keep activations alive through depth. Equal seeds give equal weights. The numbers
+    are drawn in blocks of one size, because JAX would compile a sampler for each shape.
     """
     block = jax.jit(lambda key: jax.random.normal(key, (1 << 20,)))
     key, drawn, count = as_key(seed, "seed"), np.empty(0, np.float32), 0
@@ -141,8 +141,8 @@ def random(params: Any, seed: int) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
-    """The parameters as a safetensors file in Flax's layout; the file is whole or not there."""
-    # safetensors writes the bytes of an array as they lie in memory: they must lie in order
+    """Write parameters as a safetensors file in Flax's layout; the file is whole or not there."""
+    # safetensors writes the bytes of an array in the order in which they lie in memory
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named(params)}
     metadata = {**FORMAT, **metadata, "jaxlens": VERSION}
     metadata["checksum"] = _checksum(arrays, metadata)
@@ -150,18 +150,18 @@ def write(path: Path, params: Any, metadata: Mapping[str, str]) -> None:
         try:
             safetensors.numpy.save_file(arrays, part, metadata)
         except safetensors.SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {brief(error)}.") from error
+            raise OSError(f"{path} cannot be written: {one_line(error)}.") from error
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata of a safetensors file, ours or not.
+    """Return the arrays and the metadata of a safetensors file, ours or not.
 
     Raises:
         WeightsError: if the file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no weights file {path}.")
-    try:  # the parser calls this damage
+    try:  # the parser would call an unreadable file damaged
         path.open("rb").close()
     except OSError as error:
         raise type(error)(f"{path} cannot be read: {error.strerror}.") from error
@@ -173,17 +173,17 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         why = "It is damaged or of another kind."
         if "float8" in str(error) or "float4" in str(error):
             why = "Its numbers are of a kind that NumPy does not have: save them as float32."
-        raise WeightsError(f"{path} is not a readable safetensors file ({brief(error)}). {why}") from error
+        raise WeightsError(f"{path} is not a readable safetensors file ({one_line(error)}). {why}") from error
     if is_ours(metadata) and (version := metadata.get("format_version")) != FORMAT["format_version"]:
         known = FORMAT["format_version"]
-        raise WeightsError(f"{path} has format version {brief(version, 20)}; this jaxlens reads {known}. Convert it again.")
+        raise WeightsError(f"{path} has format version {one_line(version, 20)}; this jaxlens reads {known}. Convert it again.")
     if is_ours(metadata) and metadata.get("checksum") != _checksum(arrays, metadata):
         raise WeightsError(f"{path} is damaged: its contents do not match its checksum. Delete it and fetch it again.")
     return arrays, metadata
 
 
 def is_ours(metadata: Mapping[str, str]) -> bool:
-    """Whether a safetensors file holds Flax's layout, rather than PyTorch's."""
+    """Return whether a safetensors file holds Flax's layout, rather than PyTorch's."""
     return metadata.get("format") == FORMAT["format"]
 
 

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal or in a notebook, elsewhere a line now and then."""
+"""Show progress: a bar on a terminal or in a notebook, elsewhere a line now and then."""
 
 import contextlib
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm as any_bar
 from tqdm.std import tqdm as text_bar
 
-from jaxlens._checks import brief, check_flag
+from jaxlens._checks import check_flag, one_line
 
 _SECONDS = 10.0  # between lines
 _COMPILING = "compiling, {n_fmt}/{total_fmt} {unit}s done"
@@ -16,7 +16,7 @@ _LINE = "{percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fm
 
 
 class _Stream:
-    """Standard error without a terminal's tricks, for logs; and without errors where nobody reads it."""
+    """Standard error without control characters, for logs, and without errors if it is closed."""
 
     def __init__(self, stream: Any, lines: bool):
         self.stream, self.lines = stream, lines
@@ -41,9 +41,9 @@ class _Stream:
 
 
 class Bar:
-    """How much is done of a total.
+    """A progress bar.
 
-    It begins by saying that a program compiles. The time left counts from the first thing done after that.
+    It first says that a program compiles. The time left counts from the first update after that.
     """
 
     def __init__(self, total: int, unit: str, shown: bool = True, initial: int = 0):
@@ -59,15 +59,15 @@ class Bar:
         self._bar = text_bar(**options, **every, file=_Stream(sys.stderr, lines), bar_format=_COMPILING)
 
     def compiling(self) -> None:
-        """Says that a program compiles, until something is done."""
+        """Say that a program compiles, until the next update."""
         if not self._compiles:
             self._compiles = True
             self._show(_COMPILING, "compiling")
             self._bar.refresh()
 
     def update(self, count: int, note: str = "") -> None:
-        """So much more is done."""
-        self._bar.set_postfix_str(brief(note), refresh=False)
+        """Count so many more as done."""
+        self._bar.set_postfix_str(one_line(note), refresh=False)
         if not self._compiles:
             self._bar.update(count)
             return
@@ -75,7 +75,7 @@ class Bar:
         self._show(self._usual, "")
         self._bar.unpause()
         self._bar.update(count)
-        self._bar.initial = self._bar.last_print_n = self._bar.n  # what was done while compiling says nothing of the pace
+        self._bar.initial = self._bar.last_print_n = self._bar.n  # the pace counts from here
 
     def _show(self, form: str | None, label: str) -> None:
         if isinstance(self._bar, text_bar) and "ipykernel" not in sys.modules:
@@ -84,18 +84,21 @@ class Bar:
             self._bar.set_description_str(label, refresh=False)
 
     def close(self) -> None:
-        """Leaves the bar as it is."""
+        """Leave the bar as it is."""
         self._bar.close()
 
 
 def check_progress(progress: Any) -> Any:
-    """True, False, or the bar of a larger task."""
+    """Return True, False, or the bar of a larger task, or raise."""
     return progress if isinstance(progress, Bar) else check_flag(progress, "progress")
 
 
 @contextlib.contextmanager
 def progress_bar(total: int, unit: str, progress: Any, initial: int = 0) -> Iterator[Bar]:
-    """A bar for the `with` block; `progress` is whether to show it, or the bar of a larger task, which goes on."""
+    """Yield a bar for the `with` block.
+
+    `progress` is whether to show it, or the bar of a larger task, which is yielded and stays open.
+    """
     if isinstance(progress, Bar):
         yield progress
         return

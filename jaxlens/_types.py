@@ -1,7 +1,7 @@
-"""What users pass, as an editor and a type checker see it.
+"""Types of arguments, as an editor and a type checker see them.
 
-At run time these are `Any`: they are checked by hand, because an error of ours says what to do where a type's would say that
-the type is wrong.
+At run time all of them are `Any`, so that a run-time type checker does not come before our own
+checks: our errors say what to do.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import jax
     import numpy as np
-    from jax.typing import ArrayLike
+    from jax.typing import ArrayLike, DTypeLike
 
+    from jaxlens.model import Model
+
+    Channels = int | Sequence[int] | Sequence[bool] | ArrayLike
+    DType = DTypeLike
     Images = ArrayLike | Sequence[ArrayLike]
+    ModelLike = Model
+    Names = Sequence[str]
     Seed = int | np.integer[Any] | jax.Array
     Size = int | tuple[int, int] | list[int]
     Whole = int
     Number = float
     Flag = bool
     Text = str
+    Values = ArrayLike | Sequence[float]
 else:
-    Images = Seed = Size = Whole = Number = Flag = Text = Any
+    Channels = DType = Images = ModelLike = Names = Seed = Size = Whole = Number = Flag = Text = Values = Any

@@ -1,7 +1,7 @@
-"""`jaxlens.converters` in a checkout and in editable installs: the folder `converters` beside the package.
+"""Stand-in for `jaxlens.converters` in a checkout and in editable installs.
 
-The wheel has that folder in the place of this file. The folder is found by its path, so that another one of that name, a user's
-own, is never taken for it.
+It loads the folder `converters` beside the package, which the wheel has in place of this file. It
+finds the folder by its path, and so never takes a user's own `converters` for it.
 """
 
 import importlib.util

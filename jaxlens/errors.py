@@ -1,44 +1,48 @@
-"""Errors that say which argument was wrong, its value, what is legal and what to do."""
+"""Errors and warnings: they name the argument, its value, what is legal and what to do."""
 
 
 class UnknownLayerError(LookupError):
-    """A layer name that the model does not have."""
+    """The model has no layer of this name."""
 
 
 class UnknownLabelError(LookupError, ValueError):
-    """A label that no output of the model has, or that several have."""
+    """No output of the model has this label, or several have it."""
 
 
 class AssumedWarning(UserWarning):
-    """Something that changes numbers was not said and had to be assumed: preprocessing, or the size of the images."""
+    """Preprocessing or the size of the images was not given and had to be assumed."""
 
 
 class ImageTooSmallError(ValueError):
-    """An image that some layer on the way reduces to nothing."""
+    """A layer reduces images of this size to nothing."""
 
 
 class WeightsError(ValueError):
-    """A weights file that is damaged, of the wrong kind, or not the one it claims to be."""
+    """A weights file is damaged, of the wrong kind, or not the one it claims to be."""
 
 
 class DownloadError(WeightsError):
-    """A file that could not be had, was cut short, or is not the published one."""
+    """A file could not be downloaded, was cut short, or is not the published one."""
 
 
 class ImageFileError(OSError, ValueError):
-    """An image file that is damaged, too large, of another format, or of numbers whose range is unknown."""
+    """An image file is damaged, too large, of another format, or of an unknown value range."""
 
 
 class DatasetError(ValueError):
-    """A folder of images that is empty or not laid out as one folder per class."""
+    """A folder of images is empty, or not laid out as one folder per class."""
 
 
 class ConversionError(WeightsError):
-    """A state dict whose tensors do not match the network's, one by one."""
+    """The tensors of a state dict do not match those of the network; the message lists them."""
 
 
 class NonFiniteError(FloatingPointError):
-    """Every task of a render became NaN or infinite; `result` holds the last good images."""
+    """Every task of a render became NaN or infinite.
+
+    Attributes:
+        result: the last good images.
+    """
 
     def __init__(self, message: str, result: object):
         super().__init__(message)
@@ -46,18 +50,24 @@ class NonFiniteError(FloatingPointError):
 
 
 class NonFiniteWarning(RuntimeWarning):
-    """Some tasks of a render, or the attributions of some images, became NaN or infinite; the others went on. Or weights
-    that were loaded are, or what a PyTorch network that was imported returned for the inputs it was tried with."""
+    """Some numbers are NaN or infinite, and so is what depends on them.
+
+    They are of some tasks of a render or the attributions of some images (the others went on), of
+    loaded weights, or of the outputs of an imported PyTorch network for the inputs it was tried
+    with.
+    """
 
 
 class IncompleteWarning(RuntimeWarning):
-    """The attributions of some images do not add up to the difference in score that they are to explain."""
+    """The attributions of some images do not add up to the difference in score they explain."""
 
 
 class GradientRuleError(ValueError):
-    """A function that a gradient rule cannot honour: it has no ReLU, or something the rule does not know.
+    """A gradient rule cannot be applied: it finds no ReLU, or something it does not know.
 
-    `unknown` names the primitives it does not know; it is empty where no ReLU was found.
+    Attributes:
+        unknown: the names of the primitives that the rule does not know; empty if the error is that
+            no ReLU was found.
     """
 
     def __init__(self, message: str, unknown: tuple[str, ...] = ()):
@@ -66,8 +76,8 @@ class GradientRuleError(ValueError):
 
 
 class UnsupportedError(ValueError):
-    """A network with a function in it that a method has no rule for."""
+    """A network contains a function for which a method has no rule."""
 
 
 class UnsupportedOperatorError(NotImplementedError):
-    """A use of an operator that has no equivalent here: an option, a shape, a data-dependent size."""
+    """An operator is used with an option, shape or data-dependent size that has no equivalent."""

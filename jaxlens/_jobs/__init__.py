@@ -1,8 +1,8 @@
-"""Long work in a folder that survives interruption and that several processes may share; it knows no pictures.
+"""Long work in a folder, which survives interruption and which several processes may share.
 
-A job makes *items*, each of which is one file and has a number in a named *group*: a channel of a layer, a cell of an atlas, a
-part of a dataset. Items are claimed and made in *chunks*, always the same ones. The folder's `manifest.json` holds what all of
-them were made with.
+A job makes *items*. Each item is one file and has a number in a named *group*: a channel of a
+layer, a cell of an atlas, a part of a dataset. Items are claimed and made in *chunks*, always the
+same ones. The folder's `manifest.json` holds the settings that all of them were made with.
 """
 
 from jaxlens._jobs._chunks import Chunk as Chunk

@@ -1,4 +1,4 @@
-"""Items that are claimed and made together, by one process at a time."""
+"""Chunks: items that one process at a time claims and makes together."""
 
 import contextlib
 import dataclasses
@@ -12,15 +12,18 @@ from jaxlens._files import folder_name
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Items of one group that are claimed and made together, always the same ones. So an item that is made after an
-    interruption is, to the last bit, the one that would have been made without.
+    """Items of one group that are claimed and made together, always the same ones.
+
+    So an item that is made after an interruption is, to the last bit, the one that would have been
+    made without it.
 
     Attributes:
-        group: whose.
-        items: the numbers of those that this call wants.
-        number: the chunk covers items `number * n` to `number * n + n - 1`, n being the folder's chunk size, whichever of them
-            this call asked for.
-        size: how many are made, counting repetitions; the same for all chunks of a group, so that one program serves them.
+        group: the group of the items.
+        items: the numbers of the items that this call wants.
+        number: the chunk covers items `number * n` to `number * n + n - 1`, n being the folder's
+            chunk size, whichever of them this call asked for.
+        size: how many items are made, counting repetitions. It is the same for all chunks of a
+            group, so that they share one program.
     """
 
     group: str
@@ -34,7 +37,7 @@ class Chunk:
 
 
 def split(group: str, items: Sequence[int], most: int) -> list[Chunk]:
-    """The chunks of a group, at most so many items in each."""
+    """Return the chunks of a group, with at most `most` items in each."""
     cells: dict[int, list[int]] = {}
     for item in items:
         cells.setdefault(item // most, []).append(item)
@@ -44,7 +47,7 @@ def split(group: str, items: Sequence[int], most: int) -> list[Chunk]:
 
 @contextlib.contextmanager
 def claim(folder: Path, chunk: Chunk) -> Iterator[bool]:
-    """Whether this process alone may make a chunk, for as long as the `with` block lasts."""
+    """Yield whether this process alone may make a chunk during the `with` block."""
     path = folder / ".claims" / f"{chunk.name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
@@ -56,13 +59,14 @@ def claim(folder: Path, chunk: Chunk) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # Whoever opened this file before, or makes it again, finds the items there, or meets the error that ended this.
+        # A process that opened this file before, or makes it again, finds the finished items, or
+        # meets the error that ended this block.
         path.unlink(missing_ok=True)
         lock.release()
 
 
 def tidy(folder: Path, made: Sequence[Path]) -> None:
-    """Removes the folder of claims, and folders that this process made, as far as they are empty."""
+    """Remove the folder of claims, and the folders that this process made, if they are empty."""
     for path in (folder / ".claims", *made):
         try:
             path.rmdir()

@@ -1,4 +1,4 @@
-"""What the items of a folder were made with, so that others are never mixed in."""
+"""The manifest of a folder: the settings of its items, so that no others are mixed in."""
 
 import dataclasses
 import hashlib
@@ -19,13 +19,13 @@ NAME = "manifest.json"
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """A folder's contents-to-be.
+    """What a folder is to contain.
 
     Attributes:
-        settings: everything that an item depends on besides its group and number; JSON values.
-        groups: by name, the numbers of its items, in order: channels of layers, for instance.
+        settings: all that an item depends on besides its group and number, as JSON values.
+        groups: by name, the numbers of the group's items in order, such as channels of layers.
         chunk: how many items are claimed and made together.
-        record: the model's name and the versions of the packages that the folder was begun with.
+        record: the model's name, and the versions of the packages that began the folder.
     """
 
     settings: Mapping[str, Any]
@@ -35,20 +35,22 @@ class Manifest:
 
     @property
     def hash(self) -> str:
-        """Of the settings."""
+        """The hash of the settings."""
         return hash_of(self.settings)
 
 
 def hash_of(settings: Mapping[str, Any]) -> str:
-    """A short name of settings, which every item carries."""
+    """Return a short hash of settings, which every item carries."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def find(folder: Path, mine: Manifest) -> Manifest:
-    """The folder's manifest with my groups added, or mine if it has none; nothing is written.
+    """Return the folder's manifest with the groups of `mine` added, or `mine` if it has none.
+
+    Nothing is written.
 
     Raises:
-        ValueError: if the folder was begun with other settings, or its manifest is none.
+        ValueError: if the folder was begun with other settings, or its manifest is not one of ours.
     """
     theirs = read(folder)
     if theirs is None:
@@ -61,7 +63,7 @@ def find(folder: Path, mine: Manifest) -> Manifest:
 
 
 def create_or_extend(folder: Path, mine: Manifest) -> Manifest:
-    """Writes what `find` gives into the folder, which is made if it is not there."""
+    """Write what `find` returns into the folder, which is made if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".manifest.lock"):
         whole = find(folder, mine)
@@ -72,7 +74,7 @@ def create_or_extend(folder: Path, mine: Manifest) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The folder's manifest, or None if there is none."""
+    """Return the folder's manifest, or None if there is none."""
     path = folder / NAME
     try:
         content = json.loads(path.read_text())
@@ -85,7 +87,7 @@ def read(folder: Path) -> Manifest | None:
         return None
     except OSError:
         raise
-    except Exception as error:  # a file of anybody's: nothing, numbers, depths without end
+    except Exception as error:  # anybody's file: empty, numbers, endlessly nested
         raise ValueError(
             f"{str(path)!r} is not a manifest of jaxlens ({type(error).__name__}: {str(error)[:200]}). "
             "Name another folder, or delete it."
@@ -94,7 +96,7 @@ def read(folder: Path) -> Manifest | None:
 
 
 def _check(manifest: Manifest) -> None:
-    """Raises unless every part is of the kind that it should be."""
+    """Raise unless every part is of its type."""
     if not isinstance(manifest.settings, dict) or not isinstance(manifest.record, dict):
         raise TypeError("settings and record must be objects")
     if type(manifest.chunk) is not int or manifest.chunk < 1:
@@ -107,7 +109,7 @@ def _check(manifest: Manifest) -> None:
 
 
 def record(model: str) -> dict[str, str]:
-    """The model's name, and the versions of what decides how numbers are rounded."""
+    """Return the model's name, and the versions of the packages that decide rounding."""
     return {"model": model, "jaxlens": VERSION, **{name: metadata.version(name) for name in ("jax", "jaxlib")}}
 
 

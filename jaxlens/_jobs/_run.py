@@ -1,4 +1,4 @@
-"""Making what is missing in a folder, chunk by chunk, beside any number of other processes."""
+"""Make the missing items of a folder, chunk by chunk, beside any number of other processes."""
 
 import contextlib
 import dataclasses
@@ -20,44 +20,45 @@ _PAUSE = 1.0  # seconds between looks at chunks that other processes are making
 
 @runtime_checkable
 class Maker(Protocol):
-    """What a job makes; all methods know an item by its group and its number.
+    """Make, check and write the items of a job, each given by its group and number.
 
     Attributes:
-        unit: what an item is, in the progress bar and in errors: "neuron".
-        stored: what the file of an item is, in errors: "tile".
+        unit: the word for an item in the progress bar, such as "neuron".
+        stored: the word for an item's file in errors, such as "tile".
     """
 
     unit: str
     stored: str
 
     def path(self, group: str, item: int) -> Path:
-        """The file of an item, in the job's folder."""
+        """Return the file of an item, in the job's folder."""
         ...
 
     def whole(self, group: str, item: int) -> bool:
-        """Whether the file is there, undamaged and finished.
+        """Return whether the file exists, finished and undamaged.
 
         Raises:
-            ValueError: if it is of other settings, or no file can be written there.
+            ValueError: if it has other settings, or no file can be written there.
         """
         ...
 
     def make(self, chunk: Chunk, missing: list[int]) -> list[tuple[int, Any]] | None:
-        """Makes a chunk whole and returns the missing items by number; None after Ctrl-C."""
+        """Make a whole chunk and return the missing items with their numbers; None after Ctrl-C."""
         ...
 
     def write(self, group: str, item: int, made: Any) -> None:
-        """Writes what `make` returned, whole or not at all."""
+        """Write an item that `make` returned, whole or not at all."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """What one call of `run` did.
+    """The result of one call of `run`.
 
     Attributes:
-        count: the items that it wrote.
-        finished: whether every item of this process' part is there; False after Ctrl-C, or if the folder was removed meanwhile.
+        count: how many items it wrote.
+        finished: whether every item of this process' part exists. False after Ctrl-C, or if the
+            folder was removed meanwhile.
     """
 
     count: int
@@ -65,23 +66,26 @@ class Made:
 
 
 def run(maker: Maker, folder: Path, mine: Manifest, *, progress: bool = True) -> Made:
-    """Makes the items of a manifest that are missing in a folder.
+    """Make the items of a manifest that are missing in a folder.
 
-    The folder is the job's memory. After an interruption of any kind the same call goes on where it was: items that are there
-    stay, and what was in flight is made again, by the same chunks. Any number of processes may run the same call on one folder,
-    on several machines that share it too: each claims a chunk with a file lock, which the system frees when a process dies.
-    Under `jax.distributed` each process makes its own slice of the chunks, so that the folder need not be shared. Later calls
-    may add groups. The manifest is written with the first finished items; a folder of other settings is refused.
+    The folder is the job's memory. After an interruption of any kind the same call goes on where it
+    was: finished items stay, and items in flight are made again, by the same chunks. Any number of
+    processes may run the same call on one folder, also on several machines that share it: each
+    claims a chunk with a file lock, which the system frees when a process dies. Under
+    `jax.distributed` each process makes its own slice of the chunks, so that the folder need not be
+    shared. Later calls may add groups. The manifest is written with the first finished items; a
+    folder of other settings is refused.
 
     Args:
-        maker: what makes, checks and writes items.
-        folder: made if it is not there.
+        maker: makes, checks and writes items.
+        folder: it is made if it is missing.
         mine: settings and items of this call.
         progress: show a bar over all items, with the time left.
 
     Raises:
         ValueError: if the folder was begun with other settings.
-        OSError: if the folder cannot be written to, or the disk is full. Finished items stay; the same call goes on.
+        OSError: if the folder cannot be written to, or the disk is full. Finished items stay, and
+            the same call goes on.
     """
     with _explained(maker, folder, []):
         made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -98,12 +102,12 @@ def run(maker: Maker, folder: Path, mine: Manifest, *, progress: bool = True) ->
 
 
 class _OtherChunks(Exception):
-    """Another process began the folder meanwhile, with chunks of another size."""
+    """Another process began the folder meanwhile, with another chunk size."""
 
 
 @dataclasses.dataclass
 class _Work:
-    """What one call is to make, and how much of it is made."""
+    """The work of one call, and how much of it is done."""
 
     maker: Maker
     folder: Path
@@ -114,12 +118,12 @@ class _Work:
 
     @property
     def chunks(self) -> list[Chunk]:
-        """This process' own."""
+        """The chunks of this process."""
         parts = [part for name, items in self.mine.groups.items() for part in split(name, items, self.shared.chunk)]
         return parts[jax.process_index() :: jax.process_count()]
 
     def run(self, pressed: Callable[[], bool]) -> bool:
-        """Makes what is missing; whether all of it is there."""
+        """Make what is missing; return whether all of it is there."""
         while True:
             try:
                 return self.once(pressed)
@@ -162,8 +166,8 @@ class _Work:
         return [item for item in part.items if not self.maker.whole(part.group, item)]
 
     def make(self, part: Chunk, wanting: list[int]) -> bool:
-        """Makes and writes what is missing of a chunk that is claimed; False after Ctrl-C."""
-        for item in wanting:  # of a process that was killed while it wrote: the chunk is ours alone
+        """Make and write the missing items of a claimed chunk; return False after Ctrl-C."""
+        for item in wanting:  # left by a process that was killed: the chunk is ours alone
             path = self.maker.path(part.group, item)
             for half in path.parent.glob(f".{path.name}.*.part"):
                 half.unlink(missing_ok=True)
@@ -183,7 +187,7 @@ class _Work:
 
 @contextlib.contextmanager
 def _explained(maker: Maker, folder: Path, chunks: list[Chunk]) -> Iterator[None]:
-    """A full disk or a read-only folder, as a message that says what is kept and what to do."""
+    """Turn a full disk or a read-only folder into an error with what is kept and what to do."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A JAX function as data: a flat list of steps, what depends on the image, and where its ReLUs and pools are."""
+"""A JAX function as data: a flat list of steps, with its ReLUs, pools and what they depend on."""
 
 from jaxlens._program._equation import run_equation as run_equation
 from jaxlens._program._marks import MARK as MARK

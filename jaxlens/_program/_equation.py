@@ -1,4 +1,4 @@
-"""One equation of a jaxpr, run alone."""
+"""Run one equation of a jaxpr alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import jax.extend.core as jex
 
 
 def run_equation(jaxpr: Any, equation: Any, arrays: Sequence[Any]) -> list[Any]:
-    """The results of one equation of a jaxpr, by JAX's own evaluator on a jaxpr of just this equation."""
+    """Return the results of one equation: JAX evaluates a jaxpr of this equation alone."""
     reads = {var: array for var, array in zip(equation.invars, arrays, strict=True) if not isinstance(var, jex.Literal)}
     single = jaxpr.replace(
         constvars=[], invars=list(reads), outvars=equation.outvars, eqns=[equation], effects=equation.effects

@@ -1,4 +1,4 @@
-"""What marks a function for those that trace it: it keeps its own gradient, or JAX's own operators are wanted in it."""
+"""Marks that a trace reads: a function keeps its own gradient, or uses JAX's own operators."""
 
 import functools
 import types
@@ -11,29 +11,40 @@ from jaxlens._checks import as_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-MARK = "plain_gradient_"  # begins the name of a jitted function that keeps its own gradient
+MARK = "plain_gradient_"  # how the name of a jitted function begins that keeps its own gradient
 
-# Set while a function is traced for something that reads pools or convolutions as such. Hand-written kernels (`_kernels`) then
-# use JAX's own operators, whose windows can be read. A context of JAX's, so that inner `jax.jit`s are traced anew for it.
+# True while a function is traced by code that reads pools and convolutions. Hand-written kernels
+# (`_kernels`) then use JAX's own operators, whose windows can be read. It is a context of JAX's, so
+# that JAX traces inner `jax.jit`s anew for it.
 OPERATORS_WANTED = jax.make_user_context(False)
 
 
 def operators_wanted() -> bool:
-    """Whether what traces the function reads JAX's own pools and convolutions in it."""
+    """Return whether the trace in progress reads JAX's own pools and convolutions."""
     return OPERATORS_WANTED.value
 
 
 def plain_gradient(fn: F, *, static_argnames: str | Sequence[str] = ()) -> F:
-    """Marks a function that keeps its own gradient under every rule: a normalisation, a hand-written pool.
+    """Mark a function that keeps its own gradient under every rule, such as a normalization.
 
-    Rules that change max-pools refuse a marked function with "max_pool" in its name rather than pass it by.
-    It becomes a `jax.jit` of the name `plain_gradient_<name of fn>`, which is how rules know it. `jax.disable_jit`
-    hides the mark, and rules then refuse what is inside.
+    Rules that change max-pools refuse a marked function with "max_pool" in its name rather than
+    pass it by. The result is a `jax.jit` of the name `plain_gradient_<name of fn>`, by which rules
+    know it. `jax.disable_jit` hides the mark, and rules then refuse what is inside.
 
     Args:
-        fn: arrays in, arrays out. Of a `functools.partial`, hashable keywords are static; one made
-            on every call costs no retrace, as the jitted function is kept on the function inside.
+        fn: arrays in, arrays out. The hashable keywords of a `functools.partial` are static. A
+            partial that is made anew on every call costs no retrace, because the jitted function is
+            kept on the function inside.
         static_argnames: as in `jax.jit`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.model import rules
+        >>> @rules.plain_gradient
+        ... def unit_norm(x):
+        ...     return x / jnp.sqrt((x**2).sum() + 1e-6)
+        >>> unit_norm(jnp.array([0.0, 4.0])).round(2).tolist()
+        [0.0, 1.0]
     """
     static = set(as_names(static_argnames, "static_argnames"))
     if isinstance(fn, functools.partial):

@@ -1,16 +1,16 @@
-"""Which JAX primitives a gradient rule understands, and which of them form a ReLU.
+"""The JAX primitives that a gradient rule understands, and the patterns that form a ReLU.
 
-The lists hold what is allowed: linear or structural primitives, pools, and products with one
-factor that does not depend on the image. Anything else, primitives yet to be invented included, is a problem.
+The lists hold what is allowed: linear or structural primitives, pools, and products with one factor
+that does not depend on the image. Any other primitive, also one that JAX adds later, is a problem.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlens._checks import is_known
 from jaxlens._program._steps import ReLU, Step, Value
 
 
@@ -31,11 +31,12 @@ POOLING = _set("""
     sort top_k approx_top_k
 """)
 MAX_POOLS = _set("reduce_window_max reduce_max")  # those that rules with `pools` replace
-LOOKUPS = _set("gather dynamic_slice")  # of one operand, at places that the others give
-PICKING = LOOKUPS | _set("select_n reduce reduce_window")  # by the image, and so perhaps a pool
+LOOKUPS = _set("gather dynamic_slice")  # in one operand, at places that the others give
+PICKING = LOOKUPS | _set("select_n reduce reduce_window")  # may pick by the image, as a pool does
 # Linear in each operand: at most one may depend on the image.
 BILINEAR = _set("mul dot_general conv_general_dilated ragged_dot ragged_dot_general")
-# Linear in the operands at these positions; the others (indices, divisors) may not depend on the image.
+# Linear in the operands at these positions; the others (indices, divisors) may not depend on the
+# image.
 LINEAR_IN = {
     "div": (0,),
     "gather": (0,),
@@ -68,7 +69,7 @@ _SAME_CONSTANT = _SAME | _set("broadcast_in_dim reshape squeeze expand_dims stop
 
 
 def judge(step: Step) -> ReLU | str | None:
-    """A ReLU, or why this step is not understood ("" if its name says it), or None if all is well."""
+    """Return a ReLU, or why a step is not understood ("" if its name says it), or None if it is."""
     name, operands = step.name, step.operands
     if name in ("max", "min", "clamp", "select_n"):
         relu = {"max": _from_max, "min": _from_min, "clamp": _from_clamp, "select_n": _from_select}[name](operands)
@@ -147,7 +148,7 @@ def _piecewise_problem(name: str, operands: tuple[Value, ...]) -> str | None:
 
 
 def chosen_extremum(operands: Sequence[Value]) -> Literal["max", "min"] | None:
-    """What `where(a > b, a, b)` is, given the operands of a `select_n`."""
+    """Return what `where(a > b, a, b)` is, given the operands of its `select_n`."""
     tested = operands[0].maker
     if tested is None or tested.name not in ("gt", "ge", "lt", "le") or len(operands) != 3:
         return None
@@ -159,7 +160,7 @@ def chosen_extremum(operands: Sequence[Value]) -> Literal["max", "min"] | None:
 
 
 def place_of_extremum(step: Step) -> str | None:
-    """ "argmax" or "argmin" where a lookup takes, from some values, those that are their largest or smallest."""
+    """Return "argmax" or "argmin" if a lookup takes the largest or smallest of its own values."""
     frontier, makers = {value for value in step.operands[1:] if value.depends}, set[Step]()
     while frontier:
         made = frontier.pop().maker
@@ -174,14 +175,14 @@ def place_of_extremum(step: Step) -> str | None:
 
 
 def _unshaped(value: Value) -> Value:
-    """The value before its axes were changed, or it was copied."""
+    """Return the value before its axes were changed or it was copied."""
     while value.maker is not None and value.maker.name in ("reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p"):
         value = value.maker.operands[0]
     return value
 
 
 def tests_nan(value: Value) -> bool:
-    """Whether a bool is `x != x`, or says it of some or all numbers: it is not looked at how that depends on the image."""
+    """Return whether a bool is `x != x`, or its `any` or `all`; it may depend on the image."""
     while value.maker is not None and value.maker.name in _SAME_BOOL:
         value = value.maker.operands[0]
     made = value.maker
@@ -189,7 +190,10 @@ def tests_nan(value: Value) -> bool:
 
 
 def picks(step: Step) -> bool:
-    """Whether it takes one of several image-dependent values; an activation such as a leaky ReLU has several of one value."""
+    """Return whether a step takes one of several image-dependent values.
+
+    An activation such as a leaky ReLU does not: its operands are functions of one value.
+    """
     if step.name in POOLING or step.name in ("reduce", "reduce_window"):
         return True
     if step.name in LOOKUPS:
@@ -199,9 +203,10 @@ def picks(step: Step) -> bool:
 
 
 def pointwise_of(values: Sequence[Value]) -> tuple[Value, tuple[Step, ...]] | None:
-    """The value that all of these are functions of, element by element, and the steps from there to them in order; if any.
+    """Return the nearest value of which all of these are elementwise functions, if there is one.
 
-    It is the nearest such value, which may be the only one of them that depends on the image.
+    With it come the steps from there to them, in order. If only one of the values depends on the
+    image, it is that one.
     """
     frontier, passed = {value for value in values if value.depends}, list[Step]()
     while len(frontier) > 1 or not all(value.inexact for value in frontier):
@@ -215,7 +220,7 @@ def pointwise_of(values: Sequence[Value]) -> tuple[Value, tuple[Step, ...]] | No
 
 
 def elementwise(step: Step) -> bool:
-    """Whether each number that comes out is a function of the one that goes in at its place."""
+    """Return whether each output element depends only on the input elements at its place."""
     shape = step.equation.outvars[0].aval.shape
     varying = [atom.aval for atom, value in zip(step.equation.invars, step.operands, strict=True) if value.depends]
     return (step.pointwise or step.name in ELEMENTWISE) and all(
@@ -224,13 +229,13 @@ def elementwise(step: Step) -> bool:
 
 
 def _split(operands: tuple[Value, ...]) -> tuple[Value, Value | None]:
-    """The image-dependent operand and the other one, or None if both depend on the image."""
+    """Return the image-dependent operand and the other, or None if both depend on the image."""
     a, b = operands
     return (a, b) if not b.depends else (b, None if a.depends else a)
 
 
 def _sign_test(value: Value) -> tuple[Value | None, bool]:
-    """(x, True) for a bool that is `x > 0` or `x >= 0`; (x, False) for `x < 0` or `x <= 0`."""
+    """Return (x, True) for a bool `x > 0` or `x >= 0`, and (x, False) for `x < 0` or `x <= 0`."""
     made = value.maker
     if made is None or made.name not in ("gt", "ge", "lt", "le"):
         return None, False
@@ -241,14 +246,14 @@ def _sign_test(value: Value) -> tuple[Value | None, bool]:
 
 
 def _original(value: Value) -> Value:
-    """The value before copies and changes of float type."""
+    """Return the value before copies and changes of float type."""
     while value.maker is not None and value.maker.name in _SAME and value.maker.operands[0].inexact:
         value = value.maker.operands[0]
     return value
 
 
 def constant(value: Value) -> float | None:
-    """The number that every element of this value is known to be, or None."""
+    """Return the number that every element of a value is known to be, or None."""
     if value.depends:
         return None
     if value.maker is not None:
@@ -257,7 +262,7 @@ def constant(value: Value) -> float | None:
 
 
 def _uniform(array: Any) -> float | None:
-    if array is None or isinstance(array, jax.core.Tracer) or not getattr(array, "is_fully_addressable", True):
+    if array is None or not is_known(array) or not getattr(array, "is_fully_addressable", True):
         return None
     if not (jnp.issubdtype(array.dtype, np.number) or array.dtype == bool) or not array.size:
         return None

@@ -1,4 +1,4 @@
-"""What a traced function is made of: values, and the steps that make them."""
+"""The parts of a traced function: values, and the steps that make them."""
 
 import dataclasses
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(eq=False, slots=True)
 class Value:
-    """A variable of the flat program: result number `index` of the step `maker`, or else an input or a constant."""
+    """A variable of the flat program: result `index` of step `maker`, or an input or constant."""
 
     depends: bool  # on the image
     inexact: bool  # float or complex: can carry a gradient
@@ -17,7 +17,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReLU:
-    """An output that is `kind(source)` elementwise, however it is written."""
+    """The fact that an output is `kind(source)` elementwise, however it is written."""
 
     kind: Literal["relu", "relu6"]
     source: Value
@@ -25,7 +25,14 @@ class ReLU:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A primitive that is not understood: why ("" if its name says it) and in which layer; `pool` if it may be a max-pool."""
+    """A primitive that a gradient rule does not understand.
+
+    Attributes:
+        primitive: its name.
+        why: the reason, "" if the name is reason enough.
+        where: the layer.
+        pool: whether it may be a max-pool.
+    """
 
     primitive: str
     why: str
@@ -37,14 +44,14 @@ class Problem:
 class Step:
     """One equation of a (possibly inner) jaxpr, with the values it reads, literals included.
 
-    It does not list the values it makes: values point to their maker and never the other way round, so that
-    the program frees the arrays and tracers it holds without the garbage collector.
+    A step does not list the values it makes: values point to their maker and never the other way
+    round, so that the program frees its arrays and tracers without the garbage collector.
     """
 
     equation: Any
     jaxpr: Any
     operands: tuple[Value, ...]
-    path: str  # of the calls it was inlined from
+    path: str  # of the calls that it was inlined from
     depth: int = 0  # the number of steps on the longest way to it
     relu: ReLU | None = None
     pool: bool = False  # a max-pool that the rule is to replace
@@ -60,12 +67,12 @@ class Step:
 
     @property
     def where(self) -> str:
-        """Layer scopes and jitted functions around the equation, outermost first."""
+        """The layer scopes and jitted functions around the equation, outermost first."""
         return join_paths(self.path, _scope(self.equation))
 
 
 def join_paths(*parts: str) -> str:
-    """A path without the repeats that a jitted function inside a custom derivative of the same name makes."""
+    """Join paths, without the repeats of a jitted function in a custom derivative of its name."""
     names = [name for part in parts for name in part.split("/") if name]
     return "/".join(name for i, name in enumerate(names) if i == 0 or name != names[i - 1])
 

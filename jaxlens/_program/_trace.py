@@ -1,4 +1,4 @@
-"""A traced function as a flat list of steps: what depends on the image, and where its ReLUs are.
+"""Trace a function to a flat list of steps: what depends on the image, and where its ReLUs are.
 
 Calls are inlined (jit, checkpoint, closed_call, and custom derivatives that hold a ReLU), so that a
 pattern such as `where(x > 0, x, 0)` is seen whole although its parts lie in different jaxprs.
@@ -27,13 +27,14 @@ _CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
 
 @dataclasses.dataclass(frozen=True)
 class TraceOptions:
-    """What the caller of `trace` wants to see.
+    """Options of `trace`.
 
     Attributes:
         allow: primitives, functions or layers that keep their own gradient.
         pools: find the max-pools that a rule is to replace.
-        inside: open every function that depends on the image, also those that keep their own gradient under gradient rules.
-        derivatives: but keep closed the custom derivatives of functions of one value, element by element.
+        inside: inline every function that depends on the image, marked functions included.
+        derivatives: with `inside`, do not inline custom derivatives of elementwise functions of one
+            value.
     """
 
     allow: frozenset[str]
@@ -44,7 +45,7 @@ class TraceOptions:
 
 @dataclasses.dataclass(eq=False)
 class Program:
-    """The steps that some output needs, in order, and those of them that gradients pass through."""
+    """The steps that an output needs, in order, and those of them that gradients pass through."""
 
     inputs: list[Value]
     outputs: list[Value]
@@ -67,10 +68,10 @@ class Program:
     def run(
         self, leaves: Sequence[Any], relu: Callable[[str, Any, Any], Any], pool: Callable[[Any, Any, Any], Any] | None = None
     ) -> Any:
-        """Evaluates the program.
+        """Evaluate the program, with other functions for ReLUs and max-pools.
 
-        On the gradient's path, `relu(kind, x, y)` stands in for every ReLU `y` of `x`, and `pool(equation, x, y)` for every
-        max-pool that the rule asked for.
+        On the gradient's path, `relu(kind, x, y)` takes the place of every ReLU `y` of `x`, and
+        `pool(equation, x, y)` that of every max-pool that the rule asked for.
         """
         replaced, pooled = set(self.relus), set(self.pools)
 
@@ -87,9 +88,9 @@ class Program:
     def walk(
         self, leaves: Sequence[Any], each: Callable[[Step, Callable[[Value], Any]], list[Any]]
     ) -> tuple[Any, Callable[[Value], Any]]:
-        """Evaluates the program, where `each(step, read)` gives the results of a step.
+        """Evaluate the program, with `each(step, read)` for the results of a step.
 
-        Returns what the function returned, and a function that reads any value of the program.
+        Returns: the output of the function, and a function that reads any value of the program.
         """
         given, made = dict(zip(self.inputs, leaves, strict=True)), dict[Step, list[Any]]()
 
@@ -110,10 +111,11 @@ def trace(
     inside: bool = False,
     derivatives: bool = False,
 ) -> Program:
-    """Traces `fn(*args)`, where the leaves of the first argument are the image.
+    """Trace `fn(*args)`, of which the leaves of the first argument are the image.
 
-    With `pools` it finds max-pools too; with `inside` nothing but loops is left closed, pools included, and with
-    `derivatives` also custom derivatives of functions of one value: their derivative is right where that of their parts is not.
+    `TraceOptions` describes the options. With `inside`, only loops stay closed; with `derivatives`,
+    custom derivatives of functions of one value too, whose derivative is right where that of their
+    parts is not.
     """
     with OPERATORS_WANTED(pools or inside):
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
@@ -163,7 +165,7 @@ def _flatten(
 
 
 def _body(step: Step, depends: bool) -> tuple[Any, tuple[Value, ...]] | None:
-    """The jaxpr that a call stands for, or a branch that is known to be taken, and what it is called with."""
+    """Return the jaxpr of a call, or of a branch that is known to be taken, and its arguments."""
     params = step.equation.params
     if step.name in _INLINED or (step.name in _CUSTOM and depends):
         return (params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"]), step.operands
@@ -174,14 +176,17 @@ def _body(step: Step, depends: bool) -> tuple[Any, tuple[Value, ...]] | None:
 
 
 def _opened(step: Step, path_inside: list[Step], options: TraceOptions) -> bool:
-    """Whether the body takes the place of the call: a custom derivative stays closed where no rule would change its inside."""
-    # (the largest logit inside a softmax is no pool)
+    """Return whether the body replaces the call.
+
+    A custom derivative stays closed if no rule would change its inside.
+    """
+    # the largest logit inside a softmax is no pool
     seen = any(part.relu or (part.pool and "window" in part.name) for part in path_inside)
     return step.name not in _CUSTOM or options.inside or seen
 
 
 def _pointwise(step: Step, inner: list[Step], outputs: list[Value]) -> bool:
-    """Whether a custom derivative is that of a function of one value, element by element, other than a ReLU."""
+    """Return whether a custom derivative is of an elementwise function of one value, no ReLU."""
     if len(outputs) != 1 or sum(value.depends for value in step.operands) != 1:
         return False
     steps = [part for part in _needed(inner, outputs) if any(value.depends for value in part.operands)]
@@ -196,7 +201,7 @@ def _inline(
 
 
 def _assess(step: Step, options: TraceOptions) -> None:
-    """Fills in what `judge` finds, which for loops means looking into their bodies."""
+    """Set what `judge` finds in a step; for a loop, what it finds in the body."""
     if step.name == "scan":
         problems = _loop_problems(step, [step.equation.params["jaxpr"]], step.operands, _carried(step.equation), options)
     elif step.name == "cond" and not step.operands[0].depends:
@@ -218,8 +223,11 @@ def _assess(step: Step, options: TraceOptions) -> None:
 
 
 def _carried(equation: Any) -> tuple[int, int]:
-    """Which operands of a scan are carried on: the first of them and how many. Those that it runs over have one axis more
-    outside than in its body, as have the results that it collects."""
+    """Return which operands a scan carries on: the first of them, and how many.
+
+    Operands that it runs over, and results that it collects, have one axis more outside its body
+    than inside.
+    """
     body = _open(equation.params["jaxpr"])[0]
 
     def same(outside: Sequence[Any], inside: Sequence[Any]) -> int:
@@ -232,7 +240,7 @@ def _carried(equation: Any) -> tuple[int, int]:
 def _loop_problems(
     step: Step, bodies: Sequence[Any], operands: Sequence[Value], carried: tuple[int, int], options: TraceOptions
 ) -> list[Problem]:
-    """A loop or branch is kept as it stands, so its bodies may hold nothing that a rule would have to change."""
+    """Return a problem if a loop or branch, which stays closed, holds what a rule would change."""
     first, carry = carried
     depends = [value.depends for value in operands]
     found: dict[str, None] = {}
@@ -256,7 +264,7 @@ def _loop_problems(
 
 
 def _needed(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
-    """Drops what neither an output nor an effect (`jax.debug.print`) needs."""
+    """Return the steps that an output or an effect (`jax.debug.print`) needs."""
     wanted, kept = {value.maker for value in outputs}, []
     for step in reversed(steps):
         if step in wanted or step.equation.effects:
@@ -266,7 +274,7 @@ def _needed(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
 
 
 def _gradient_path(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
-    """The steps through which a gradient of the outputs reaches the image."""
+    """Return the steps through which a gradient of the outputs reaches the image."""
     return way_back(
         steps,
         outputs,
@@ -275,7 +283,7 @@ def _gradient_path(steps: list[Step], outputs: Sequence[Value]) -> list[Step]:
 
 
 def way_back(steps: list[Step], outputs: Sequence[Value], sources: Callable[[Step], Sequence[Value]]) -> list[Step]:
-    """The steps through which something that the outputs hand back reaches the image, where a step hands on to `sources`."""
+    """Return the steps on the way from the outputs back to the image, from a step to `sources`."""
     wanted, path = _carriers(outputs), []
     for step in reversed(steps):
         if step in wanted:
@@ -289,9 +297,9 @@ def _carriers(values: Sequence[Value]) -> set[Step | None]:
 
 
 def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
-    """The results of one equation, by JAX's own evaluator on a jaxpr of just this equation.
+    """Return the results of one step: JAX evaluates a jaxpr of this equation alone.
 
-    A maximum over dilated windows has no gradient in JAX, and takes ours.
+    A maximum over dilated windows, which has no gradient in JAX, is computed by `Window.largest`.
     """
     equation = step.equation
     if step.name in ("reduce_window_max", "reduce_window_min") and (window := Window.of(equation)).dilated:
@@ -301,7 +309,7 @@ def evaluate(step: Step, arrays: list[Any]) -> list[Any]:
 
 
 def _name(equation: Any) -> str:
-    """What function a call primitive calls, or ""."""
+    """Return the name of the function that a call primitive calls, or ""."""
     if equation.primitive.name in _INLINED:
         return str(equation.params.get("name", ""))
     if equation.primitive.name not in _CUSTOM:

@@ -1,4 +1,4 @@
-"""The windows of pools: any that `lax.reduce_window` has, and whole axes."""
+"""The windows of pools: those of `lax.reduce_window`, and whole axes."""
 
 import dataclasses
 import functools
@@ -16,53 +16,56 @@ _SETTINGS = ("window_dimensions", "window_strides", "padding", "base_dilation", 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """The settings of `lax.reduce_window`, or the axes of a maximum; values are those of hashable tuples."""
+    """The settings of `lax.reduce_window`, or the axes of a maximum, as hashable tuples."""
 
     settings: tuple[tuple[str, Any], ...]
 
     @staticmethod
     def of(equation: Any) -> "Window":
-        """Those of a `reduce_max`, `reduce_min` or `reduce_window_...`."""
+        """Return the windows of a `reduce_max`, `reduce_min` or `reduce_window_...`."""
         keys = _SETTINGS if "window_dimensions" in equation.params else ("axes",)
         return Window(tuple((key, tuple(equation.params[key])) for key in keys))
 
     @staticmethod
     def sliding(window: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> "Window":
-        """Over the space of `[B, *space, C]`, without padding."""
+        """Return windows over the space of `[B, *space, C]`, without padding."""
         one = (1,) * (len(window) + 2)
         sizes = ((1, *window, 1), (1, *stride, 1), ((0, 0),) * len(one), one, (1, *dilation, 1))
         return Window(tuple(zip(_SETTINGS, sizes, strict=True)))
 
     @staticmethod
     def whole(shape: Sequence[int], axis: int) -> "Window":
-        """One window over all of an axis, which stays, of length 1."""
+        """Return one window over all of an axis, which stays with length 1."""
         one = (1,) * len(shape)
         window = tuple(n if i == axis else 1 for i, n in enumerate(shape))
         return Window(tuple(zip(_SETTINGS, (window, one, ((0, 0),) * len(shape), one, one), strict=True)))
 
     @property
     def dilated(self) -> bool:
-        """Whether JAX has no gradient for the maximum over them."""
+        """Whether windows are dilated, so that JAX has no gradient for the maximum over them."""
         settings = dict(self.settings)
         return any(n != 1 for key in ("base_dilation", "window_dilation") for n in settings.get(key, ()))
 
     def total(self, x: Any) -> Any:
-        """The sum over each window."""
+        """Return the sum over each window."""
         settings = dict(self.settings)
         if "axes" in settings:
             return x.sum(settings["axes"])
         return lax.reduce_window(x, np.zeros((), x.dtype), lax.add, **settings)
 
     def reduced(self, x: Any) -> Any:
-        """The maximum over each window, by JAX's own operator."""
+        """Return the maximum over each window, by JAX's own operator."""
         return lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, **dict(self.settings))
 
     def largest(self, x: Any) -> Any:
-        """The maximum over each window; the first of equal ones takes the gradient, as in PyTorch. Dilated ones too."""
+        """Return the maximum over each window, also over dilated ones.
+
+        The first of equal values takes the gradient, as in PyTorch.
+        """
         return _largest(self, x)
 
     def views(self, x: Any, fill: float) -> list[Any]:
-        """The array as each position of the windows sees it, in the order in which a window is read."""
+        """Return the array as each position of a window sees it, in the order of positions."""
         settings = dict(self.settings)
         size, stride, spread = (settings[key] for key in ("window_dimensions", "window_strides", "window_dilation"))
         pads = [(*pad, base - 1) for pad, base in zip(settings["padding"], settings["base_dilation"], strict=True)]
@@ -77,7 +80,10 @@ class Window:
 
 
 def largest_and_place(views: Sequence[Any]) -> tuple[Any, Any]:
-    """The largest of several arrays, element by element, and which it came from; the first of equal ones, and NaN wins."""
+    """Return the elementwise maximum of several arrays, and which of them it came from.
+
+    The first of equal values wins, and NaN wins over all.
+    """
     best, *rest = views
     place = jnp.zeros(best.shape, jnp.int8 if len(rest) < 128 else jnp.int32)
     for number, view in enumerate(rest, 1):

@@ -1,4 +1,4 @@
-"""Models: named layers, interceptors, gradient rules, adapters."""
+"""Models: named layers, interceptors, gradient rules, and networks of other libraries."""
 
 from jaxlens.model import interceptors as interceptors
 from jaxlens.model import rules as rules

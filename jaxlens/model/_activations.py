@@ -1,17 +1,32 @@
-"""What layers output for images."""
+"""Read what layers output for images."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Array
 
-from jaxlens._types import Images
+from jaxlens._types import Images, ModelLike, Names
 from jaxlens.model._model import Model
 from jaxlens.model._run import read
 
 
 def check_model(model: Any, name: str = "model") -> Model:
-    """A Model, or an error that says how to make one of what was given."""
+    """Return the Model, or raise a TypeError that says how to make one of what was given.
+
+    Args:
+        model: anything.
+        name: of the argument, for the error.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET, check_model
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> check_model(model) is model
+        True
+        >>> check_model("lensnet", "network")
+        Traceback (most recent call last):
+        TypeError: network='lensnet' must be a jaxlens.Model. Load it: ...
+    """
     if isinstance(model, Model):
         return model
     kinds = {str(cls.__module__).partition(".")[0] for cls in type(model).__mro__}
@@ -31,8 +46,8 @@ def check_model(model: Any, name: str = "model") -> Model:
     raise TypeError(f"{name}={text} must be a jaxlens.Model. {hint}")
 
 
-def activations(model: Any, images: Images, layers: Any, interceptors: Sequence[Any] = ()) -> dict[str, Array]:
-    """What `layers` output for `images`; only what they need is computed.
+def activations(model: ModelLike, images: Images, layers: Names, interceptors: Sequence[Any] = ()) -> dict[str, Array]:
+    """Return what `layers` output for `images`; only what they need is computed.
 
     Args:
         model: any Model.
@@ -44,7 +59,17 @@ def activations(model: Any, images: Images, layers: Any, interceptors: Sequence[
     Returns: the values under the names given, `[B, H, W, C]` for maps and `[B, C]` for vectors.
 
     Raises:
-        UnknownLayerError: for a name the model does not have, with the nearest ones.
-        ValueError, TypeError: for images of another layout, dtype or range.
+        UnknownLayerError: if the model does not have a layer; the error names the nearest ones.
+        ValueError, TypeError: if images have another layout, dtype or range.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = activations(model, images, ["relu1", "logits"])
+        >>> {name: values.shape for name, values in found.items()}
+        {'relu1': (2, 24, 32, 32), 'logits': (2, 10)}
     """
     return read(check_model(model), images, layers, interceptors)

@@ -1,4 +1,4 @@
-"""What layers a forward pass has: their names, kinds and shapes, without running it."""
+"""The layers of a forward pass, by name, kind and shape, found without running it."""
 
 import dataclasses
 import functools
@@ -20,8 +20,21 @@ Avals = tuple[tuple[tuple[int, ...], Any], ...]
 class Layer:
     """One layer of a model.
 
-    `name` is PyTorch's dotted path (of a module that runs several times, `path@0`, `path@1`, ...); `kind` the class of the
-    module; `shape` the output for one image of the model's input size, `(H, W, C)` for maps and `(C,)` for vectors.
+    Attributes:
+        name: PyTorch's dotted path; the calls of a module that runs several times are `path@0`,
+            `path@1`, ...
+        kind: the class of the module.
+        shape: of the output for one image of the model's input size, `(H, W, C)` for maps and
+            `(C,)` for vectors.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> model.layers["conv2"]
+        Layer(name='conv2', kind='Conv', shape=(12, 16, 64))
+        >>> model.layers["conv2"].channels
+        64
     """
 
     name: str
@@ -31,13 +44,13 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """Number of channels: the last axis."""
+        """The number of channels: the length of the last axis."""
         return self.shape[-1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """All of a model but its weights and gradient rule; hashable, so that what follows from it is found once."""
+    """All of a Model but its weights and gradient rule: hashable, and so the key of caches."""
 
     forward: Callable[[Any, jax.Array], Any]
     preprocess: Callable[[jax.Array], jax.Array]
@@ -47,26 +60,30 @@ class Architecture:
     input_size: Size
 
     def params(self) -> Any:
-        """The parameters as shapes."""
+        """Return the parameters as shapes."""
         return structs(self.treedef, self.leaves)
 
     def image(self, size: Size | None = None) -> jax.ShapeDtypeStruct:
-        """One image `[1, H, W, C]` as a shape, of `input_size` by default."""
+        """Return the shape of one image `[1, H, W, C]`, of `input_size` by default."""
         return jax.ShapeDtypeStruct((1, *(self.input_size if size is None else size), self.channels), "float32")
 
-    def layers(self, size: Size) -> "dict[str, Layer]":
-        """The layers in execution order, by name, with their shapes for an image of this size."""
-        return layers_at(self, size)
+    def layers(self, size: Size) -> dict[str, Layer]:
+        """Return the layers by name, in execution order, with shapes for an image of a size."""
+        totals, layers = call_totals(self, size), {}
+        for path, number, kind, shape in trace(self, size).readable:
+            name = path if totals[path] == 1 else f"{path}@{number}"
+            layers[name] = Layer(name, kind, shape, path)
+        return layers
 
 
 def avals(tree: Any) -> tuple[Any, Avals]:
-    """The structure of a pytree and the shapes and dtypes of its leaves, hashable."""
+    """Return the structure of a pytree and the shapes and dtypes of its leaves, both hashable."""
     leaves, treedef = jax.tree.flatten(tree)
     return treedef, tuple((tuple(jnp.shape(leaf)), jnp.result_type(leaf)) for leaf in leaves)
 
 
 def structs(treedef: Any, leaves: Avals) -> Any:
-    """The inverse of `avals`, with shapes for leaves."""
+    """Return the pytree of which `avals` gave these parts, with `ShapeDtypeStruct`s for leaves."""
     return jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
 
 
@@ -75,25 +92,29 @@ Event = tuple[str, int, str, tuple[int, ...]]  # path, call number, kind, output
 
 @dataclasses.dataclass(frozen=True)
 class Traced:
-    """What one forward pass does: every call of a site, in order, and whether some are inside inner traces.
+    """The calls of sites in one forward pass, in the order in which they end.
 
-    `readable` leaves out what has no axis of images first, such as a layer that is mapped over something else.
+    Attributes:
+        calls: every call: its path, and its number among the calls of that path.
+        readable: the calls whose output has a first axis of images; a layer that is mapped over
+            something else has none.
+        nested: whether some sites run inside inner traces.
     """
 
-    calls: tuple[tuple[str, int], ...]  # path, call number
+    calls: tuple[tuple[str, int], ...]
     readable: tuple[Event, ...]
     nested: bool
 
 
 @functools.lru_cache(maxsize=256)
 def trace(architecture: Architecture, size: Size) -> Traced:
-    """The calls of array-valued sites, as they finish."""
+    """Return the calls of the sites that output arrays."""
     try:
         found = _calls(architecture, size, 1, nested=False)
         readable = [event for event in found if event[3] is not None]
         nested = False
     except NestedSite:
-        # An axis of images is as long as there are images, whatever their number.
+        # The axis of images is the one that is as long as there are images, for two and for three.
         found, three = (_calls(architecture, size, count, nested=True) for count in (2, 3))
         readable = [event for event, other in zip(found, three, strict=True) if event == other and event[3] is not None]
         nested = True
@@ -129,7 +150,7 @@ def forward(
     *,
     nested: bool,
 ) -> jax.Array:
-    """Images in [0, 1] to logits, with interceptors at the sites; those in inner traces are reached if `nested`."""
+    """Return logits of images in [0, 1]; `nested` lets interceptors reach sites in inner traces."""
 
     def plain(params: Any, images: jax.Array) -> jax.Array:
         with attention_is_site():
@@ -142,7 +163,7 @@ def forward(
 
 
 def through(network: Callable[..., Any], preprocess: Callable[..., Any], params: Any, images: jax.Array) -> jax.Array:
-    """Images in [0, 1] to logits; the two ends are sites too."""
+    """Return logits of images in [0, 1]; the two ends are sites too."""
     count = images.shape[0]
     images = end("input", kind="Input")(images)
     logits = network(params, preprocess(images))
@@ -161,7 +182,7 @@ def through(network: Callable[..., Any], preprocess: Callable[..., Any], params:
 
 
 def _described(output: Any) -> str:
-    """What a network returned, with the names of its parts."""
+    """Describe what a network returned, with the names of its parts, for an error."""
     if isinstance(output, Mapping):
         return f"dict with {', '.join(map(repr, output))}"
     if isinstance(output, tuple | list):
@@ -170,18 +191,8 @@ def _described(output: Any) -> str:
 
 
 def call_totals(architecture: Architecture, size: Size) -> dict[str, int]:
-    """How often each layer is called in one forward pass."""
+    """Return how often each layer is called in one forward pass."""
     totals: dict[str, int] = {}
     for path, number in trace(architecture, size).calls:
         totals[path] = max(totals.get(path, 0), number + 1)
     return totals
-
-
-def layers_at(architecture: Architecture, size: Size) -> dict[str, Layer]:
-    """The layers in execution order, by name."""
-    totals = call_totals(architecture, size)
-    layers = {}
-    for path, number, kind, shape in trace(architecture, size).readable:
-        name = path if totals[path] == 1 else f"{path}@{number}"
-        layers[name] = Layer(name, kind, shape, path)
-    return layers

@@ -1,4 +1,4 @@
-"""What an adapter has to know of a network and cannot see: the images it takes, and how they are prepared."""
+"""Settle what an adapter cannot see of a network: its images, and their preprocessing."""
 
 import warnings
 from collections.abc import Mapping
@@ -13,15 +13,18 @@ from jaxlens.model._names import check_labels
 from jaxlens.model._preprocess import Preprocess, imagenet
 from jaxlens.model._weights import own
 
-SIZE = (224, 224)  # most networks'
+SIZE = (224, 224)  # that of most networks
 
 
 def settled(model: Any, example: Any, given: Mapping[str, Any]) -> Any:
-    """The Model with its options, where what was not said is taken from the example, or else assumed and told.
+    """Return the Model with all its options; missing ones come from the example or are assumed.
+
+    An `AssumedWarning` tells what was assumed.
 
     Args:
-        model: with its forward function, parameters and name.
-        example: images `[B, H, W, C]` as the network takes them, of which the shape counts, or None.
+        model: a Model with its forward function, parameters and name.
+        example: images `[B, H, W, C]` as the network takes them, of which only the shape counts, or
+            None.
         given: the options of the adapter that the user gave.
     """
     options, assumed = dict(given), []
@@ -34,12 +37,12 @@ def settled(model: Any, example: Any, given: Mapping[str, Any]) -> Any:
     options["channels"] = check_int(options.get("channels", 3), "channels", low=1)
     if "preprocess" not in options:
         options["preprocess"] = imagenet(options["channels"])
-        if options["preprocess"] != Preprocess():  # which would change nothing
+        if options["preprocess"] != Preprocess():  # which changes nothing
             assumed.append(
                 "ImageNet's preprocessing (say preprocess=jaxlens.model.IMAGENET, Preprocess.mean_std(mean, std) or, "
                 "for a network that takes images in [0, 1] as they are, Preprocess())"
             )
-    options["input_size"] = check_size(options["input_size"])
+    options["input_size"] = _input_size(options["input_size"])
     unknown = [name for name in options if name not in ("preprocess", "input_size", "labels", "name", "channels")]
     if unknown:
         raise TypeError(f"{unknown[0]}= is no option; they are preprocess, input_size, example, labels, name, channels.")
@@ -54,8 +57,8 @@ def settled(model: Any, example: Any, given: Mapping[str, Any]) -> Any:
     return model
 
 
-def check_size(size: Any) -> tuple[int, int]:
-    """(height, width), or an error."""
+def _input_size(size: Any) -> tuple[int, int]:
+    """Return (height, width), or raise."""
     if isinstance(size, int | np.integer) and not isinstance(size, bool):
         raise ValueError(f"input_size={size} must be (height, width): input_size=({size}, {size}).")
     sides = tuple(size) if isinstance(size, tuple | list) else ()

@@ -1,4 +1,7 @@
-"""Attention weights of JAX's and Flax's attention as sites, `<layer>.attention_weights`, `[B, heads, queries, keys]`."""
+"""Make the weights of JAX's and Flax's attention sites.
+
+They are the layers `<layer>.attention_weights`, `[B, heads, queries, keys]`.
+"""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +20,10 @@ KIND = "AttentionWeights"
 
 
 def attention_is_site() -> AbstractContextManager[None]:
-    """Names the weights of `jax.nn.dot_product_attention` (which Flax NNX calls) and of Flax Linen's inside the `with`."""
+    """Make attention weights sites inside the `with`.
+
+    They are those of `jax.nn.dot_product_attention`, which Flax NNX calls, and of Flax Linen.
+    """
     return replaced([(jax.nn, "dot_product_attention", _jax_nn), (linen_attention, "dot_product_attention_weights", _linen)])
 
 
@@ -35,7 +41,10 @@ def _linen(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _jax_nn(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Attention in two steps, with a site between them. It calls JAX's own for what it does not know (windows, lengths)."""
+    """Return attention in two steps, with a site between them.
+
+    It calls JAX's own attention for options that it does not know (windows, lengths).
+    """
 
     @functools.wraps(original)
     def attention(query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, **options: Any) -> Any:
@@ -55,7 +64,7 @@ _XLA = ("implementation", "xla")
 
 
 def _weights(query: Any, key: Any, *, bias: Any, mask: Any, scale: float | None = None, is_causal: bool = False) -> Any:
-    """`softmax(scale * q k^T + bias)`, in float32 as `jax.nn.dot_product_attention` does."""
+    """Return `softmax(scale * q k^T + bias)`, in float32 as `jax.nn.dot_product_attention` does."""
     scores = jnp.einsum("...qhd,...khd->...hqk", query, key, preferred_element_type=jnp.float32)
     scores = scores * (query.shape[-1] ** -0.5 if scale is None else scale)
     if bias is not None:

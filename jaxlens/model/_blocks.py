@@ -1,21 +1,31 @@
-"""Which layers of a network to show."""
+"""Choose the layers of a network that are worth showing."""
 
 import fnmatch
 from collections.abc import Sequence
-from typing import Any
 
 from jaxlens._checks import shortened
+from jaxlens._types import Names
 from jaxlens.model._activations import check_model
 from jaxlens.model._model import Model
 
-# What looks like the layer before or after it, or is not a map of features.
+# Kinds that look like the layer before or after them, or are not maps of features.
 _SKIPPED = frozenset(
     ("Input", "Conv", "BatchNorm", "Sequential", "Dropout", "Concat", "MaxPool", "AdaptiveAvgPool", "LocalResponseNorm")
 )
 
 
 def blocks(model: Model) -> list[str]:
-    """The layers worth showing: outermost blocks and activations with a map of at least 2x2, in execution order."""
+    """Return the layers worth showing, in execution order.
+
+    These are the outermost blocks and activations whose map is at least 2x2.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET, blocks
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> blocks(model)
+        ['relu1', 'relu2', 'relu3']
+    """
     maps = [
         layer.name
         for layer in check_model(model).layers.values()
@@ -28,16 +38,23 @@ def blocks(model: Model) -> list[str]:
     return [name for name in maps if not any(name.startswith(f"{other}.") for other in maps)]
 
 
-def find_layers(model: Model, wanted: Any) -> list[str]:
-    """Canonical names of the layers wanted, in the order asked for, each once.
+def find_layers(model: Model, wanted: Names | None) -> list[str]:
+    """Return canonical names of the layers wanted, in the order asked for, each once.
 
     Args:
         model: any Model.
-        wanted: names, or patterns such as "mixed4*"; None is `blocks(model)` and "logits".
+        wanted: names, or patterns such as "mixed4*". None means `blocks(model)` and "logits".
 
     Raises:
-        UnknownLayerError: for a name that the model does not have.
-        ValueError: for a pattern that no layer matches.
+        UnknownLayerError: if the model does not have a name.
+        ValueError: if no layer matches a pattern.
+
+    Example:
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET, find_layers
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> find_layers(model, ["relu*", "logits"])
+        ['relu1', 'relu2', 'relu3', 'relu4', 'logits']
     """
     check_model(model)
     if wanted is None:

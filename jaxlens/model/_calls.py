@@ -1,4 +1,4 @@
-"""Modules whose calls are sites, for libraries that have no interceptors of their own."""
+"""Make calls of modules sites, for libraries that have no interceptors of their own."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -12,15 +12,15 @@ PATH = "_jaxlens_path"  # the attribute of a module that says how its calls are 
 
 
 def calls_are_sites(modules: Mapping[str, Any], around: Callable[..., Any] | None = None) -> AbstractContextManager[None]:
-    """Makes each call of the modules, by path, a site inside the `with`.
+    """Make each call of the modules a site inside the `with`, under the module's path.
 
-    `__call__` of their classes is wrapped meanwhile: special methods are looked up on the class, and a subclass in place of the
-    class would not be what `type(module) is nnx.Conv` asks for. Modules without a path, such as those of other threads, do what
-    they did.
+    Meanwhile `__call__` of their classes is wrapped, because Python looks up special methods on the
+    class, and a subclass in its place would fail `type(module) is nnx.Conv`. Modules without a
+    path, such as those of other threads, behave as before.
 
     Args:
-        modules: by path. They must be private copies.
-        around: `around(name, call, kind)` in place of `site(name, call, kind=kind)`.
+        modules: private copies, by path.
+        around: `around(name, call, kind)`, to take the place of `site(name, call, kind=kind)`.
     """
     for path, module in modules.items():
         object.__setattr__(module, PATH, path)
@@ -35,7 +35,7 @@ def _plain(name: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]
 def _wrap(cls: type, around: Callable[..., Any], call: Any) -> Any:
     @functools.wraps(call)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # a method that calls that of its base class is one call
+        # A `__call__` that calls the one of its base class is one call.
         path = getattr(self, "__dict__", {}).get(PATH) if type(self) is cls else None
         bound = functools.partial(call, self)
         return bound(*args, **kwargs) if path is None else around(path, bound, cls.__name__)(*args, **kwargs)

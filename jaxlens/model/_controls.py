@@ -1,4 +1,4 @@
-"""Controls: the network with weights drawn anew, against which what is said of a network is held."""
+"""Controls for analyses: the network with weights drawn anew."""
 
 import zlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxlens.model._model import Model
 
 @jax.jit
 def redrawn(tensors: dict[str, Any], key: Any) -> dict[str, Any]:
-    """Tensors drawn anew, each with a key that follows from its name."""
+    """Draw tensors anew from normals of the old mean and deviation, with keys of their names."""
 
     def redraw(name: str, old: jax.Array) -> jax.Array:
         normal = jax.random.normal(jax.random.fold_in(key, zlib.crc32(name.encode())), old.shape, old.dtype)
@@ -25,12 +25,12 @@ def redrawn(tensors: dict[str, Any], key: Any) -> dict[str, Any]:
 
 
 def drawable(params: Any) -> dict[str, Any]:
-    """The parameters that can be drawn, by dotted name."""
+    """Return the parameters that can be drawn, by dotted name."""
     return {name: leaf for name, leaf in named(params) if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating)}
 
 
 def parameter_groups(model: Model, layers: Sequence[str] | None) -> dict[str, list[str]]:
-    """Names of parameters by what is randomised at once, in the order of randomisation."""
+    """Return parameter names by the group that is randomized at once, in the order of that."""
     names = list(drawable(model.params))
     if layers is not None:
         if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
@@ -38,7 +38,7 @@ def parameter_groups(model: Model, layers: Sequence[str] | None) -> dict[str, li
         return {layer: _beneath(layer, names, model) for layer in layers}
     owners = {name: _owner(name, model) for name in names}
     places = {owner: place for place, owner in enumerate(dict.fromkeys(owners.values()))}
-    # a container's own parameters are as deep as the first layer in it
+    # A container's own parameters are as deep as the first layer in it.
     first: dict[str, int] = {}
     for position, layer in enumerate(model.layers):
         parts = layer.partition("@")[0].split(".")
@@ -49,7 +49,7 @@ def parameter_groups(model: Model, layers: Sequence[str] | None) -> dict[str, li
 
 
 def _owner(name: str, model: Model) -> str:
-    """The layer that a parameter belongs to, else what its name begins with."""
+    """Return the layer that a parameter belongs to, else its name without the last part."""
     known = {layer.partition("@")[0] for layer in model.layers}
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
@@ -60,8 +60,11 @@ def _owner(name: str, model: Model) -> str:
 
 
 def _beneath(layer: str, names: list[str], model: Model) -> list[str]:
-    """The parameters of a layer or of the layers in it; else of those whose names go on from it as `mixed4a_1x1` from
-    `mixed4a`."""
+    """Return the parameters of a layer and of the layers in it.
+
+    If there are none, return those of layers whose names go on as `mixed4a_1x1` does from
+    `mixed4a`.
+    """
     for separator in (".", "_"):
         found = [name for name in names if f"{_owner(name, model)}{separator}".startswith(f"{layer}{separator}")]
         if found:

@@ -1,4 +1,4 @@
-"""Equinox modules as Models. Equinox itself is not needed for anything else and is imported when one is given."""
+"""Equinox modules as Models. Equinox is imported only when a module of it is given."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class EquinoxForward(Forward):
     """The forward function of an Equinox module, given the module without its arrays."""
 
     def key(self) -> Any:
-        """Activation functions, sizes and flags are in the leaves and the structure."""
+        """Return leaves and structure, which hold activation functions, sizes and flags."""
         leaves, structure = jax.tree.flatten(self.network, is_leaf=lambda x: x is None)
         return tuple(leaves), structure
 
@@ -30,7 +30,7 @@ class EquinoxForward(Forward):
         return self.picked(out)
 
     def updated(self, source: Any) -> tuple[Forward, Any]:
-        """Those of a module: its settings count too."""
+        """Return both for a module, whose settings count too."""
         import equinox
 
         if not isinstance(source, equinox.Module):
@@ -42,7 +42,7 @@ class EquinoxForward(Forward):
 
 
 def _channels_last(name: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    """A site of one image whose maps `[C, H, W]` are seen as `[H, W, C]`."""
+    """Return a site of one image that shows maps `[C, H, W]` as `[H, W, C]`."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         maps = False
@@ -60,7 +60,7 @@ def _channels_last(name: str, call: Callable[..., Any], kind: str) -> Callable[.
 
 
 def _parts(module: Any, path: str, found: dict[str, Any]) -> dict[str, Any]:
-    """The modules inside one that can be called, by path; one that is in several places has the path of the first."""
+    """Return the callable modules inside one, each under the first path at which it is found."""
     import equinox
 
     if isinstance(module, dict):
@@ -79,7 +79,7 @@ def _parts(module: Any, path: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def taken_apart(module: Any, output: Any, call: Any) -> tuple[Any, EquinoxForward]:
-    """The arrays and the forward function of a module; see `Model.from_equinox`."""
+    """Return the arrays and the forward function of a module; see `Model.from_equinox`."""
     try:
         import equinox
     except ImportError as error:
@@ -91,7 +91,7 @@ def taken_apart(module: Any, output: Any, call: Any) -> tuple[Any, EquinoxForwar
 
 
 def _split(module: Any) -> tuple[Any, Any]:
-    """Arrays, and everything else, of the module in inference mode."""
+    """Return the arrays, and everything else, of the module in inference mode."""
     import equinox
 
     def array(leaf: Any) -> bool:

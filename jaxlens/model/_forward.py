@@ -1,4 +1,4 @@
-"""Forward functions that are compared by what they were made of, so that two Models of one network share their programs."""
+"""Forward functions with equality by their parts, so that Models of one network share programs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,8 @@ def _keywords(call: Any) -> tuple[tuple[str, Any], ...]:
 class Forward:
     """The forward function of a network of some library; equal parts make equal functions.
 
-    Parts that have no hash, such as a module that keeps a list or dict among its settings, make one that equals itself only.
+    If a part has no hash, such as a module with a list or dict among its settings, the function
+    equals itself only.
     """
 
     def __init__(self, network: Any, output: Callable[[Any], Any] | None, call: Any, method: str | None = None):
@@ -28,24 +29,27 @@ class Forward:
         self.network, self.output, self.kwargs, self.method = network, output, _keywords(call), method
         self._parts: Any = (type(self), self.key(), output, self.kwargs, method)
         try:
-            self._hash = hash(self._parts)  # of a deep network: worth computing once, not at each call
+            self._hash = hash(self._parts)  # slow for a deep network: computed once
         except TypeError:
             self._parts, self._hash = object(), id(self)
 
     def key(self) -> Any:
-        """What the network is compared by."""
+        """Return the part of the network by which functions are compared."""
         return self.network
 
     def updated(self, source: Any) -> "tuple[Forward, Any]":
-        """The forward function and the parameters of another state of the network; see `Model.update`."""
+        """Return function and parameters of another state of the network; see `Model.update`."""
         return self, source
 
     def of(self, network: Any) -> "Forward":
-        """The same for another state of the network: itself if nothing but arrays has changed, so that nothing is compiled."""
+        """Return the function for another state of the network.
+
+        It is the same object if only arrays have changed, so that nothing is compiled again.
+        """
         other = type(self)(network, self.output, dict(self.kwargs), self.method)
         try:
             same = bool(self.key() == other.key())
-        except Exception:  # a setting of a kind that cannot be compared, such as an array
+        except Exception:  # settings such as arrays cannot be compared
             same = False
         return self if same else other
 
@@ -59,5 +63,5 @@ class Forward:
         return type(self), (self.network, self.output, dict(self.kwargs), self.method)
 
     def picked(self, out: Any) -> Any:
-        """The logits of what the network returned."""
+        """Return the logits, out of what the network returned."""
         return out if self.output is None else self.output(out)

@@ -1,4 +1,4 @@
-"""Haiku's transformed functions as Models. Haiku is not needed for anything else and is imported when one is given."""
+"""Haiku's transformed functions as Models. Haiku is imported only when one is given."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,12 +38,12 @@ class HaikuForward(Forward):
 
 
 def _without_rng(apply: Any) -> bool:
-    """Whether `hk.without_apply_rng` made it, which takes no random key before the images."""
+    """Return whether `hk.without_apply_rng` made it: it takes no random key before the images."""
     return apply.__qualname__.startswith("without_apply_rng")
 
 
 def taken_apart(transformed: Any, params: Any, state: Any, output: Any, call: Any) -> tuple[Any, HaikuForward]:
-    """The parameters and the forward function of a transformed function; see `Model.from_haiku`."""
+    """Return parameters and forward function of a transformed function; see `Model.from_haiku`."""
     try:
         import haiku
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Interceptors: change what a layer outputs, on the way through the network."""
+"""Interceptors that ablate, replace or perturb the output of a layer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import owned, shortened
+from jaxlens._checks import is_known, owned, shortened
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Channels, Text, Values
 from jaxlens.model._sites import Site
 
 
@@ -41,7 +41,7 @@ class Replace:
         _check_fits(self.value, out, "value", self.layer)
         return jnp.broadcast_to(self.value, out.shape).astype(out.dtype)
 
-    def batch_axes(self) -> Any:
+    def batch_axes(self) -> int | None:
         return 0 if self.value.shape[0] > 1 else None
 
 
@@ -59,18 +59,29 @@ class Perturb:
         _check_fits(self.delta, out, "delta", self.layer)
         return out + self.delta.astype(out.dtype)
 
-    def batch_axes(self) -> Any:
+    def batch_axes(self) -> int | None:
         return 0 if self.delta.shape[0] > 1 else None
 
 
-def ablate(layer: Any, channels: Any, value: Any = 0.0) -> Ablate:
-    """Sets some channels of a layer to `value` (a number, or one per channel) at every position.
+def ablate(layer: Text, channels: Channels, value: Values = 0.0) -> Ablate:
+    """Set some channels of a layer to `value` at every position.
 
     Args:
         layer: its name.
-        channels: a number, several, or a mask of bools, one per channel, that is true where it is to be set. They are
-            checked against the layer when the model is known: JAX would ignore one out of range.
+        channels: a number, several, or a mask of bools, one per channel, that is true for the
+            channels to set. They are checked against the layer once the model is known: JAX would
+            ignore a number out of range.
         value: a finite number, or one for each channel that is set.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET, interceptors
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> found = activations(model, images, ["relu1"], [interceptors.ablate("relu1", [3, 5])])
+        >>> float(abs(found["relu1"][..., [3, 5]]).max())
+        0.0
     """
     numbers = _channels(channels)
     values = _finite(value, "value")
@@ -78,22 +89,55 @@ def ablate(layer: Any, channels: Any, value: Any = 0.0) -> Ablate:
         raise ValueError(
             f"value has shape {values.shape}, but must be a number, or one for each of {numbers.shape[0]} channels."
         )
-    if values.size > 1 and numbers.dtype != bool and not isinstance(numbers, Tracer):
+    if values.size > 1 and numbers.dtype != bool and is_known(numbers):
         twice = sorted({int(each) for each in numbers if (numbers == each).sum() > 1})
         if twice:
             raise ValueError(f"channels={shortened(channels)} names {twice} more than once, with a value each.")
     return Ablate(channels=numbers, value=values, layer=_name(layer))
 
 
-def replace(layer: Any, value: Any) -> Replace:
-    """Makes a layer output `value`, `[B, ...]` or `[1, ...]` for all images: activation patching. Values are finite numbers."""
+def replace(layer: Text, value: Values) -> Replace:
+    """Make a layer output `value`: activation patching.
+
+    Args:
+        layer: its name.
+        value: finite numbers, `[B, ...]` with one entry per image, or `[1, ...]` for all images.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET, interceptors
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> donor = activations(model, images[:1], ["relu4"])["relu4"]
+        >>> patched = activations(model, images, ["relu4"], [interceptors.replace("relu4", donor)])
+        >>> bool((patched["relu4"][1] == donor[0]).all())
+        True
+    """
     return Replace(value=_with_images(value, "value"), layer=_name(layer))
 
 
-def perturb(layer: Any, delta: Any) -> Perturb:
-    """Adds `delta`, `[B, ...]` or `[1, ...]`, to what a layer outputs. Its values are finite numbers.
+def perturb(layer: Text, delta: Values) -> Perturb:
+    """Add `delta` to what a layer outputs.
 
     The gradient of a score with respect to a zero `delta` is its gradient at that layer.
+
+    Args:
+        layer: its name.
+        delta: finite numbers, `[B, ...]` with one entry per image, or `[1, ...]` for all images.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET, interceptors
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> def score(delta):
+        ...     added = interceptors.perturb("relu4", delta)
+        ...     return activations(model, images, ["logits"], [added])["logits"][:, 0].sum()
+        >>> jax.grad(score)(jnp.zeros((2, 512))).shape
+        (2, 512)
     """
     return Perturb(delta=_with_images(delta, "delta"), layer=_name(layer))
 
@@ -106,11 +150,11 @@ def _name(layer: Any) -> str:
 
 
 def _channels(channels: Any) -> jax.Array:
-    """Numbers `[K]`, or a mask, as an array; a float would be cut to a number without a word."""
+    """Return numbers `[K]` or a mask as an array; refuse floats, which JAX would cut silently."""
     legal = f"channels={channels!r} must be a channel, several, or a mask of bools, one per channel of the layer."
     if channels is None or isinstance(channels, str | bytes):
         raise TypeError(legal)
-    try:  # by NumPy: JAX would cut numbers of 64 bits to 32
+    try:  # NumPy first: JAX would cut numbers of 64 bits to 32
         given = channels if isinstance(channels, jax.Array) else np.asarray(channels)
         found = jnp.atleast_1d(given) if isinstance(given, jax.Array) else np.atleast_1d(given)
     except (TypeError, ValueError, OverflowError) as error:
@@ -122,7 +166,7 @@ def _channels(channels: Any) -> jax.Array:
         raise TypeError(legal)
     if found.dtype == bool:
         return jnp.asarray(found)
-    if isinstance(found, Tracer):
+    if not is_known(found):
         return found.astype(jnp.int32)
     numbers = [int(each) for each in np.asarray(found)]
     if far := [each for each in numbers if not -(2**31) <= each < 2**31]:
@@ -144,13 +188,13 @@ def _finite(value: Any, name: str) -> jax.Array:
     found = found if jnp.issubdtype(found.dtype, jnp.floating) else found.astype(jnp.float32)
     if found.size == 0:
         raise ValueError(f"{name} has shape {found.shape}: it holds no numbers.")
-    if not isinstance(found, Tracer) and not bool(jnp.isfinite(found).all()):
+    if is_known(found) and not bool(jnp.isfinite(found).all()):
         raise ValueError(f"{name} holds NaN or infinite values.")
     return found
 
 
 def _check_fits(values: jax.Array, out: jax.Array, name: str, layer: str) -> None:
-    """Refuses values of another batch or size, which would not broadcast, or would make images of one."""
+    """Raise for values of another size, and for those that would make several images of one."""
     if values.ndim != out.ndim or any(n not in (1, m) for n, m in zip(values.shape, out.shape, strict=True)):
         raise ValueError(
             f"{name} has shape {values.shape}, but layer {layer!r} outputs {out.shape} here: give [1, ...] for all "
@@ -168,7 +212,7 @@ def _with_images(value: Any, name: str) -> jax.Array:
 
 
 def bind(model: Any, interceptors: Sequence[Any]) -> tuple[Any, ...]:
-    """Interceptors as pytrees with canonical layer names, checked against the model."""
+    """Return interceptors as pytrees with canonical layer names, checked against the model."""
     if not isinstance(interceptors, Sequence) or isinstance(interceptors, str | bytes):
         raise TypeError(f"interceptors={shortened(interceptors)} must be a list of interceptors, such as [ablate(...)].")
     return tuple(_bind(model, interceptor) for interceptor in interceptors)
@@ -197,16 +241,16 @@ def _bind(model: Any, interceptor: Any) -> Any:
 
 
 def _in_layer(channels: jax.Array, total: int, layer: str, model: str) -> jax.Array:
-    """Channel numbers of the layer, for numbers or a mask."""
+    """Return the numbers of a layer's channels, from numbers or a mask."""
     if channels.dtype == bool:
         if channels.shape != (total,):
             raise ValueError(
                 f"channels is a mask of {channels.shape[0]} bools, but layer {layer!r} of {model} has {total} channels."
             )
-        if isinstance(channels, Tracer):
+        if not is_known(channels):
             raise TypeError("channels is a mask that is traced, so how many it holds is not known: give numbers under jit.")
         return jnp.asarray(np.flatnonzero(np.asarray(channels)), jnp.int32)
-    if isinstance(channels, Tracer):
+    if not is_known(channels):
         return channels
     bad = [int(c) for c in channels if not 0 <= int(c) < total]
     if bad:

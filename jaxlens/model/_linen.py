@@ -31,12 +31,12 @@ class LinenForward(Forward):
         return self.picked(out)
 
     def updated(self, source: Any) -> tuple[Forward, Any]:
-        """With variables, checked."""
+        """Return this function and the checked variables."""
         return self, _checked(source)
 
 
 def taken_apart(module: Any, variables: Any, output: Any, call: Any, method: str | None) -> tuple[Any, LinenForward]:
-    """The variables and the forward function of a module; see `Model.from_linen`."""
+    """Return the variables and the forward function of a module; see `Model.from_linen`."""
     if not isinstance(module, linen.Module):
         raise TypeError(f"module={type(module).__name__} must be a flax.linen.Module. For nnx modules there is Model.from_nnx.")
     if module.scope is not None:
@@ -46,7 +46,7 @@ def taken_apart(module: Any, variables: Any, output: Any, call: Any, method: str
 
 
 def _checked(variables: Any) -> Any:
-    """Collections by name, or an error that says how `params` alone is written."""
+    """Return collections by name, or raise an error that says how to write `params` alone."""
     if not isinstance(variables, Mapping) or not variables:
         raise TypeError(f"variables={type(variables).__name__} must be what module.init gave: a dict of collections.")
     names = [str(name) for name in variables]
@@ -59,7 +59,7 @@ def _checked(variables: Any) -> Any:
 
 
 def _explained(error: Exception, module: str) -> str | None:
-    """In words that say what to write, or None for errors of the user's own."""
+    """Return a message that says what to write, or None for errors of the user's own."""
     text = str(error)
     if isinstance(error, errors.ModifyScopeVariableError):
         return (

@@ -1,4 +1,4 @@
-"""Names of layers and labels as people write them, and the errors where there is none of that name or size."""
+"""Look up layers and labels by the names that people write, with helpful errors."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from jaxlens.model._architecture import Architecture, Layer, Size
 
 
 def resolve(layers: Mapping[str, Layer], name: Any, model: str) -> str:
-    """The canonical name of a layer: see `Model.resolve`."""
+    """Return the canonical name of a layer: see `Model.resolve`."""
     if isinstance(name, Layer):
         raise TypeError(f"layer={name!r} must be a name: layer.name, which is {name.name!r}.")
     if not isinstance(name, str):
@@ -24,7 +24,7 @@ def resolve(layers: Mapping[str, Layer], name: Any, model: str) -> str:
     underscored: dict[str, str] = {}
     for path, known in calls.items():
         spelling = path.replace(".", "_")
-        # two modules may have one spelling ("a.b" and "a_b"): it is an error only for whoever uses it
+        # Two modules may have one spelling ("a.b" and "a_b"): only its use is an error.
         underscored[spelling] = known if underscored.get(spelling, known) == known else ""
     if underscored.get(name):
         return underscored[name]
@@ -38,7 +38,7 @@ def resolve(layers: Mapping[str, Layer], name: Any, model: str) -> str:
 
 
 def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer: str, model: str) -> ImageTooSmallError:
-    """The error for an image that does not reach `layer`, with the smallest size that does."""
+    """Return the error for an image too small for `layer`, with the smallest size that is not."""
     low, high = min(size), max(input_size)
     while high - low > 1:
         middle = (low + high) // 2
@@ -50,7 +50,7 @@ def too_small(fails: Callable[[Size], bool], size: Size, input_size: Size, layer
 
 
 def label_index(labels: tuple[str, ...] | None, label: Any, model: str) -> int:
-    """See `Model.label_index`."""
+    """Return the number of the output with a label: see `Model.label_index`."""
     if labels is None:
         raise ValueError(f"label={label!r}: {model} has no labels; give the number of the class.")
     numbers = [i for i, known in enumerate(labels) if known == label]
@@ -63,7 +63,7 @@ def label_index(labels: tuple[str, ...] | None, label: Any, model: str) -> int:
 
 
 def check_labels(labels: tuple[str, ...], architecture: Architecture, model: str) -> None:
-    """Refuses labels of another number than outputs: the names would be those of other classes."""
+    """Raise unless there are as many labels as outputs: else they would name other classes."""
     outputs = architecture.layers(architecture.input_size)["logits"].channels
     if len(labels) != outputs:
         raise ValueError(f"labels holds {len(labels)} names, but {model} has {outputs} outputs.")

@@ -1,8 +1,10 @@
-"""Sites inside functions that the user transformed: `jax.jit`, `jax.checkpoint`, `jax.vmap` over images, and Flax's of these.
+"""Sites inside functions that the user transformed.
 
-Values cannot leave an inner trace, and JAX finds an inner function that it has traced before without running it. So the
-forward pass is traced once to a jaxpr in which each site is an equation, `mark`, that changes nothing; the jaxpr is then run
-equation by equation, calls that hold marks are opened, and the interceptors act at the marks.
+The transformations are `jax.jit`, `jax.checkpoint`, `jax.vmap` over images, and Flax's of these.
+Values cannot leave an inner trace, and JAX does not run again an inner function that it has traced
+before. So the forward pass is traced once to a jaxpr in which each site is an equation, `mark`,
+that changes nothing. The jaxpr is then run equation by equation: calls that hold marks are opened,
+and interceptors act at the marks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +18,11 @@ from jax.interpreters import ad, batching, mlir
 from jaxlens._program import run_equation
 from jaxlens.model._sites import Intercepted, reporting_to
 
-# Where a mark inside is one call for each call of the forward pass. Custom derivatives stay closed, because opening them would
-# lose the derivative; a loop's body runs many times, and a branch perhaps never.
+# Calls whose body runs once per forward pass. Custom derivatives stay closed, because opening them
+# would lose the derivative; the body of a loop runs many times, and a branch perhaps never.
 OPENED = frozenset({"jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint"})
 
-mark = jex.Primitive("jaxlens_site")  # of a site: its output, then those of its arguments that are arrays
+mark = jex.Primitive("jaxlens_site")  # takes a site's output, then its arguments that are arrays
 mark.multiple_results = True
 
 
@@ -35,12 +37,12 @@ def _abstract(*avals: Any, name: str, kind: str) -> Any:
 
 
 def _jvp(primals: Any, tangents: Any, **params: Any) -> Any:
-    """Differentiated inside the network: a change made at the mark would not reach the derivative, so there is no mark."""
+    """Drop a mark inside a derivative of the network: a change there would not reach it."""
     return primals, tangents
 
 
 def _batch(arrays: Any, axes: Any, **params: Any) -> Any:
-    """The mapped axis comes first, where that of images is."""
+    """Put the mapped axis first, where the axis of images is."""
     (size,) = {array.shape[axis] for array, axis in zip(arrays, axes, strict=True) if axis is not None}
     front = [batching.bdim_at_front(array, axis, size) for array, axis in zip(arrays, axes, strict=True)]
     return mark.bind(*front, **params), [0] * len(front)
@@ -65,7 +67,7 @@ class Marking:
 
 
 def run(forward: Callable[..., Any], args: Sequence[Any], interceptors: Sequence[Any], totals: Any) -> Any:
-    """`forward(*args)` with interceptors at its sites, those inside inner calls included."""
+    """Return `forward(*args)`, with interceptors at its sites, also at those in inner calls."""
     with reporting_to(Marking()):
         closed, shape = jax.make_jaxpr(forward, return_shape=True)(*args)
     scope = Intercepted(interceptors, totals)
@@ -90,7 +92,7 @@ def run(forward: Callable[..., Any], args: Sequence[Any], interceptors: Sequence
 def _evaluate(
     jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], reached: Callable[[Any, list[Any]], list[Any]]
 ) -> list[Any]:
-    """Runs a jaxpr; `reached(equation, arrays)` gives what a mark outputs."""
+    """Run a jaxpr, with `reached(equation, arrays)` for the outputs of a mark."""
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
 
     def read(atom: Any) -> Any:

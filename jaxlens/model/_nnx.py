@@ -15,7 +15,7 @@ class NNXForward(Forward):
     """The forward function of an NNX module, given its graph definition."""
 
     def __call__(self, params: Any, images: jax.Array) -> Any:
-        # a copy of the variables too: those of `params` belong to another trace, in which they cannot be changed
+        # Variables are copied too: those of `params` belong to another trace and cannot be changed.
         module = nnx.merge(self.network, params, copy=True)
         parts = {".".join(map(str, path)): child for path, child in nnx.iter_modules(module) if path and callable(child)}
         call = module if self.method is None else getattr(module, self.method)
@@ -24,7 +24,7 @@ class NNXForward(Forward):
         return self.picked(out)
 
     def updated(self, source: Any) -> tuple[Forward, Any]:
-        """Those of a module: its settings count too."""
+        """Return both for a module, whose settings count too."""
         if not isinstance(source, nnx.Module):
             raise TypeError(
                 f"source={type(source).__name__} must be an nnx.Module of the structure that the Model was made of."
@@ -34,7 +34,7 @@ class NNXForward(Forward):
 
 
 def taken_apart(module: Any, output: Any, call: Any, method: str | None) -> tuple[Any, NNXForward]:
-    """The parameters and the forward function of a module; see `Model.from_nnx`."""
+    """Return the parameters and the forward function of a module; see `Model.from_nnx`."""
     _check(module)
     if method is not None and not callable(getattr(module, str(method), None)):
         raise ValueError(f"method={method!r} is no method of {type(module).__name__}.")
@@ -43,7 +43,10 @@ def taken_apart(module: Any, output: Any, call: Any, method: str | None) -> tupl
 
 
 def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    """A layer that is a site, and may not run as in training: an image would depend on its neighbours or on chance."""
+    """Return a layer as a site that refuses to run as in training.
+
+    There an image would depend on its neighbors (batch norm) or on chance (dropout).
+    """
     module = call.args[0]  # type: ignore[attr-defined]
     switch = {nnx.BatchNorm: "use_running_average", nnx.Dropout: "deterministic"}
     name = next((switch[cls] for cls in type(module).__mro__ if cls in switch), "")
@@ -63,7 +66,7 @@ def _evaluated(path: str, call: Callable[..., Any], kind: str) -> Callable[..., 
 
 
 def _evaluating(module: Any) -> Any:
-    """A copy in evaluation mode, with variables of its own and nothing that a call has left in it (`sow`, `perturb`)."""
+    """Return a copy in evaluation mode, without what calls have left in it (`sow`, `perturb`)."""
     copy = nnx.merge(*nnx.split(module), copy=True)
     nnx.pop(copy, nnx.Intermediate)
     copy.eval()

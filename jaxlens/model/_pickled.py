@@ -1,6 +1,7 @@
-"""Pickling of Models, whose networks may hold functions of JAX such as `jax.nn.relu`, which pickle cannot name by itself.
+"""Pickle Models, whose networks may hold functions of JAX such as `jax.nn.relu`.
 
-They say that they are the private function inside them. Here they are pickled by the public name under which they are found.
+Pickle cannot name these: they claim to be the private function inside them. Here they are pickled
+by their public name.
 """
 
 import importlib
@@ -34,7 +35,7 @@ def dumps(state: Any) -> bytes:
 
 
 def restored(cls: type, state: bytes) -> Any:
-    """An instance with these fields."""
+    """Return an instance with pickled fields."""
     made = object.__new__(cls)
     for name, value in pickle.loads(state).items():
         object.__setattr__(made, name, value)

@@ -1,4 +1,4 @@
-"""Max-pools that keep their values and have the gradient of something smoother."""
+"""Max-pools with their own values and the gradient of a smoother pool."""
 
 import functools
 from typing import Any
@@ -9,19 +9,19 @@ import jax.numpy as jnp
 from jaxlens._numerics import absolute
 from jaxlens._program import Window
 
-POOLS = ("max", "average", "l2")  # what the gradient of a max-pool may be that of
+POOLS = ("max", "average", "l2")  # whose gradient a max-pool may have
 L2_FLOOR = 1e-2  # Lucid's
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def pool_with(how: tuple[str, Window], x: Any, y: Any) -> Any:
-    """A max-pool `y` of `x` whose gradient is that of another function of the same windows; see `rules.standard`."""
+    """Return `y`, the max-pool of `x`, with the gradient of another pool; see `rules.standard`."""
     return y
 
 
 def _pool_backward(how: tuple[str, Window], x: Any, g: Any) -> tuple[Any, Any]:
     kind, window = how
-    inside = x > jnp.finfo(x.dtype).min  # a pool's padding may be part of its input
+    inside = x > jnp.finfo(x.dtype).min  # the input may contain the padding of a pool
     count = jnp.maximum(window.total(inside.astype(x.dtype)), 1)
 
     def mean(values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From images in [0, 1] to the value range a network was trained on."""
+"""Maps from images in [0, 1] to the value range that a network was trained on."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -16,7 +16,21 @@ class Preprocess:
     """The affine map `images * scale + offset`, per channel.
 
     A wrong value range is the most common bug in feature visualization and fails silently, so
-    a Model owns its own. Static and hashable: two models with the same range share programs.
+    every Model has its own. It is hashable: two models with the same range share programs.
+    `IMAGENET` is that of torchvision's classification weights, `INCEPTION` that of Lucid's
+    InceptionV1 (`images * 255 - 117`).
+
+    Attributes:
+        scale: finite numbers, one per channel or one for all.
+        offset: the same.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.model import IMAGENET, Preprocess
+        >>> Preprocess.mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) == IMAGENET
+        True
+        >>> Preprocess.value_range(-1, 1)(jnp.array([0.0, 0.5, 1.0])).tolist()
+        [-1.0, 0.0, 1.0]
     """
 
     scale: tuple[float, ...] = (1.0,)
@@ -32,7 +46,7 @@ class Preprocess:
 
     @classmethod
     def mean_std(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> "Preprocess":
-        """`(images - mean) / std`, torchvision's `Normalize`."""
+        """Return the map `(images - mean) / std`, torchvision's `Normalize`."""
         mean, std = _numbers(mean, "mean"), _numbers(std, "std", above=0)
         if len(mean) != len(std):
             raise ValueError(f"mean={mean} and std={std} must be of as many channels.")
@@ -40,7 +54,7 @@ class Preprocess:
 
     @classmethod
     def value_range(cls, low: float, high: float) -> "Preprocess":
-        """[0, 1] stretched to [low, high]."""
+        """Return the map from [0, 1] to [low, high]."""
         low, high = check_number(low, "low"), check_number(high, "high")
         if not low < high:
             raise ValueError(f"low={low} must be below high={high}.")
@@ -48,7 +62,7 @@ class Preprocess:
 
 
 def _numbers(value: Any, name: str, *, above: float = -np.inf) -> tuple[float, ...]:
-    """Numbers, one for each channel or one for all."""
+    """Return numbers, one for each channel or one for all, or raise."""
     if not isinstance(value, Iterable) or isinstance(value, str | bytes):
         raise TypeError(f"{name}={shortened(value)} must be numbers, one for each channel or one for all, such as (0.5,).")
     numbers = tuple(check_number(each, name, above=above) for each in value)
@@ -58,8 +72,8 @@ def _numbers(value: Any, name: str, *, above: float = -np.inf) -> tuple[float, .
 
 
 @dataclasses.dataclass(frozen=True)
-class Rounded:
-    """Any preprocessing, and then another dtype."""
+class Cast:
+    """Any preprocessing, then a cast to another dtype."""
 
     preprocess: Callable[[Any], Any]
     dtype: str
@@ -73,8 +87,11 @@ IMAGENET = Preprocess.mean_std((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def imagenet(channels: int) -> Preprocess:
-    """What is assumed of a network nobody said anything about: ImageNet's statistics, averaged for one channel as timm does;
-    none for other numbers of channels, which ImageNet does not have."""
+    """Return the preprocessing to assume of a network: ImageNet's statistics.
+
+    For one channel they are averaged, as timm does; for other numbers of channels, which ImageNet
+    does not have, nothing is changed.
+    """
     if channels == 3:
         return IMAGENET
     return Preprocess.mean_std((0.449,), (0.226,)) if channels == 1 else Preprocess()

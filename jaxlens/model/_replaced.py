@@ -1,4 +1,4 @@
-"""Functions of other libraries that are replaced while a forward pass is traced."""
+"""Replace functions of other libraries while a forward pass is traced."""
 
 import contextlib
 import threading
@@ -7,17 +7,19 @@ from typing import Any
 
 _LOCK = threading.RLock()
 _ABSENT = object()
-_IN_PLACE: dict[tuple[Any, str], tuple[int, Any]] = {}  # how many want it, and what the owner itself had
+_IN_PLACE: dict[tuple[Any, str], tuple[int, Any]] = {}  # users, and the owner's own value
 
 
 @contextlib.contextmanager
 def replaced(replacements: Sequence[tuple[Any, str, Callable[[Any], Any]]]) -> Iterator[None]:
-    """Sets attributes inside the `with`, and puts back what was there.
+    """Replace attributes inside the `with`, and restore them afterwards.
 
-    Other threads see them too, so a replacement must do what the original does wherever it is not meant.
+    Other threads see the replacements too, so each must do what the original does where it is not
+    meant.
 
     Args:
-        replacements: an owner (a class or module), the attribute's name, and `wrap(original) -> replacement`.
+        replacements: an owner (a class or module), the attribute's name, and
+            `wrap(original) -> replacement`.
     """
     put: list[tuple[Any, str]] = []
     try:

@@ -1,4 +1,4 @@
-"""Gradient rules: other backward passes at the ReLUs of any JAX function."""
+"""Gradient rules: replace the backward pass at the ReLUs of any JAX function."""
 
 import functools
 from collections import Counter
@@ -7,10 +7,9 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from jaxlens._checks import as_names, check_choice, check_flag
+from jaxlens._checks import as_names, check_choice, check_flag, is_known
 from jaxlens._program import Problem, Program, Window, trace
 from jaxlens._pytree import field, pytree
 from jaxlens.errors import GradientRuleError
@@ -21,26 +20,40 @@ from jaxlens.model._pool_gradients import POOLS, pool_with
 class GradientRule:
     """What the gradient becomes on its way back through a ReLU, for ONE example.
 
-    `x` is what went into the ReLU, `g` the gradient of a score (to be maximised) at what came out,
-    both of any shape; the result is the gradient at `x`. To add a rule, subclass this,
-    decorate it with `jaxlens._pytree.pytree` and write the two functions.
+    `x` is the ReLU's input and `g` the gradient of a score (to be maximized) at its output, both of
+    any shape; the result is the gradient at `x`. To add a rule, subclass this, decorate it with
+    `jaxlens._pytree.pytree` and write the two functions.
 
     Attributes:
         pools: how gradients pass max-pools, one of `POOLS`.
-        allow: what may keep its plain gradient: primitives ("tanh"), jitted functions ("silu") or
-            named scopes, that is layers ("LayerNorm_0"), with all that is in them. Name normalisation layers rather than
-            their primitives: Flax clamps the variance with `max(v, 0)`, which would count as a ReLU.
+        allow: what may keep its plain gradient, with everything inside it: primitives ("tanh"),
+            jitted functions ("silu") or named scopes, that is layers ("LayerNorm_0"). Name
+            normalization layers rather than their primitives: Flax clamps the variance with
+            `max(v, 0)`, which would count as a ReLU.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens._pytree import pytree
+        >>> from jaxlens.model import rules
+        >>> @pytree
+        ... class HalfGradient(rules.GradientRule):
+        ...     def relu(self, x, g):
+        ...         return g / 2
+        ...     def relu6(self, x, g):
+        ...         return g / 2
+        >>> HalfGradient().relu(jnp.array([-1.0, 1.0]), jnp.array([4.0, 4.0])).tolist()
+        [2.0, 2.0]
     """
 
     pools: str = field(static=True, default="max")
     allow: tuple[str, ...] = field(static=True, default=())
 
     def relu(self, x: Float[Array, "..."], g: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Through `max(x, 0)`."""
+        """Return the gradient at `x` of `max(x, 0)`."""
         raise NotImplementedError
 
     def relu6(self, x: Float[Array, "..."], g: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Through `min(max(x, 0), 6)`."""
+        """Return the gradient at `x` of `min(max(x, 0), 6)`."""
         raise NotImplementedError
 
 
@@ -96,90 +109,183 @@ class _Redirected(GradientRule):
 
 
 def standard(*, pools: str = "max", allow: Iterable[str] = ()) -> GradientRule:
-    """The true gradient, `g * 1[x > 0]`, except at max-pools if asked for.
+    """Return the rule of the true gradient, `g * 1[x > 0]`; `pools` can change it at max-pools.
+
+    Values stay those of the max-pool. Windows of `lax.reduce_window` and maxima over whole axes
+    count as pools; padding is no part of a window. `apply_rule(standard(), fn)` is `fn` and never
+    raises. With `pools`, other nonlinearities keep their own gradient.
 
     Args:
-        pools: a max-pool passes its gradient to the one largest value of each window ("max"), which makes maps of gradients
-            checkered. "average" passes it as an average-pool of the same windows would. "l2" passes it as `mean(x**2) / (0.01 +
-            mean |x|)` over the window would: to large values, but not to one alone. Windows of `lax.reduce_window` and maxima
-            over whole axes count as pools; values stay those of the max-pool. Padding is no part of a window.
-        allow: see `GradientRule`; of a maximum of several values that is not written as a pool, for instance.
+        pools: "max" passes a pool's gradient to the one largest value of each window, which makes
+            maps of gradients checkered. "average" passes it as an average-pool of the same windows
+            would. "l2" passes it as `mean(x**2) / (0.01 + mean |x|)` over the window would: to
+            large values, but not to one alone. Every other rule takes the same argument.
+        allow: see `GradientRule`. Name here, for instance, a maximum of several values that is not
+            written as a pool.
 
-    `apply_rule(standard(), fn)` is `fn` and never raises. With `pools`, other nonlinearities keep their own gradient.
-    "average" and "l2" are Lucid's avg_smoothed_maxpool_grad and l2_smoothed_maxpool_grad (optvis/overrides), which every other
-    rule takes by the same argument. captum's MaxPool2dRelaxed is "average".
+    "average" and "l2" are Lucid's avg_smoothed_maxpool_grad and l2_smoothed_maxpool_grad
+    (optvis/overrides). captum's MaxPool2dRelaxed is "average".
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET, rules
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> smooth = model.with_gradient_rule(rules.standard(pools="average"))
+        >>> jax.grad(lambda images: smooth(images)[:, 3].sum())(images).shape
+        (2, 24, 32, 3)
     """
     return _Standard(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def linearized(*, pools: str = "average", allow: Iterable[str] = ()) -> GradientRule:
-    """The gradient of the network without its ReLUs, `g`, and with average-pools for max-pools.
+    """Return the rule of a network without ReLUs, `g`, and with average-pools for max-pools.
 
-    What a unit would see if everything on the way were linear; weights expanded through several layers (Voss et al. 2021,
-    "Visualizing Weights") are this gradient. Lucid's `linearization_overrides`. Values do not change. Pools as in `standard`.
+    The gradient is that of a unit if everything on the way to it were linear. Weights expanded
+    through several layers (Voss et al. 2021, "Visualizing Weights") are this gradient. Values do
+    not change. Lucid's `linearization_overrides`.
+
+    Args:
+        pools: see `standard`.
+        allow: see `GradientRule`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import Preprocess, rules
+        >>> model = Model.from_function(
+        ...     lambda weights, x: jax.nn.relu(x - 0.5).sum((1, 2)) @ weights,
+        ...     jnp.array([1.0, -1.0, 2.0]), preprocess=Preprocess(), input_size=(1, 1),
+        ... )
+        >>> image = jnp.array([[[[0.75, 0.75, 0.25]]]])
+        >>> ruled = model.with_gradient_rule(rules.linearized(pools="max"))
+        >>> jax.grad(lambda image: ruled(image).sum())(image).ravel().tolist()
+        [1.0, -1.0, 2.0]
     """
     return _Linearized(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def guided(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
-    """Guided backpropagation, `g * 1[x > 0] * 1[g > 0]`: only evidence for, through active units only.
+    """Return the rule of guided backpropagation, `g * 1[x > 0] * 1[g > 0]`.
 
-    Springenberg et al. 2015, arXiv:1412.6806. ReLU6: `1[0 < x < 6]`.
+    It passes positive evidence only, and through active units only. Springenberg et al. 2015,
+    arXiv:1412.6806. For ReLU6, `1[0 < x < 6]` takes the place of `1[x > 0]`.
 
-    Differs from captum: every ReLU counts, `jax.nn.relu` and `max(x, 0)` in the middle of a function
-    too, where captum replaces `nn.ReLU` modules and leaves the rest silently alone (captum #1082).
+    Differs from captum: every ReLU counts, also `jax.nn.relu` and `max(x, 0)` in the middle of a
+    function; captum replaces `nn.ReLU` modules and leaves the rest silently alone (captum #1082).
     A nonlinearity other than ReLU is an error unless named in `allow` or marked `plain_gradient`.
+
+    Args:
+        allow: see `GradientRule`.
+        pools: see `standard`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import Preprocess, rules
+        >>> model = Model.from_function(
+        ...     lambda weights, x: jax.nn.relu(x - 0.5).sum((1, 2)) @ weights,
+        ...     jnp.array([1.0, -1.0, 2.0]), preprocess=Preprocess(), input_size=(1, 1),
+        ... )
+        >>> image = jnp.array([[[[0.75, 0.75, 0.25]]]])
+        >>> ruled = model.with_gradient_rule(rules.guided())
+        >>> jax.grad(lambda image: ruled(image).sum())(image).ravel().tolist()
+        [1.0, 0.0, 0.0]
     """
     return _Guided(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def deconvnet(*, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
-    """The deconvolutional network's `max(g, 0)`: a ReLU on the way back, and no memory of the way forth.
+    """Return the rule of the deconvolutional network, `max(g, 0)`, whatever the ReLU's input was.
 
-    Zeiler and Fergus 2014, arXiv:1311.2901, as a gradient rule (Simonyan et al. 2014, arXiv:1312.6034).
-    ReLU6: the same. Differs from captum as `guided` does.
+    Zeiler and Fergus 2014, arXiv:1311.2901, as a gradient rule (Simonyan et al. 2014,
+    arXiv:1312.6034). ReLU6: the same. Differs from captum as `guided` does.
+
+    Args:
+        allow: see `GradientRule`.
+        pools: see `standard`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import Preprocess, rules
+        >>> model = Model.from_function(
+        ...     lambda weights, x: jax.nn.relu(x - 0.5).sum((1, 2)) @ weights,
+        ...     jnp.array([1.0, -1.0, 2.0]), preprocess=Preprocess(), input_size=(1, 1),
+        ... )
+        >>> image = jnp.array([[[[0.75, 0.75, 0.25]]]])
+        >>> ruled = model.with_gradient_rule(rules.deconvnet())
+        >>> jax.grad(lambda image: ruled(image).sum())(image).ravel().tolist()
+        [1.0, 0.0, 2.0]
     """
     return _Deconvnet(pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def redirected(active: bool | Bool[Array, ""] = True, *, allow: Iterable[str] = (), pools: str = "max") -> GradientRule:
-    """Lucid's redirected ReLU: lets an image out of a region where the unit to be maximised is dead.
+    """Return Lucid's redirected ReLU, which leads an image out of a region where a unit is dead.
 
-    Where any element of the plain gradient at this ReLU, of this image, is not zero: the plain gradient. Where
-    all of it is zero: `g`, except that a pre-activation below 0 is not pushed lower, so `0` where
-    `x < 0` and `g < 0` (ReLU6: nor one above 6 pushed higher, `0` where `x > 6` and `g > 0`).
+    If any element of the plain gradient at a ReLU, for one image, is not zero, the rule is the
+    plain gradient. If all of them are zero, it is `g`, except that no pre-activation below 0 is
+    pushed lower: `0` where `x < 0` and `g < 0`. ReLU6: nor is one above 6 pushed higher, `0` where
+    `x > 6` and `g > 0`.
 
-    Lucid, misc/redirected_relu_grad.py. Lucid minimises a loss, so the sign of `g` is the other way round there. Its step limit
-    (rule on for steps 0..16) is `active` here, a leaf: `redirected(step <= 16)` does not retrace. Lucid's relu passes
-    the plain gradient at `x == 0`; here it is `g * 1[x > 0]`, that of jax.nn.relu (jnp.maximum gives half at a tie). It matters
-    only where a live ReLU sees exact zeros.
+    Args:
+        active: whether the rule is on, a leaf: `redirected(step <= 16)` does not retrace. It is
+            Lucid's step limit (on for steps 0..16).
+        allow: see `GradientRule`.
+        pools: see `standard`.
+
+    Lucid, misc/redirected_relu_grad.py. Lucid minimizes a loss, so its `g` has the opposite sign.
+    Lucid's relu passes the plain gradient at `x == 0`; here it is `g * 1[x > 0]`, as in jax.nn.relu
+    (jnp.maximum gives half at a tie). The difference shows only where a live ReLU sees exact zeros.
     Lucent's variant (0.1 g wherever x < 0, always) is another rule.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxlens import Model
+        >>> from jaxlens.model import Preprocess, rules
+        >>> model = Model.from_function(
+        ...     lambda weights, x: jax.nn.relu(x - 0.5).sum((1, 2)) @ weights,
+        ...     jnp.array([1.0, -1.0, 2.0]), preprocess=Preprocess(), input_size=(1, 1),
+        ... )
+        >>> image = jnp.array([[[[0.25, 0.25, 0.25]]]])  # every unit is dead
+        >>> ruled = model.with_gradient_rule(rules.redirected())
+        >>> jax.grad(lambda image: ruled(image).sum())(image).ravel().tolist()
+        [1.0, 0.0, 2.0]
     """
-    if not isinstance(active, Tracer):
+    if is_known(active):
         active = check_flag(active, "active")
     return _Redirected(active=jnp.asarray(active, bool), pools=_pools(pools), allow=as_names(allow, "allow"))
 
 
 def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` with the same values and the rule for a backward pass at each ReLU.
+    """Return `fn` with the same values, and the rule as the backward pass at each ReLU.
 
-    A ReLU counts if it lies between the first argument and the outputs and gradients pass through it: `jax.nn.relu`,
-    `relu6`, `max(x, 0)`, `clip(x, 0)`, `clip(x, 0, 6)`, `where(x > 0, x, 0)` and `x * (x > 0)`, jitted, checkpointed or inside
-    a custom derivative. Everything else in between must be linear, a pool, marked `plain_gradient`, or in `rule.allow`;
-    what is none of these raises. A custom derivative around linear steps and pools is kept. Checkpoints are undone.
-    Apply it to the network alone: objectives (a square, a softmax) and image parameterizations go outside.
+    A ReLU counts if it lies between the first argument and the outputs and gradients pass through
+    it: `jax.nn.relu`, `relu6`, `max(x, 0)`, `clip(x, 0)`, `clip(x, 0, 6)`, `where(x > 0, x, 0)` and
+    `x * (x > 0)`, jitted, checkpointed or inside a custom derivative. Everything else in between
+    must be linear, a pool, marked `plain_gradient`, or in `rule.allow`; anything else raises. A
+    custom derivative around linear steps and pools is kept. Checkpoints are undone. Apply a rule to
+    the network alone: objectives (a square, a softmax) and image parameterizations go outside.
 
     Args:
         rule: its leaves may be traced.
-        fn: `fn(image, *others)`, pytrees of arrays in, a pytree of arrays out. The image is one example
-            (`[1, H, W, C]`; rules such as `redirected` look at all of it): use `jax.vmap` for several.
+        fn: `fn(image, *others)`, pytrees of arrays in, a pytree of arrays out. The image is one
+            example, `[1, H, W, C]`, because rules such as `redirected` look at all of it; use
+            `jax.vmap` for several.
 
     Returns:
-        A function with the signature of `fn`. It traces `fn` on every call, so call it under `jax.jit`.
-        Reverse mode only: `jax.jvp` of a rule is not defined.
+        A function with the signature of `fn`. It traces `fn` on every call, so call it under
+        `jax.jit`. Reverse mode only: `jax.jvp` of a rule is not defined.
 
     Raises:
-        GradientRuleError: when called, if there is no ReLU on the way or something the rule does not know.
+        GradientRuleError: when called, if no ReLU is on the way, or something is that the rule does
+            not know.
     """
     plain, pools = type(rule) is _Standard, rule.pools != "max"
     if plain and not pools:
@@ -203,14 +309,9 @@ def apply_rule(rule: GradientRule, fn: Callable[..., Any]) -> Callable[..., Any]
     return ruled
 
 
-def count_relus(fn: Callable[..., Any], *args: Any) -> int:
-    """How many ReLUs lie between the first argument of `fn(*args)` and its outputs; arrays or `ShapeDtypeStruct`s."""
-    return len(trace(fn, args).relus)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def relu_with(kind: str, rule: GradientRule, x: Any, y: Any) -> Any:
-    """A ReLU's output `y`, whose gradient at `x` is the rule's."""
+    """Return a ReLU's output `y`, with the rule's gradient at `x`."""
     return y
 
 
@@ -245,7 +346,7 @@ def _refuse(rule: GradientRule, program: Program, problems: Sequence[Problem]) -
         f"{name} knows {found}, and would silently pass the plain gradient through:\n"
         f"{_listing(problems)}\n"
         "Write activations as jax.nn.relu or jax.nn.relu6, put jaxlens.model.rules.plain_gradient on functions whose own "
-        f"gradient is meant (normalisations, pools), or accept all of these with {name}(allow={unknown}); "
+        f"gradient is meant (normalizations, pools), or accept all of these with {name}(allow={unknown}); "
         "allow also takes the layers named above.",
         unknown,
     )

@@ -1,4 +1,4 @@
-"""Running a network to the layers that are wanted, and what follows from its shapes alone."""
+"""Run a network up to the layers wanted, and answer questions that its shapes alone decide."""
 
 import contextlib
 import functools
@@ -16,11 +16,11 @@ from jaxlens.model import _architecture
 from jaxlens.model._architecture import Architecture, Avals, Size
 from jaxlens.model._interceptors import Replace, bind
 from jaxlens.model._rules import GradientRule, apply_rule
-from jaxlens.model._sites import NestedSite, Site
+from jaxlens.model._sites import MovingInterceptor, NestedSite, Site
 
 
 def run(model: Any, images: jax.Array, names: tuple[str, ...], interceptors: Sequence[Any] = ()) -> dict[str, Array]:
-    """`activations` of a Model for canonical names and bound interceptors, to be called inside traced code."""
+    """`activations` for canonical names and bound interceptors, to be called in traced code."""
     return run_network(model.architecture, model.params, model.rule, images, names, interceptors)
 
 
@@ -35,12 +35,14 @@ def run_network(
     names: tuple[str, ...],
     interceptors: Sequence[Any] = (),
 ) -> dict[str, Array]:
-    """`run` for the parts of a Model. The forward pass stops at the last layer needed: the rest is not even traced."""
+    """`run` for the parts of a Model. The forward pass stops at the last layer needed.
+
+    JAX does not even trace the rest of the network.
+    """
     if rule is None:
         return _read(architecture, params, images, names, interceptors)
-    # Rules are written for one example: what one image does must not depend on its neighbours.
-    # Values that interceptors put in place of activations carry gradients as the image does; other arguments do not.
-    moving = tuple(each if hasattr(each, "batch_axes") else None for each in interceptors)
+    # Rules are written for one example: no image may depend on its neighbors.
+    moving = tuple(each if isinstance(each, MovingInterceptor) else None for each in interceptors)
     fixed = tuple(each if moving[i] is None else None for i, each in enumerate(interceptors))
     axes = tuple(each and each.batch_axes() for each in moving)
 
@@ -60,7 +62,7 @@ def run_network(
 
 
 def read(model: Any, images: Any, layers: Any, interceptors: Sequence[Any]) -> dict[str, Array]:
-    """See `jaxlens.activations`."""
+    """Return what layers output; see `jaxlens.activations`."""
     if isinstance(layers, str):
         raise TypeError(f"layers={layers!r} must be a list of names: [{layers!r}].")
     if not isinstance(layers, Iterable):
@@ -73,7 +75,7 @@ def read(model: Any, images: Any, layers: Any, interceptors: Sequence[Any]) -> d
 
 
 class _Done(BaseException):
-    """Raised inside a forward pass once everything wanted has been seen."""
+    """Raised inside a forward pass once all layers wanted have run."""
 
 
 def _read(
@@ -108,14 +110,15 @@ def _read(
     return found
 
 
-# What follows from shapes alone is found once per architecture, layers and size: rendering asks again at every call.
+# Answers that follow from shapes alone are cached per architecture, layers and size: rendering asks
+# for them at every call.
 
 
 @functools.lru_cache(maxsize=1024)
 def shapes_of(architecture: Architecture, names: tuple[str, ...], size: Size) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The shapes of what layers output for one image of a size."""
+    """Return by layer the output shape for one image of a size."""
     jaxpr, out = _abstract_run(architecture, names, size, None)
-    # An array of nothing, and not only at a named layer: its mean would be NaN without a word.
+    # An empty array, at a named layer or between two: its mean would silently be NaN.
     if any(0 in getattr(var.aval, "shape", ()) for eqn in jaxpr.jaxpr.eqns for var in eqn.outvars):
         raise ValueError("the image vanishes on the way")
     return tuple((name, tuple(value.shape[1:])) for name, value in out.items())
@@ -123,7 +126,10 @@ def shapes_of(architecture: Architecture, names: tuple[str, ...], size: Size) ->
 
 @functools.lru_cache(maxsize=1024)
 def accepts(architecture: Architecture, names: tuple[str, ...], rule: Any, leaves: Avals) -> bool:
-    """Whether a gradient rule, given as its structure and its leaves' shapes, knows all on the way to the layers."""
+    """Return whether a gradient rule knows every nonlinearity on the way to the layers.
+
+    The rule is given as its tree structure and the shapes of its leaves, which are hashable.
+    """
     try:
         _abstract_run(architecture, names, architecture.input_size, _architecture.structs(rule, leaves))
     except GradientRuleError:
@@ -133,7 +139,7 @@ def accepts(architecture: Architecture, names: tuple[str, ...], rule: Any, leave
 
 @functools.lru_cache(maxsize=1024)
 def leads_to(architecture: Architecture, layer: str, names: tuple[str, ...]) -> bool:
-    """Whether the outputs depend on values put in place of the layer's."""
+    """Return whether the outputs of `names` depend on values put in place of the layer's output."""
     shape = dict(shapes_of(architecture, (layer,), architecture.input_size))[layer]
     values = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
 
@@ -146,7 +152,7 @@ def leads_to(architecture: Architecture, layer: str, names: tuple[str, ...]) -> 
 
 
 def _abstract_run(architecture: Architecture, names: tuple[str, ...], size: Size, rule: Any) -> Any:
-    """The jaxpr of `run_network` and the shapes of what it returns, for one image."""
+    """Return the jaxpr of `run_network` and the shapes of what it returns, for one image."""
 
     def call(params: Any, images: jax.Array, rule: Any) -> dict[str, Array]:
         return run_network(architecture, params, rule, images, names)
@@ -156,7 +162,7 @@ def _abstract_run(architecture: Architecture, names: tuple[str, ...], size: Size
 
 @functools.lru_cache(maxsize=256)
 def fits(architecture: Architecture, size: Size) -> bool:
-    """Whether the network takes images of a size, whole."""
+    """Return whether the whole network runs for images of a size."""
     try:
         _architecture.trace(architecture, size)
     except (TypeError, ValueError, ZeroDivisionError):

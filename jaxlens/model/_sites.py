@@ -16,7 +16,13 @@ from jaxlens._program import operators_wanted
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """One call of one layer: its `name` (as in `Model.layers`) and its `kind` (class name)."""
+    """One call of one layer: its `name` (as in `Model.layers`) and its `kind` (class name).
+
+    Example:
+        >>> from jaxlens.model import Site
+        >>> Site("layer1.0.relu", "ReLU").kind
+        'ReLU'
+    """
 
     name: str
     kind: str = ""
@@ -24,22 +30,48 @@ class Site:
 
 @runtime_checkable
 class Interceptor(Protocol):
-    """Sees every site of a forward pass and returns what the site is to output.
+    """A function that is called at every site of a forward pass and returns the site's output.
 
-    `call(*args)` runs the layer. Returning it unchanged observes; returning something
-    else replaces, ablates, patches or perturbs.
+    `call(*args)` runs the layer. An interceptor that returns its result observes; one that
+    returns something else replaces, ablates, patches or perturbs.
+
+    Example:
+        >>> import jax
+        >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 24, 32, 3))
+        >>> def halve(site, call, *args, **kwargs):
+        ...     out = call(*args, **kwargs)
+        ...     return out / 2 if site.name == "relu1" else out
+        >>> halved = activations(model, images, ["relu1"], [halve])["relu1"]
+        >>> bool((halved == activations(model, images, ["relu1"])["relu1"] / 2).all())
+        True
     """
 
     def __call__(self, site: Site, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
 
 
+@runtime_checkable
+class MovingInterceptor(Interceptor, Protocol):
+    """An interceptor with values of its own for a layer's output, such as `interceptors.perturb`.
+
+    Under a gradient rule, gradients must reach its leaves as they reach the image, and one image
+    at a time. The leaves of interceptors without `batch_axes` are constants there.
+    """
+
+    def batch_axes(self) -> int | None:
+        """Return 0 if every leaf has one entry per image, None if all images share the leaves."""
+        ...
+
+
 class NestedSite(Exception):
-    """A site ran inside a trace within the forward pass (`jit`, `checkpoint`, `scan`, ...), which its values cannot leave."""
+    """A site runs inside an inner trace (`jit`, `scan`, ...), which its values cannot leave."""
 
 
 @runtime_checkable
 class Scope(Protocol):
-    """What the sites of a running forward pass report to, and a word for what for."""
+    """What the sites of a running forward pass report to; `purpose` names what for."""
 
     purpose: str
 
@@ -47,7 +79,7 @@ class Scope(Protocol):
 
 
 class Intercepted:
-    """The interceptors of one forward pass, and how often each layer was called so far."""
+    """The scope that runs interceptors and counts the calls of each layer."""
 
     purpose = "intercepting"
 
@@ -75,7 +107,7 @@ class Intercepted:
 
 
 class _Prefixed:
-    """A scope whose sites have a word before their names."""
+    """A scope that puts a prefix before the names of its sites."""
 
     def __init__(self, scope: Scope, prefix: str):
         self.scope, self.prefix = scope, prefix
@@ -85,16 +117,17 @@ class _Prefixed:
         return self.scope.run(f"{self.prefix}.{name}", kind, fn, args, kwargs)
 
 
-# The ends of every forward pass, and Lucid's word for the last one. A layer of such a name gets an underscore, and so does one
-# that has underscores already, so that no two names become one.
+# The ends of every forward pass, and Lucid's word for the last one. A layer of such a name gets an
+# underscore, even if it ends in underscores already, so that no two names become one.
 RESERVED = frozenset({"input", "logits", "labels"})
 
 
 def _computed(out: Any) -> Any:
-    """The output of a layer, computed before what reads it is.
+    """Return the output of a layer behind a barrier where XLA must not fuse it with what reads it.
 
-    In bfloat16, XLA's compiler for CPUs (jaxlib 0.12) fuses layers with the sum or mean that follows them; where two ReLUs meet
-    in one such kernel, it returns memory that nothing wrote, often NaN. A barrier between layers keeps them apart.
+    In bfloat16, XLA's compiler for CPUs (jaxlib 0.12) fuses layers with the sum or mean that
+    follows them. Where two ReLUs meet in one such kernel, it returns uninitialized memory, often
+    NaN. A barrier between layers keeps them apart.
     """
     if operators_wanted() or jax.default_backend() != "cpu":
         return out
@@ -111,7 +144,7 @@ def _recorded(call: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any
 
 
 def _check_output(out: Any, own: Any, layer: str) -> None:
-    """Refuses what an interceptor put in place of a layer's own output, where it is none or of another shape."""
+    """Raise if an interceptor returned no array, or one of another shape than the layer's own."""
     if not isinstance(own, jax.Array):
         return
     if not hasattr(out, "shape") or not hasattr(out, "dtype"):
@@ -126,31 +159,47 @@ def _intercepted(interceptor: Interceptor, where: Site, call: Callable[..., Any]
     return lambda *args, **kwargs: interceptor(where, call, *args, **kwargs)
 
 
-# What a `site` inside the running forward pass reports to. A context variable, as in
-# Flax Linen: it is set for the length of one traced call and is never visible outside it.
+# What a `site` inside the running forward pass reports to. It is a context variable, as in Flax
+# Linen: set for the length of one traced call, and never visible outside it.
 _SCOPE: ContextVar[Scope | None] = ContextVar("jaxlens_scope", default=None)
 
 _INSIDE: ContextVar[str | None] = ContextVar("jaxlens_inside", default=None)
 
-# Part of the key of JAX's caches: a function that a user jitted is traced anew where sites mean something else, and what was
-# traced with them is not found again outside. Its values are few words, so that the caches stay small.
+# Part of the key of JAX's caches: JAX traces a function that a user jitted anew where sites mean
+# something else, and does not find that trace again outside. Its values are a few words, so that
+# the caches stay small.
 _TRACED_FOR = jax.make_user_context(default_value=None)
 
 
 def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., Any]:
-    """Gives `fn` a name, so that its output can be read, ablated, patched or rendered.
+    """Return `fn` as a named layer, whose output can be read, ablated, patched or rendered.
 
-    `jaxlens.site("relu1", jax.nn.relu)(x)` is `jax.nn.relu(x)`, and "relu1" is a layer of
-    every `jaxlens.Model` whose forward pass runs it. Flax modules are sites already; use this in
-    plain JAX functions and for functional steps inside modules.
+    `jaxlens.site("relu1", jax.nn.relu)(x)` is `jax.nn.relu(x)`, and "relu1" is a layer of every
+    `jaxlens.Model` whose forward pass runs it. Flax modules are sites already. Use `site` in plain
+    JAX functions, and for functional steps inside modules.
 
     Args:
-        name: the layer's name. A name used more than once in a forward pass gives `name@0`,
-            `name@1`, ...; the bare name then means the last one, as a PyTorch hook would see it. "input", "logits" and
-            "labels" are the ends of every Model: a module or function of such a name is the layer `input_`.
-        fn: any function. It may run inside `jax.jit`, `jax.checkpoint` and a `jax.vmap` over images. Inside `lax.scan`,
-            `cond`, `while_loop`, another `vmap`, custom derivatives or `jax.grad` values cannot leave: there it is no layer.
-        kind: shown in `Model.layers`; the function's name by default.
+        name: the layer's name. A name that is used more than once in a forward pass gives
+            `name@0`, `name@1`, ...; the bare name then means the last call, as a PyTorch hook would
+            see it. "input", "logits" and "labels" are the ends of every Model: a function or
+            module of such a name gets an underscore, `input_`.
+        fn: any function. It may run inside `jax.jit`, `jax.checkpoint` and a `jax.vmap` over
+            images. Values cannot leave `lax.scan`, `cond`, `while_loop`, another `vmap`, custom
+            derivatives or `jax.grad`: inside these it is no layer.
+        kind: shown in `Model.layers`. Default: the function's name.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import jaxlens
+        >>> def forward(params, images):
+        ...     hidden = jaxlens.site("relu1", jax.nn.relu)(images.mean((1, 2)) @ params)
+        ...     return hidden @ params.T
+        >>> model = jaxlens.Model.from_function(
+        ...     forward, jnp.ones((3, 5)), preprocess=jaxlens.model.Preprocess(), input_size=(8, 8)
+        ... )
+        >>> list(model.layers)
+        ['input', 'relu1', 'logits']
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"name={name!r} must be the layer's name, such as 'relu1'.")
@@ -162,7 +211,7 @@ def site(name: str, fn: Callable[..., Any], *, kind: str = "") -> Callable[..., 
 
 
 def end(name: str, *, kind: str) -> Callable[[jax.Array], jax.Array]:
-    """One of the two ends of a forward pass, whose names no other site can have."""
+    """Return one of the two ends of a forward pass as a site; no other site can have its name."""
     return _site(name, lambda x: x, kind)
 
 
@@ -181,13 +230,16 @@ def _site(name: str, fn: Callable[..., Any], kind: str) -> Callable[..., Any]:
 
 
 def inside() -> str | None:
-    """The name of the innermost site that is running."""
+    """Return the name of the innermost site that is running, or None."""
     return _INSIDE.get()
 
 
 @contextlib.contextmanager
 def reporting_to(scope: Scope) -> Iterator[None]:
-    """Makes the sites run inside the `with` report to `scope`; what the user jitted is traced anew for its purpose."""
+    """Make the sites inside the `with` report to `scope`.
+
+    JAX traces functions that the user jitted anew for each purpose.
+    """
     token = _SCOPE.set(scope)
     try:
         with _TRACED_FOR(scope.purpose):
@@ -198,7 +250,7 @@ def reporting_to(scope: Scope) -> Iterator[None]:
 
 @contextlib.contextmanager
 def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int]) -> Iterator[None]:
-    """Makes the sites run inside the `with` pass through `interceptors`, the first one innermost.
+    """Make the sites inside the `with` pass through `interceptors`, the first one innermost.
 
     Raises:
         NestedSite: where a site runs inside an inner trace; see `_nested`.
@@ -209,7 +261,7 @@ def intercepting(interceptors: Sequence[Interceptor], totals: Mapping[str, int])
 
 @contextlib.contextmanager
 def prefixed(prefix: str) -> Iterator[None]:
-    """Gives the sites run inside the `with` names that begin with `prefix` and a dot."""
+    """Put `prefix` and a dot before the names of the sites inside the `with`."""
     scope = _SCOPE.get()
     if scope is None:
         yield

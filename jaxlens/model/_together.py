@@ -1,4 +1,4 @@
-"""Several models as one, so that one objective can speak of layers of all of them."""
+"""Several models as one, so that one objective can use layers of all of them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from jaxlens.model._sites import prefixed
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """What the joint forward pass needs to know of one model."""
+    """What the joint forward pass needs of one model."""
 
     name: str
     forward: Callable[[Any, jax.Array], Any]
@@ -37,7 +37,7 @@ class JointForward:
         return jnp.concatenate([each.reshape(len(images), -1) for each in logits], axis=-1)
 
     def _resized(self, images: jax.Array, member: Member) -> jax.Array:
-        """The images at the member's scale: as much smaller as its input is than the largest one."""
+        """Return the images at the member's scale: its input size relative to the largest one."""
         sides = zip(images.shape[1:3], member.input_size, self.input_size, strict=True)
         size = tuple(round(n * own / full) for n, own, full in sides)
         if size == images.shape[1:3]:
@@ -46,7 +46,7 @@ class JointForward:
 
 
 def joined(models: Any, model_class: type) -> dict[str, Any]:
-    """The attributes of the Model of several; see `Model.from_models`."""
+    """Return the attributes of the joint Model of several; see `Model.from_models`."""
     if not isinstance(models, Mapping) or not models:
         raise ValueError("models must be a dict of Models by name, not empty, such as {'a': model}.")
     for name, model in models.items():

@@ -1,4 +1,4 @@
-"""Weights that a Model is given: copies of its own, of the structure that it was made of."""
+"""Weights given to a Model: copied, and checked against the structure it was made of."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,10 @@ from jaxlens._checks import owned
 
 
 def own(params: Any) -> Any:
-    """A copy: another owner may change its dicts and NumPy arrays in place, and donate its buffers to a training step."""
+    """Return a copy of parameters.
+
+    Their owner may change dicts and NumPy arrays in place, and donate buffers to a training step.
+    """
 
     def copied(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
@@ -22,13 +25,13 @@ def own(params: Any) -> Any:
 
 
 def is_torchs(source: Any) -> bool:
-    """Whether it is a module or tensor of PyTorch, or a dict of such."""
+    """Return whether `source` is a module or tensor of PyTorch, or a dict of such."""
     some = next(iter(source.values()), None) if isinstance(source, Mapping) else source
     return any(cls.__module__.partition(".")[0] == "torch" for cls in type(some).__mro__)
 
 
 def same_structure(old: Any, new: Any, model: str) -> Any:
-    """A copy of the new parameters in the structure and the dtypes of the old ones; see `Model.update`."""
+    """Return a copy of new parameters in the structure and dtypes of the old: `Model.update`."""
 
     def named(tree: Any) -> dict[str, Any]:
         return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}

@@ -1,4 +1,4 @@
-"""Short interceptors for `jaxlens.activations`."""
+"""Ready-made interceptors, for `jaxlens.activations`."""
 
 from jaxlens.model._interceptors import ablate as ablate
 from jaxlens.model._interceptors import perturb as perturb

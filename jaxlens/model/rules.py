@@ -1,4 +1,4 @@
-"""Gradient rules for `Model.with_gradient_rule`."""
+"""Gradient rules, for `Model.with_gradient_rule`."""
 
 from jaxlens._program import plain_gradient as plain_gradient
 from jaxlens.model._rules import GradientRule as GradientRule

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxlens._program import plain_gradient
+from jaxlens._program import plain_gradient, trace
 from jaxlens.errors import GradientRuleError
 from jaxlens.model._rules import (
     GradientRule,
     apply_rule,
-    count_relus,
     deconvnet,
     guided,
     redirected,
@@ -57,6 +56,11 @@ def _broadcasting_is_legal():
 def gradient(rule, fn, x, *args):
     """Of the sum of all outputs."""
     return jax.jit(jax.grad(lambda x: jnp.sum(apply_rule(rule, fn)(x, *args))))(x)
+
+
+def count_relus(fn, *args):
+    """How many ReLUs lie between the first argument of `fn(*args)` and its outputs."""
+    return len(trace(fn, args).relus)
 
 
 def one_conv(relu, image):
