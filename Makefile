@@ -14,7 +14,7 @@ STEPS ?= $(if $(WEIGHTS),256,80)
 WORKERS ?= 2
 NEWEST ?= 3.12
 
-.PHONY: help demo test test-newest test-floor lint format generated bench clean
+.PHONY: help demo test test-slow test-all test-newest test-floor lint format generated bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -36,21 +36,29 @@ $(VENV)/dev: pyproject.toml $(VENV)/core
 demo: $(VENV)/$(if $(WEIGHTS),torch,core)  ## render 16 neurons into jaxlens-out/ (WEIGHTS=squeezenet1_1.pth for that network)
 	$(BIN)/jaxlens render $(MODEL) --weights $(or $(WEIGHTS),DEFAULT) --steps $(STEPS) --out $(OUT)
 
-test: $(VENV)/dev  ## the test suite (WORKERS=2 processes)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal -q
+
+test: $(VENV)/dev  ## the quick tests, ten minutes on two cores (WORKERS=2 processes)
+	$(BIN)/python $(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/dev  ## the others: large networks, notebooks, killed jobs, every combination
+	$(BIN)/python $(PYTEST) -m slow $(ARGS)
+
+test-all: $(VENV)/dev  ## both
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 # The two ends of what pyproject.toml allows, each in an environment of its own. Both need uv, which finds or fetches the Python;
 # NEWEST=/path/to/python names one that it does not find.
-test-newest:  ## the test suite on Python 3.12 with the newest release of everything
+test-newest:  ## all tests on Python 3.12 with the newest release of everything
 	uv venv --quiet --allow-existing --python $(NEWEST) .venv-newest
 	uv pip install --quiet --upgrade --python .venv-newest/bin/python -e '.[torch,test,bench]'
-	.venv-newest/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+	.venv-newest/bin/python $(PYTEST) $(ARGS)
 
-test-floor:  ## the test suite on Python 3.11 with the lowest releases that the package itself accepts
+test-floor:  ## all tests on Python 3.11 with the lowest releases that the package itself accepts
 	uv venv --quiet --allow-existing --python 3.11 .venv-floor
 	uv pip compile --quiet --python-version 3.11 --resolution lowest-direct pyproject.toml -o .venv-floor/floors.txt
 	uv pip install --quiet --python .venv-floor/bin/python -c .venv-floor/floors.txt -e '.[torch,test,bench]'
-	.venv-floor/bin/python -m pytest -n $(WORKERS) --dist worksteal -q $(ARGS)
+	.venv-floor/bin/python $(PYTEST) $(ARGS)
 
 lint: $(VENV)/dev  ## ruff, the type checker, the contract of imports, the length of files
 	$(BIN)/ruff check .

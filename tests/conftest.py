@@ -15,12 +15,25 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure(config):
+    _keep_compiled_programs(config)
     # Strict promotion catches float64 constants and implicit broadcasts before a user meets them.
     jax.config.update("jax_numpy_rank_promotion", "raise")
     # Programs of tests run once or twice: less optimised ones save more time than they cost.
     # Workers and processes inherit it.
     if "xla_backend_optimization_level" not in (flags := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=1".strip()
+
+
+def _keep_compiled_programs(config):
+    """Let the workers, the processes they start and later runs share what they compiled."""
+    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("compiled")))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    jax.config.update("jax_compilation_cache_dir", folder)  # JAX has read the environment before
+    jax.config.update("jax_compilation_cache_max_size", int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]))
+    jax.config.update(
+        "jax_persistent_cache_min_compile_time_secs", float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+    )
 
 
 @pytest.fixture

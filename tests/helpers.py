@@ -6,12 +6,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 import jaxlens
 from jaxlens.model import IMAGENET
 
 SIZE = (40, 48)
+
+
+def mostly_slow(cases, quick):
+    """Return the cases of a parametrized test, of which those not in `quick` are of the slow tier."""
+    unknown = set(quick) - set(cases)
+    assert not unknown, unknown
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
 class Block(nnx.Module):

@@ -59,6 +59,7 @@ def gradient(found):
     return scores.detach().numpy(), torch.autograd.grad(scores.sum(), found.theta)[0].numpy()
 
 
+@pytest.mark.slow
 def test_pytorch_at_its_best_finds_our_scores_and_gradients(pair, theta):
     scores, slope = gradient(renderer(pair, theta))
     objective, images = objectives.channel(LAYER, CHANNELS).bind(pair[1]), param.image(SIZE[1], SIZE[0])
@@ -173,6 +174,7 @@ def test_operations_by_hand():
     assert flops.needed(model, "mixed", (9, 14)) == 2 * conv + 3 * product  # both factors have a gradient
 
 
+@pytest.mark.slow
 def test_operations_of_a_network_are_those_that_xla_counts(pair):
     model, ran = pair[1], []
     need = flops.needed(model, LAYER, SEEN)

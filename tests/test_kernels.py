@@ -47,6 +47,7 @@ def assert_same(ours, theirs, x, *, rtol=1e-5):
     np.testing.assert_allclose(pull(jnp.asarray(weight))[0], from_torch(tx.grad), rtol=rtol, atol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", FLOOR + CEIL)
 @pytest.mark.parametrize("size", [(9, 14), (8, 11)])
 def test_max_pool(pool, size):
@@ -160,6 +161,7 @@ def test_conv1x1():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "dilation"),
     [((3, 3), 1, 1, 1), ((3, 3), 2, 1, 1), ((7, 5), 1, 3, 1), ((3, 3), 1, 2, 2), ((5, 3), 3, 0, 1)],

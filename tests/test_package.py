@@ -74,6 +74,7 @@ print(model.name)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import converters"])
 @pytest.mark.parametrize("decoyed", [True, False])
 def test_a_users_own_folder_called_converters_is_never_taken_for_ours(tmp_path, first, decoyed):

@@ -52,6 +52,7 @@ def test_models_of_your_own():
     exec(snippet("Model.from_linen"), names)
 
 
+@pytest.mark.slow
 def test_a_job(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = snippet("microscope.render_layers")
@@ -61,6 +62,7 @@ def test_a_job(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "tiles" / "mixed4a").iterdir()) == ["0000.png", "0001.png"]
 
 
+@pytest.mark.slow
 def test_look_inside_and_known_features():
     names = {}
     exec(snippet("interceptors.ablate"), names)
@@ -73,6 +75,7 @@ def test_look_inside_and_known_features():
     assert f"# tuning curves, {list(tuning.shape)}" in snippet("synthetic.stimuli")
 
 
+@pytest.mark.slow
 def test_every_attribution_shown_can_be_called_so():
     """Names, arguments and layers; and the ones on maps run."""
     model, code = jaxlens.modelzoo.load("lensnet"), snippet("attribution.grad_cam")

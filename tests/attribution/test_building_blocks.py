@@ -82,6 +82,7 @@ def test_the_difference_of_two_classes_is_a_target(model):
     assert_allclose(attribution.channel_attribution(model, x, target, layer=LAYER).values, first - second, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_ablating_the_channels_that_count_lowers_the_score_more_than_random_ones():
     model = jaxlens.modelzoo.load("lensnet")
     x, layer, k = images(1, (64, 72), seed=3), "mixed4a", 8

@@ -27,6 +27,7 @@ from tests.helpers import images, relative_error, small_model
 # properties of all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ALL, ids=lambda f: f.__name__)
 def test_chunks_batches_and_jit(method):
     model, _, _ = pooled()
@@ -105,6 +106,7 @@ def test_token_grids():
     assert maps.shape == (2, 2, 3, 3) and maps[1, 1, 0].tolist() == values[1, 5 + 3].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
     [

@@ -128,6 +128,7 @@ def test_the_references_eigen_cam_has_either_sign(monkeypatch):
     assert ((ours * total).sum((1, 2)) > 0).all()
 
 
+@pytest.mark.slow
 def test_squeezenet_on_photographs(shared_data, monkeypatch):
     """Every variant, real weights, two photographs of 96x128."""
     library = peer(monkeypatch)

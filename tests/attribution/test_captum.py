@@ -122,6 +122,7 @@ def test_layer_integrated_gradients(both):
     close(ours.values, theirs)
 
 
+@pytest.mark.slow
 def test_guided_backprop_and_deconvnet(both):
     net, model, images, x, _ = both
     for theirs, ours in ((captum.GuidedBackprop, attribution.guided_backprop), (captum.Deconvolution, attribution.deconvnet)):
@@ -188,6 +189,7 @@ def test_deep_lift_above_the_pools(both):
     close(attribution.deep_lift(model, images, TARGETS, layer=LAYER).values, nhwc(theirs))
 
 
+@pytest.mark.slow
 def test_deep_lift_of_the_image(both):
     """With pools that do not overlap. Where they do, as in SqueezeNet, captum writes the shares of
     windows over each other

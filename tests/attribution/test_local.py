@@ -53,6 +53,7 @@ def branched():
     return model_of(branches, (3, 3, 3, 6), (3, 3, 3, 6), (1, 1, 6, 4), (10, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "stride"), [(5, 4), ((3, 7), (2, 5)), (40, 40), (1, 1)])
 @pytest.mark.parametrize("layer", [None, "both"])
 def test_scores_are_those_of_full_passes(branched, window, stride, layer):
@@ -68,6 +69,7 @@ def test_scores_are_those_of_full_passes(branched, window, stride, layer):
     assert float(jnp.ptp(full)) > 1e-3 * float(jnp.abs(full).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(40, 48), (57, 43)])
 def test_a_network_with_norms_and_shared_relus(size):
     query = ask(small_model(), images(1, size), 1)
@@ -90,6 +92,7 @@ def test_positions_that_differ_are_not_mixed_up():
     assert_allclose(window_scores(query, windows, batch_size=16, progress=False), full, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_computes_less():
     """The control: far fewer operations than as many full passes."""
     query = ask(small_model(), images(1, (96, 112)), 1)

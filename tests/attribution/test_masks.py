@@ -79,6 +79,7 @@ def only(rows, columns):
     return vector_model(fn, 96, 1.0).replace(input_size=(8, 12))
 
 
+@pytest.mark.slow
 def test_planted_part_is_found():
     """The other cells do nothing: a map that is bright elsewhere is wrong. The constant changes
     nothing.
@@ -115,6 +116,7 @@ def test_sobol_indices_of_ishigami():
     assert np.asarray(constant).tolist() == [[0, 0, 0]]
 
 
+@pytest.mark.slow
 def test_sobol_of_linear_and_constant_scores():
     """`w**2 / sum w**2` of what each cell can change; a score that never changes gives 0."""
     x = np.array([0.2, 0.5, 1, 0.1, 0.7, 0.3])

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import jaxlens
 from jaxlens import attribution, site
 from jaxlens.attribution import METHODS
+from tests.helpers import mostly_slow
 
 SIZE, CLASSES = (8, 12), 4
 # Small settings; what is not listed runs as it is.
@@ -43,6 +44,11 @@ MORE = {
 }
 TRANSFORMERS = ("attention_rollout", "gradient_rollout", "transformer_attribution")  # tests/attribution/test_transformer.py
 ALL = [*(name for name in METHODS if name not in TRANSFORMERS), *MORE]
+# One method of each way of working.
+QUICK = (
+    "saliency", "smooth_grad", "integrated_gradients", "guided_backprop", "grad_cam", "eigen_cam", "lrp", "feature_ablation",
+    "kernel_shap", "shapley_values", "feature_permutation", "channel_attribution",
+)  # fmt: skip
 COMPLETE = {  # what their values promise to add up to, and how exactly
     "integrated_gradients": 0.1, "deep_lift": 1e-4, "deep_lift_shap": 1e-4, "kernel_shap": 1e-4, "shapley_values": 1e-4,
     "shapley_sampling": 1e-4, "conductance": 0.1, "spatial_attribution": 0.1, "channel_attribution": 0.1,
@@ -86,7 +92,7 @@ def near(a, b):
     assert_allclose(a, b, atol=2e-5 * scale, rtol=2e-4)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", mostly_slow(ALL, QUICK))
 def test_contract(name, model, images):
     before = jax.tree.map(np.array, model.params)
     method, best = method_of(name), np.asarray(model(images)).argmax(-1)

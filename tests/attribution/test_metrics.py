@@ -16,6 +16,7 @@ from tests.helpers import relative_error
 # ---- shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 7, 54])
 def test_gini_and_entropy_at_both_ends(n):
     even, one = jnp.full((1, n), 0.3), jnp.zeros((1, n)).at[0, n // 2].set(-2.0)
@@ -112,6 +113,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_chunks_batches_and_jit_change_nothing(name):
     x, values, metric, options = photos(3), jnp.abs(draw(3, *SMALL, 1)), getattr(m, name), OPTIONS[name]
@@ -128,6 +130,7 @@ def test_chunks_batches_and_jit_change_nothing(name):
         np.testing.assert_allclose(a[2:] if len(a) == 3 else a, b, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mu_fidelity", "infidelity", "road", "sensitivity_max", "stability"])
 def test_the_same_key_gives_the_same_bits_and_another_does_not(name):
     x, metric = photos(2), getattr(m, name)

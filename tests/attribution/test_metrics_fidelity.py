@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:Depre
 # ---- fidelity
 
 
+@pytest.mark.slow
 def test_mu_fidelity_is_1_for_a_sum_and_minus_1_for_its_opposite():
     x = draw(2, H, W, 1)
     options = {"score": "logit", "grid": 3, "samples": 40}
@@ -33,6 +34,7 @@ def test_mu_fidelity_is_1_for_a_sum_and_minus_1_for_its_opposite():
     assert (m.mu_fidelity(total(), x, 0 * x, 0, **options) == 0).all()
 
 
+@pytest.mark.slow
 def test_mu_fidelity_equals_scipy():
     x, values = photos(2), draw(2, *SMALL, 3)
     found = m.mu_fidelity(NET, x, values, [1, 3], grid=4, samples=30, seed=5)
@@ -109,6 +111,7 @@ def test_infidelity_is_0_where_attributions_foretell_and_scale_counts_unless_nor
 # ---- sensitivity
 
 
+@pytest.mark.slow
 def test_sensitivity_is_0_where_the_network_is_linear():
     weights = np.asarray(draw(H * W, 2, seed=3))
     x = draw(2, H, W, 1)
@@ -144,6 +147,7 @@ def test_sensitivity_and_stability_equal_captum_and_numpy():
     np.testing.assert_allclose(m.stability(saliency, model, x, [0, 1], radius=0.1, samples=5), mean, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_sensitivity_takes_a_methods_options_and_keeps_the_target():
     x = photos(3)
     start = draw(*x.shape, seed=4)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:Depre
 # ---- the score
 
 
+@pytest.mark.slow
 def test_class_probability_is_the_softmax_and_needs_a_class_to_compare_with():
     x = photos(3)
     want = torch.softmax(torch.tensor(np.asarray(NET(x))), 1).numpy()[[0, 1, 2], [4, 0, 2]]
@@ -108,6 +109,7 @@ def test_steps_fractions_and_baselines():
     np.testing.assert_allclose(everything.scores[0, 0], m.blurred(x, 2.0).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_map_of_gradients_beats_the_same_shuffled():
     x = photos(4)
     found = jnp.abs(integrated_gradients(NET, x, tolerance=None).values.sum(-1, keepdims=True))

@@ -83,6 +83,7 @@ def channels_last(tensor):
     return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "window, stride, theirs",
     [((4, 3), (3, 3), (3, 4, 3)), ((2, 5), (2, 4), (3, 2, 5)), ((3, 4, 2), (2, 3, 1), (2, 3, 4))],
@@ -120,6 +121,7 @@ def test_overlaps_by_hand():
     assert count.max() > 1
 
 
+@pytest.mark.slow
 def test_squeezenet_on_a_photograph_is_captums(shared_data):
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     attr = pytest.importorskip("captum.attr")
@@ -185,6 +187,7 @@ def test_grids_of_features():
     assert grid_features((5, 7), 1).max() == 0 and grid_features((5, 7), (5, 7)).ravel().tolist() == list(range(35))
 
 
+@pytest.mark.slow
 def test_features_of_layers_and_vectors():
     """At a layer the ablation is what the rest of the network does without a value."""
     model, images = net(), pictures()
@@ -213,6 +216,7 @@ def black(model, head):
     return (vector + vector**2) * head[None]
 
 
+@pytest.mark.slow
 def test_default_windows():
     """An eighth of an axis, half of that apart."""
     model, images = linear(np.arange(1, 21)), image(np.random.default_rng(0).uniform(size=(2, 20)), scale=1)

@@ -43,6 +43,7 @@ def draw(count=2):
     return jax.random.uniform(jax.random.key(1), (count, H, W, 1))
 
 
+@pytest.mark.slow
 def test_guided_backprop_hardly_sees_the_network_and_saliency_does():
     """Adebayo et al.'s finding, on a trained network: with its upper half random, one map is new
     and the other the same.

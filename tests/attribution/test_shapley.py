@@ -102,6 +102,7 @@ def test_enumeration_is_exact_on_a_network():
     np.testing.assert_allclose(cells, ends[0] - ends[1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_come_near_the_exact_values_and_add_up():
     model, images = net(), pictures()
     exact = shapley_values(model, images, 1, features=FEATURES).values

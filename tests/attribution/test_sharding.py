@@ -150,6 +150,7 @@ def told():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_each_image_has_its_own_values_on_any_mesh(told):
     assert told["asked"] > 50
     assert told["wrong"] == {}

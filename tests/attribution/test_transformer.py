@@ -73,6 +73,7 @@ def test_attention_maps():
         attention_maps(model, x, ["logits"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [1, 2])
 def test_rollouts_by_hand(heads):
     model, x = planted(heads), greys([1, 0.5])
@@ -180,6 +181,7 @@ def tiny_vit():
     return model.replace(params=jax.tree.map(lambda leaf: np.float32(draw.normal(0, 0.6, leaf.shape)), model.params))
 
 
+@pytest.mark.slow
 def test_the_zoos_transformer():
     model, x = tiny_vit(), images(2, (8, 8))
     maps = attention_maps(model, x)
@@ -197,6 +199,7 @@ def test_the_zoos_transformer():
             gradient_rollout(model, x, 0, discard=wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ROLLOUTS, ids=lambda f: f.__name__)
 def test_chunks_batches_and_jit(method):
     model, x = tiny_vit(), images(2, (8, 8))
@@ -209,6 +212,7 @@ def test_chunks_batches_and_jit(method):
         assert relative_error(method(model, x, [3, 4]).values, whole.values) > 0.01
 
 
+@pytest.mark.slow
 def test_cams_of_tokens():
     model, x = tiny_vit(), images(2, (8, 8))
     found = grad_cam(model, x, 1)
@@ -227,6 +231,7 @@ def test_cams_of_tokens():
         grad_cam(model, x, 1, layer=f"{last}.self_attention.attention_weights")
 
 
+@pytest.mark.slow
 def test_ablation_cam_of_tokens():
     """Each channel at 0, class token included."""
     model, x, layer = tiny_vit(), images(2, (8, 8)), "encoder.layers.encoder_layer_1.ln_1"
@@ -280,6 +285,7 @@ def torch_attention(net, x, target):
     return [a.detach().numpy()[0] for a in kept], [a.grad.numpy()[0] for a in kept]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("registers", "pool"), [(2, "token"), (0, "avg")])
 def test_against_pytorchs_gradients(registers, pool):
     """A transformer with a class token and registers, and one that averages its patches, in an
@@ -307,6 +313,7 @@ def test_against_pytorchs_gradients(registers, pool):
             assert relative_error(own.values[image].reshape(-1), row(known)) < 1e-4, method.__name__
 
 
+@pytest.mark.slow
 def test_cams_of_an_imported_transformer():
     """Against pytorch-grad-cam with a hand-written reshape; ours finds the registers and the layer
     itself.
@@ -333,6 +340,7 @@ def test_cams_of_an_imported_transformer():
     assert _survey(averaged.architecture, SIZE, ("logits",)).default == "blocks"
 
 
+@pytest.mark.slow
 def test_an_imported_torchvision_transformer():
     torchvision = pytest.importorskip("torchvision")
     from converters import from_torch

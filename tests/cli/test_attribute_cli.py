@@ -42,6 +42,7 @@ def zoo(model, monkeypatch):
     monkeypatch.setattr(modelzoo, "load", lambda name, weights: model if name == "small" else load(name, weights=weights))
 
 
+@pytest.mark.slow
 def test_prints_and_writes_maps_with_their_measures(pictures, model, tmp_path):
     out = tmp_path / "new" / "maps.png"
     result = run("attribute", "small", *pictures, "--method", "grad_cam", "--method", "random_cam", "--out", out)
@@ -197,6 +198,7 @@ def test_help_names_every_method():
     assert "jaxlens attribute" in run("--help").output
 
 
+@pytest.mark.slow
 def test_random_weights_are_said_to_be_random(asked, pictures, tmp_path):
     result = run("attribute", "lensnet", pictures[0], *QUIET, "--weights", "none", "--out", tmp_path / "m.png")
     assert result.exit_code == 0 and "Random weights" in result.output

@@ -70,6 +70,7 @@ def test_render_writes_a_picture_per_neuron_and_a_sheet(tmp_path):
     assert sheet.shape[0] > 48 and sheet.shape[1] > 3 * 48
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_picture(tmp_path):
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         run(
@@ -142,6 +143,7 @@ def test_outputs_are_shown_with_their_labels():
     assert label_of("logits", 65, None) == label_of("mixed4a", 65, labels) == ""
 
 
+@pytest.mark.slow
 def test_the_program_keeps_compiled_programs(tmp_path):
     code = (
         "import sys, jax\n"
@@ -160,6 +162,7 @@ def test_the_program_keeps_compiled_programs(tmp_path):
         assert out.splitlines()[-1] == str(expected)
 
 
+@pytest.mark.slow
 def test_render_layers_is_a_job(tmp_path):
     """Whole layers by name or pattern, resumed by the same command, refused with another."""
     options = ("--steps", 1, "--size", 24, "--out", tmp_path)

@@ -42,6 +42,7 @@ def wait_for(process, word):
     raise AssertionError(f"ended without {word!r}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -61,6 +62,7 @@ def test_ctrl_c_ends_a_command(here, arguments, word):  # noqa: F811
     assert [line.partition(". ")[0].rstrip(".") for line in told.splitlines() if line][-1] == "Interrupted"
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(here):  # noqa: F811
     for arguments in (("models",), ("layers", "any.safetensors"), ("render", "--help")):
         with begin(here, *arguments) as process:

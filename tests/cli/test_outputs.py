@@ -104,6 +104,7 @@ def test_an_empty_name_is_refused(there, verb, out):
     assert contents(there) == before
 
 
+@pytest.mark.slow
 def test_plain_pictures_are_tiles(there, drawn):
     """With the same settings' hash as a job of the same settings."""
     assert run("render", MODEL, "1:0-1", "4:0", "--size", 8, "--steps", 3, "--seed", 7, "--out", "o").exit_code == 0
@@ -220,6 +221,7 @@ def test_files_have_the_mode_of_the_umask(there, drawn):
     assert {path.stat().st_mode & 0o777 for path in (there / "o").iterdir()} == {0o640}
 
 
+@pytest.mark.slow
 def test_pictures_of_different_shapes_keep_them(there):
     options = ("--layer", "1", "--steps", 1, "--size", 15, "--out", "i.png")
     result = run("invert", MODEL, "wide.png", "tall.png", *options)

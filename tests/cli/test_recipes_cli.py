@@ -20,6 +20,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "arguments", "size"),
     [
@@ -38,6 +39,7 @@ def test_it_writes_a_picture(pictures, tmp_path, command, arguments, size):
     assert load_image(out).shape == (*size, 3) and str(out) in result.output
 
 
+@pytest.mark.slow
 def test_several_pictures_are_a_sheet(pictures, tmp_path):
     out = tmp_path / "sheet.png"
     result = run("caricature", "lensnet", pictures / "wide.png", pictures / "tall.png", *EARLY, *QUICK, "--out", out)
@@ -54,6 +56,7 @@ def test_maco_has_opacity(tmp_path):
     assert pixels.shape == (40, 40, 4) and np.ptp(pixels[..., 3]) > 50
 
 
+@pytest.mark.slow
 def test_a_zoom_is_an_animation(pictures, tmp_path):
     out = tmp_path / "zoom.gif"
     result = run("zoom", "lensnet", pictures / "wide.png", *EARLY, "--frames", 2, *QUICK, "--out", out)

@@ -35,6 +35,7 @@ def test_a_saved_network_has_layers(there):
     assert run("layers", "lensnet", "--weights", "DEFAULT", "--kind", "Softmax").output.split()[0] == "softmax2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "arguments", "size"),
     [

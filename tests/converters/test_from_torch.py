@@ -99,6 +99,7 @@ def test_layers_are_pytorchs_calls():
     assert {"heads[0]", "heads[1][0]", "heads[1][1]", "heads.a@0", "heads.a@1", "heads.b", "output[1]"} <= set(heads)
 
 
+@pytest.mark.slow
 def test_input_gradients_are_pytorchs():
     for cls in (nets.UNet, nets.SqueezeExcite, nets.Norms, nets.ScaledDotProduct, nets.Resizes, nets.Pads):
         module = built(cls)
@@ -111,6 +112,7 @@ def test_input_gradients_are_pytorchs():
         assert _compare.error(np.asarray(got), tx.grad.numpy().transpose(0, 2, 3, 1)) < 1e-4, cls.__name__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -352,6 +354,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [nets.SqueezeExcite, nets.Transformer, nets.DictOutput])
 def test_a_saved_import_needs_no_torch(cls, tmp_path):
     options = {"output": "out"} if cls is nets.DictOutput else {}

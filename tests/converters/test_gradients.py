@@ -157,6 +157,7 @@ FOLLOWED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_gradients_that_code_sets_are_followed(name):
     net = FOLLOWED[name].eval()

@@ -13,6 +13,7 @@ from jaxlens import _params, activations, modelzoo
 from jaxlens.model import IMAGENET, INCEPTION, Model
 from jaxlens.modelzoo import inceptionv1
 from jaxlens.modelzoo._registry import find
+from tests.helpers import mostly_slow
 from tools import parity_table
 
 pytest.importorskip("torch")
@@ -28,7 +29,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", mostly_slow(FAMILIES, ("alexnet", "resnet18", "squeezenet1_1")))
 def test_every_layer_agrees(name):
     """The hand-written network with PyTorch, layer by layer; and the importer's with it in names,
     parameters and values.
@@ -111,6 +112,7 @@ def ours(module, **options):
     return model.replace(params=convert({name: value.numpy() for name, value in module.state_dict().items()}, model))
 
 
+@pytest.mark.slow
 def test_inceptionv1_agrees_with_lucents(lucent):
     rows = parity_table.report("inceptionv1")
     assert [row for row in rows if not row.error <= 1e-4] == []
@@ -151,6 +153,7 @@ def test_the_head_of_inceptionv1_as_lucent_runs_it(lucent):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * want.max())
 
 
+@pytest.mark.slow
 def test_the_auxiliary_heads_of_the_inceptions():
     """PyTorch runs them in training only: its heads, on our maps."""
     import torch

@@ -215,6 +215,7 @@ def rows(net, model, size):
     return _compare.compare(net, model.forward, model.params, np.moveaxis(x.numpy(), 1, -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*RIGHT, *RIGHT_OR_REFUSED])
 def test_right_or_refused_at_two_sizes(name):
     forward, children = (RIGHT | RIGHT_OR_REFUSED)[name]

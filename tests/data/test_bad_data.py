@@ -53,6 +53,7 @@ def _first(loader, queue):
     queue.put(next(iter(loader)))
 
 
+@pytest.mark.slow
 def test_a_loader_is_copied_pickled_and_sent_to_a_spawned_process(folder):
     loader = load_folder(folder, 16, 2, train=True, threads=0)
     want = next(iter(loader))  # also after use

@@ -52,6 +52,7 @@ def everything():
     return synthetic.generate(3, list(synthetic.CLASSES) * 2, SIZE)
 
 
+@pytest.mark.slow
 def test_every_class_draws_pictures(everything):
     assert everything.images.shape == (2 * len(synthetic.CLASSES), *SIZE, 3) and everything.images.dtype == np.float32
     assert everything.images.min() >= 0 and everything.images.max() <= 1
@@ -82,6 +83,7 @@ def test_a_picture_depends_on_seed_place_and_label_only():
     assert not np.array_equal(whole.images[0], another.images[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", synthetic.FAMILIES)
 def test_every_family_has_finite_gradients(family):
     ranges = synthetic.FAMILIES[family].ranges

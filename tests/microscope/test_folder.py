@@ -228,6 +228,7 @@ def test_folders_are_safe_and_kept_apart():
         assert folder_name(plain) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "shape"), [(1, (8, 12, 1)), (2, (8, 24, 1)), (4, (8, 48, 1)), (12, (8, 144, 1))])
 def test_tiles_of_networks_of_other_channels(tmp_path, channels, shape):
     """One channel is grey; of numbers that are no colours every channel is, side by side."""

@@ -45,6 +45,7 @@ def undisturbed(model, tmp_path_factory):
     return pixels(folder)
 
 
+@pytest.mark.slow
 def test_tiles_are_what_render_gives(model, undisturbed, tmp_path):
     job = run(model, tmp_path, channels=[5, 2])
     assert [tile.channel for tile in job.tiles(LAYER)] == [2, 5] and job.rendered == 2
@@ -154,6 +155,7 @@ microscope.render_layers(small_model(input_size=(24, 28)), [LAYER], sys.argv[1],
 """
 
 
+@pytest.mark.slow
 def test_killed_and_shared(tmp_path):
     """Two processes, one killed between tiles: all tiles come out, finished ones stay untouched."""
     command = [sys.executable, "-c", KILLED, str(tmp_path / "killed")]
@@ -227,6 +229,7 @@ print("rendered", microscope.render_layers(small_model(input_size=(24, 28)), [LA
 """
 
 
+@pytest.mark.slow
 def test_two_processes_with_four_devices_each(model, undisturbed, tmp_path, free_port):
     """`jax.distributed`: each process renders its half, once, to the pictures of one process."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"

@@ -365,6 +365,7 @@ def test_networks_of_one_size_are_known():
     assert not Model.from_nnx(Net(nnx.Rngs(0)), **OPTIONS).fixed_size
 
 
+@pytest.mark.slow
 def test_a_used_model_is_copied_pickled_and_sent_to_a_spawned_process(tmp_path):
     model = Model.from_nnx(Net(nnx.Rngs(0)), labels=["a", "b", "c"], **OPTIONS)
     right = np.asarray(model(X))

@@ -94,6 +94,7 @@ def test_they_render(kind):
     assert result.scores[0, -1] > result.scores[0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [jnp.tanh, jax.nn.gelu, jax.nn.silu], ids=["tanh", "gelu", "silu"])
 def test_an_unknown_nonlinearity_raises_and_still_renders(act):
     network = jaxlens.Model.from_nnx(NNXNet(act), input_size=SIZE, preprocess=Preprocess())

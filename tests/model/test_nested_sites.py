@@ -136,6 +136,7 @@ class Lifted(nnx.Module):
         return self.fc(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LIFTED)
 def test_flax_nnx_lifted_transforms(kind):
     plain, lifted = (jaxlens.Model.from_nnx(Lifted(k), **OPTIONS) for k in ("plain", kind))

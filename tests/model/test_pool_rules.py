@@ -213,6 +213,7 @@ def test_squeezenet_against_torch():
     assert np.abs(plain - want).max() > 0.1 * np.abs(want).max()
 
 
+@pytest.mark.slow
 def test_a_render_under_a_relaxed_pool():
     model = modelzoo.load("lensnet", progress=False).with_gradient_rule(standard(pools="l2"))
     result = render.render(model, "mixed3a:3", size=40, steps=3, transforms=[], progress=False)

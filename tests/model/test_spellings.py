@@ -84,6 +84,7 @@ def found(method, pool):
     return METHODS[method](model_of(pool))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pool", MAXIMA.values(), ids=MAXIMA)
 def test_a_maximum_is_a_maximum_however_it_is_written(pool, method):
@@ -129,6 +130,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", LINEAR.values(), ids=LINEAR)
 def test_what_is_linear_is_passed_by_every_method(fn):
     """After ReLUs that are open, of a model without biases: all methods are products with the

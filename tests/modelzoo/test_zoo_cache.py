@@ -113,6 +113,7 @@ def test_the_cache_is_the_users_by_default(monkeypatch):
     assert modelzoo.cache_dir().name.lower() in ("jaxlens", "cache") and modelzoo.cache_dir().is_absolute()
 
 
+@pytest.mark.slow
 def test_without_torch_what_is_converted_loads_and_what_is_not_says_so(published, state_dict, tmp_path):
     path = modelzoo.save(modelzoo.load("squeezenet1_1", progress=False), tmp_path / "net.safetensors")
     result = run(WITHOUT_TORCH.format(name="squeezenet1_1", weights=str(path)))
@@ -136,6 +137,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_numpy_and_hdf5_files_load_without_torch(state_dict, tmp_path):
     arrays = {name: value.numpy() for name, value in state_dict.items()}
     np.savez(tmp_path / "net.npz", **arrays)
@@ -187,6 +189,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_partial_file(published, state_dict, tmp_path, monkeypatch):
     source = _registry.find("squeezenet1_1").weights[0]
     caches = [tmp_path / f"cache{number}" for number in range(len(MOMENTS))]

@@ -41,6 +41,7 @@ def test_it_is_small_and_whole(model):
     assert model.labels == synthetic.CLASSES and model.input_size == (64, 64)
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch_and_no_network():
     code = (
         "import sys, socket\n"
@@ -126,6 +127,7 @@ def quick_start(monkeypatch):
     monkeypatch.setattr(nnx.initializers, "he_normal", lambda: nnx.initializers.constant(0.01))
 
 
+@pytest.mark.slow
 def test_folding_changes_nothing(quick_start):
     """Random kernels, and batch norms with statistics of their own, against one convolution each."""
     rng, lows = np.random.default_rng(0), {"mean": -0.2, "var": 0.5, "scale": 0.5, "bias": -0.2}

@@ -24,6 +24,7 @@ def squeezenet():
     return modelzoo.load("squeezenet1_1", weights=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", modelzoo.names())
 def test_every_network_has_the_parameters_it_says(name):
     info = modelzoo.info(name)
@@ -68,6 +69,7 @@ def test_all_of_torchvisions_classifiers_are_there():
     assert set(models.list_models(module=models)) == set(modelzoo.names()) - {"inceptionv1", "lensnet"}
 
 
+@pytest.mark.slow
 def test_options():
     model = modelzoo.load("resnet18", None, num_classes=7)
     assert model.layers["logits"].shape == (7,) and model.labels is None
@@ -86,6 +88,7 @@ def test_options():
         transformer(jnp.zeros((1, 64, 96, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [96, 64, None])
 def test_a_vision_transformer_is_shown_its_own_size(size):
     """Pictures of any size; its own one too, though padding and crops of the default transforms
@@ -108,6 +111,7 @@ def test_what_a_loaded_model_knows(squeezenet):
     assert squeezenet.layers["features.9.squeeze_activation"].kind == "ReLU"
 
 
+@pytest.mark.slow
 def test_inceptionv1_is_lucids():
     model = modelzoo.load("inceptionv1", weights=None)
     assert model.preprocess == INCEPTION

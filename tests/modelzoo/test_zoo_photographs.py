@@ -22,6 +22,7 @@ def load(path):
     return np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32) / 255
 
 
+@pytest.mark.slow
 def test_squeezenet_on_photographs(shared_data):
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     classes = json.loads((shared_data / "imagenet_samples" / "classes.json").read_text())

@@ -33,6 +33,7 @@ def written_out(model, image, layers, label):
     return share[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [[MIDDLE], [STEM, MIDDLE], [MIDDLE, STEM]])
 @pytest.mark.parametrize("rule", [None, guided()], ids=["plain", "guided"])
 def test_value_is_the_chain_of_gradients(layers, rule):
@@ -47,6 +48,7 @@ def test_value_is_the_chain_of_gradients(layers, rule):
     assert np.abs(gradient[0]).max() > 0 and not np.abs(gradient[1]).any()
 
 
+@pytest.mark.slow
 def test_several_targets_are_one_batch():
     model = small_model()
     each = param.beside(param.image(SIZE[1], SIZE[0]), np.asarray(images(1)[0]))

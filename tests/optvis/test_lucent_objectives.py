@@ -48,12 +48,14 @@ def scored(model, objective):
     return float(render.evaluate(model, objective, PICTURES[None], fixed_image_size=SIZE)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_of_channels_first_activations_is_its_negative_as_a_score(model, as_lucent, name):
     want = -float(LOSSES[name](as_lucent))
     assert scored(model, objectives.lucent(LOSSES[name])) == pytest.approx(want, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_lucents_channel_is_the_channel_of_jaxlens(model):
     lucents = objectives.lucent(LOSSES["channel"])
     options = {"size": SIZE, "steps": 3, "progress": False, "redirect_steps": 0, "ids": [0]}

@@ -31,6 +31,7 @@ def sizes_of(monkeypatch):
     return sizes
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_batch_and_not_with_steps(model, monkeypatch):
     seen = {}
     plain = _tasks._step.memory
@@ -42,6 +43,7 @@ def test_memory_grows_with_the_batch_and_not_with_steps(model, monkeypatch):
     assert (seen[8] - seen[4]) / (seen[4] - seen[2]) == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_batch_fits_the_limit(model, monkeypatch):
     """What is independent of the batch is counted for every task, so that one guess does and errs
     towards less.
@@ -82,6 +84,7 @@ def test_what_is_taken_already_counts(monkeypatch):
     assert _batch_size.room(1000, [Card()]) == pytest.approx(680 / 1.25)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch(model, monkeypatch):
     plain, sizes = _tasks.run_batch, []
 
@@ -109,6 +112,7 @@ def test_other_errors_are_not_taken_for_memory(model, monkeypatch):
         render(model, objectives.channel(LAYER, range(4)), **QUICK, batch_size=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer"),
     [

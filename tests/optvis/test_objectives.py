@@ -8,7 +8,7 @@ import pytest
 
 from jaxlens.optvis import objectives, param, render
 from jaxlens.optvis.objectives import _base, _image
-from tests.helpers import small_model
+from tests.helpers import mostly_slow, small_model
 from tests.optvis.objective_cases import ACTS, DENSE, FULL, RGBA, RNG, A, S, T, V, X, grams
 
 
@@ -220,43 +220,43 @@ def test_a_moving_average_of_styles():
         objectives.style_ema("a", {"a": T}, decay=1.0)
 
 
+RISING = [
+    lambda: objectives.channel("blocks.0.conv2", 3),
+    lambda: objectives.neuron("blocks.0.conv2", 3),
+    lambda: objectives.direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
+    lambda: objectives.deepdream("blocks.0.conv2"),
+    lambda: objectives.total_variation(),
+    lambda: objectives.L2(constant=0.3),
+    lambda: objectives.diversity("blocks.0.conv2"),
+    lambda: objectives.class_logit("logits", 1),
+    lambda: objectives.class_probability("logits", 1),
+    lambda: objectives.direction_cossim("blocks.0.conv2", np.linspace(-1, 1, 8)),
+    lambda: objectives.tensor_direction("blocks.0.conv2", RNG.normal(size=(3, 4, 8))),
+    lambda: objectives.neuron_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
+    lambda: objectives.localgroup_weight("blocks.0.conv2", wx=3, wy=2),
+    lambda: objectives.channel_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
+    lambda: objectives.angled_neuron_direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
+    lambda: objectives.channel_interpolate("blocks.0.conv2", 1, "stem", 2),
+    lambda: objectives.alignment("blocks.0.conv2"),
+    lambda: objectives.dot_compare("blocks.0.conv2", cossim_pow=1),
+    lambda: objectives.cossim_compare("blocks.0.conv2"),
+    lambda: objectives.pearson_compare("blocks.0.conv2"),
+    lambda: objectives.weighted_dot_compare("blocks.0.conv2", W=np.linspace(-1, 1, 8)),
+    lambda: objectives.attribution_compare(["stem", "blocks.0.conv2"], "logits:1"),
+    lambda: objectives.style_ema("stem", {"stem": np.zeros((12, 14, 8))}),
+    lambda: objectives.L_inf("stem"),
+    lambda: objectives.l1_compare("blocks.0.conv2"),
+    lambda: objectives.l2_compare("blocks.0.conv2"),
+    lambda: objectives.activation_difference("blocks.0.conv2", objectives.mean_L2, difference_to=1),
+    lambda: objectives.style(["stem", "blocks.0.conv2"], 1),
+    lambda: objectives.input_diff(np.full((24, 28, 3), 0.3)),
+    lambda: objectives.blur_input_each_step(),
+    lambda: objectives.penalize_boundary_complexity((24, 28), w=4),
+]
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: objectives.channel("blocks.0.conv2", 3),
-        lambda: objectives.neuron("blocks.0.conv2", 3),
-        lambda: objectives.direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
-        lambda: objectives.deepdream("blocks.0.conv2"),
-        lambda: objectives.total_variation(),
-        lambda: objectives.L2(constant=0.3),
-        lambda: objectives.diversity("blocks.0.conv2"),
-        lambda: objectives.class_logit("logits", 1),
-        lambda: objectives.class_probability("logits", 1),
-        lambda: objectives.direction_cossim("blocks.0.conv2", np.linspace(-1, 1, 8)),
-        lambda: objectives.tensor_direction("blocks.0.conv2", RNG.normal(size=(3, 4, 8))),
-        lambda: objectives.neuron_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
-        lambda: objectives.localgroup_weight("blocks.0.conv2", wx=3, wy=2),
-        lambda: objectives.channel_weight("blocks.0.conv2", np.linspace(-1, 1, 8)),
-        lambda: objectives.angled_neuron_direction("blocks.0.conv2", np.linspace(-1, 1, 8), cossim_pow=1),
-        lambda: objectives.channel_interpolate("blocks.0.conv2", 1, "stem", 2),
-        lambda: objectives.alignment("blocks.0.conv2"),
-        lambda: objectives.dot_compare("blocks.0.conv2", cossim_pow=1),
-        lambda: objectives.cossim_compare("blocks.0.conv2"),
-        lambda: objectives.pearson_compare("blocks.0.conv2"),
-        lambda: objectives.weighted_dot_compare("blocks.0.conv2", W=np.linspace(-1, 1, 8)),
-        lambda: objectives.attribution_compare(["stem", "blocks.0.conv2"], "logits:1"),
-        lambda: objectives.style_ema("stem", {"stem": np.zeros((12, 14, 8))}),
-        lambda: objectives.L_inf("stem"),
-        lambda: objectives.l1_compare("blocks.0.conv2"),
-        lambda: objectives.l2_compare("blocks.0.conv2"),
-        lambda: objectives.activation_difference("blocks.0.conv2", objectives.mean_L2, difference_to=1),
-        lambda: objectives.style(["stem", "blocks.0.conv2"], 1),
-        lambda: objectives.input_diff(np.full((24, 28, 3), 0.3)),
-        lambda: objectives.blur_input_each_step(),
-        lambda: objectives.penalize_boundary_complexity((24, 28), w=4),
-    ],
-)
+@pytest.mark.parametrize("make", mostly_slow(RISING, RISING[:6]))
 def test_every_objective_rises_and_with_a_minus_falls(make, sign):
     """Lucid's own behavioural test, with its sign."""
     model, objective = small_model(), make()

@@ -33,6 +33,7 @@ def fitted(p, target, *, steps, rate=0.05):
     return float(jnp.abs(p.to_image(quick_jit(run)(p.init(KEY))) - target).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -47,6 +48,7 @@ def test_it_can_become_a_photograph(make):
     assert fitted(p, photo(48, 60)[None], steps=400) < 0.01
 
 
+@pytest.mark.slow
 def test_a_cppn_learns_xor():
     """Lucid's test: colours above 0.99 and below 0.01 at the corners of a 2 x 2 image."""
     p = param.cppn(2, num_output_channels=1, num_hidden_channels=24, num_layers=4)
@@ -63,6 +65,7 @@ def test_a_cppn_learns_xor():
     assert any(float(jnp.abs(p.to_image(run(p.init(jax.random.key(i)))) - target).max()) < 0.01 for i in range(3))
 
 
+@pytest.mark.slow
 def test_cppn_is_lucids_network():
     p = param.cppn(5, 3)
     theta = p.init(KEY)
@@ -159,6 +162,7 @@ def test_natural_spectrum_falls_as_natural_images_do():
     np.testing.assert_allclose(param.natural_spectrum(20, 30).shape, (3, 20, 16))
 
 
+@pytest.mark.slow
 def test_fourier_phase_starts_at_an_image():
     p = param.fourier_phase(init=photo())
     np.testing.assert_allclose(p.to_image(p.init(KEY))[0], photo(), atol=2e-3)
@@ -311,6 +315,7 @@ EXACT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXACT)
 def test_it_starts_at_images(name):
     p = EXACT[name]()
@@ -333,6 +338,7 @@ def test_grey_images_start_too():
     np.testing.assert_allclose(started.to_image(started.init(KEY))[0], grey, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_what_has_no_inverse_is_fitted():
     smooth = np.asarray(
         param.to_valid_rgb(param.lowres_tensor((1, H, W, 3), (1, 3, 4, 3), sd=1)).to_image(jax.random.normal(KEY, (1, 3, 4, 3)))
@@ -367,6 +373,7 @@ def test_cppn_decodes_as_lucents():
     assert np.ptp(want) > 0.2
 
 
+@pytest.mark.slow
 def test_a_converted_upconvolution_gan():
     """Lucent's network of Dosovitskiy and Brox, with random weights, as a generator: values, and a
     render through it.

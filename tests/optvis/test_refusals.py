@@ -87,6 +87,7 @@ def test_numbers_of_one_task_each_are_still_a_batch_and_masks_are_weights():
     assert float(traced) == pytest.approx(0.75 * 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "size"), [(100.0, (16, 5)), (1e9, (6, 7)), (0.7, (9, 8))])
 def test_a_blur_wider_than_the_image_is_exact(sigma, size):
     """Against a product with the matrix of all distances, each row of sum 1."""
@@ -100,6 +101,7 @@ def test_a_blur_wider_than_the_image_is_exact(sigma, size):
     np.testing.assert_allclose(found, want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_aligned_images_have_any_number_of_channels(channels):
     p = param.aligned(14, 12, batch=2, channels=channels)

@@ -41,6 +41,7 @@ def traces(monkeypatch):
     return count
 
 
+@pytest.mark.slow
 def test_shapes_range_and_scores(model):
     result = render.render(model, channels([0, 5, 7]), thresholds=(1, 3), **QUICK)
     assert result.images.shape == (3, 1, 24, 28, 3) and result.images.dtype == np.float32
@@ -88,6 +89,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(model):
     assert np.abs(other - many[5]).max() > 1e-2  # control: the pictures can differ
 
 
+@pytest.mark.slow
 def test_the_same_on_four_devices(model, tmp_path):
     """Over 4 virtual CPU devices, in a process of its own; and nothing is exchanged between them."""
     want = render.render(model, channels(range(6)), **QUICK | {"steps": 8}).images
@@ -115,6 +117,7 @@ def test_the_same_on_four_devices(model, tmp_path):
     assert np.abs(np.load(tmp_path / "four.npy") - want).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_draws_are_per_task_and_shared_by_its_images(model):
     """Two images of a task that start equal stay equal: they get one draw. Two tasks get two."""
     start = np.full((2, 24, 28, 3), 0.4, np.float32)
@@ -127,6 +130,7 @@ def test_draws_are_per_task_and_shared_by_its_images(model):
     assert np.abs(apart[0, 0] - apart[0, 1]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_list_of_different_objectives_keeps_its_order(model):
     wanted = [f"{LAYER}:3", "stem:1-2", objectives.deepdream("stem"), f"{LAYER}:0"]
     result = render.render(model, wanted, **QUICK)
@@ -147,6 +151,7 @@ def test_penalties_see_the_untransformed_image(model):
     assert result.scores[0, 0] == pytest.approx(24 * 28 * 3 * 0.25, rel=1e-3)  # the standard list pads with 0.5
 
 
+@pytest.mark.slow
 def test_small_images_are_enlarged_to_the_networks_size(model):
     seen = {}
 
@@ -162,6 +167,7 @@ def test_small_images_are_enlarged_to_the_networks_size(model):
     assert seen["stem"][1:3] == (15, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer",
     [optax.sgd(0.1), optax.lbfgs(), optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(0.01))],
@@ -172,6 +178,7 @@ def test_any_optax_optimizer(model, optimizer):
     assert (result.scores[:, -1] > result.scores[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_a_dead_neuron_wakes_up(model):
     """A layer pushed far below zero has no gradient at all; the redirected ReLU finds one, and only
     for it.
@@ -300,6 +307,7 @@ def test_bad_arguments_fail_early(model, arguments, error, message):
         render.render(model, settings.pop("objective"), **settings)
 
 
+@pytest.mark.slow
 def test_several_draws_are_averaged(model):
     """Two draws in a step: the mean of the scores and gradients of each."""
     moves = [transform.pad(2), transform.jitter(4)]
@@ -358,6 +366,7 @@ def test_objectives_remember_from_step_to_step(model):
     assert not np.allclose(plain.scores[0, 1], result.scores[0, 1], rtol=1e-3)  # control
 
 
+@pytest.mark.slow
 def test_transforms_change_over_the_steps(model):
     """Boxes that shrink from the whole image to a tenth, seen by a model that reports how much of a
     ramp it saw.

@@ -43,6 +43,7 @@ def model():
     return network()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 12])
 def test_images_have_as_many_channels_as_the_network_takes(channels):
     model = network(channels)
@@ -50,6 +51,7 @@ def test_images_have_as_many_channels_as_the_network_takes(channels):
     assert found.images.shape == (1, 1, *SIZE, channels) and np.isfinite(found.images).all()
 
 
+@pytest.mark.slow
 def test_recipes_draw_as_many_channels_as_the_network_takes():
     model, photo = network(2), np.asarray(jax.random.uniform(jax.random.key(0), (*SIZE, 2)))
     options = {"steps": 1, "progress": False, "transforms": [], "redirect_steps": 0}
@@ -85,6 +87,7 @@ def test_what_needs_colours_says_so_to_networks_without(model):
         render.evaluate(grey, "conv:0", np.ones((1, 1, *SIZE, 3), np.float32))
 
 
+@pytest.mark.slow
 def test_a_network_of_one_size_is_shown_that_size(model):
     size, photo = (20, 9), images(1, (20, 9))[0]
     found = render.render(model, "logits:0", size=size, **QUICK)  # with transforms, which change the size
@@ -192,6 +195,7 @@ np.testing.assert_allclose(render.evaluate(moved, wanted, want.images), render.e
 """
 
 
+@pytest.mark.slow
 def test_a_model_on_another_device_renders_there():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -213,6 +217,7 @@ def test_penalties_on_the_image_see_the_image_when_a_layer_is_called_input():
     assert render.evaluate(model, objectives.total_variation("input_"), photo[None])[0] == pytest.approx(want, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_render_runs_under_strict_promotion():
     model = small_model(input_size=(24, 28), preprocess=Preprocess())
     with jax.numpy_dtype_promotion("strict"):

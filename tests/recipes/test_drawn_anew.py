@@ -33,6 +33,7 @@ def test_interpolation_goes_from_one_channel_to_the_other(model):
     np.testing.assert_array_equal(spelt.images, result.images)
 
 
+@pytest.mark.slow
 def test_grids_and_signs(model):
     options = {"size": (H, W), "steps": 2, "progress": False}
     grid = recipes.interactions(model, f"{LAYER}:0-1", f"{LAYER}:2-4", **options)
@@ -132,6 +133,7 @@ def test_options_that_cannot_be(model, photos):
         render.evaluate(model, objectives.channel(LAYER, 999), photos[:1, None])
 
 
+@pytest.mark.slow
 def test_networks_of_one_channel():
     """Every recipe that draws anew takes the network's own number of channels."""
 

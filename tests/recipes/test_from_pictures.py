@@ -61,6 +61,7 @@ def test_caricature_raises_dot_and_cosine(model, photos, programs):
     assert (result.scores[:, -5:].mean(1) > result.scores[:, 0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [None, optax.lbfgs()], ids=["adam", "lbfgs"])
 def test_style_transfer_lowers_the_style_loss_and_keeps_the_content(model, photos, optimizer):
     style = np.asarray(jax.random.uniform(jax.random.key(1), (H + 8, W + 4, 3)))
@@ -92,6 +93,7 @@ def test_style_transfer_can_keep_colours(model, photos):
         recipes.style_transfer(model, photos[0], style, start="middle", **layers)
 
 
+@pytest.mark.slow
 def test_deepdream_adds_what_layers_see(model, photos):
     options = {"octaves": 2, "steps": 4, "jitter": 4, "progress": False}
     result = recipes.deepdream(model, photos[0], ["stem", LAYER], **options)
@@ -136,6 +138,7 @@ def test_a_dream_takes_up_its_guide(model, photos):
         recipes.deepdream(model, photos[0], objectives.channel(LAYER, 3), guide=guide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [None, "stem"])
 def test_accentuation_stays_near(model, photos, layer):
     options = {"progress": False, "steps": 20, "transforms": [], "redirect_steps": 0}
@@ -165,6 +168,7 @@ def test_pictures_are_checked(model):
         recipes.caricature(model, np.zeros((H, W, 3), np.float32), [])
 
 
+@pytest.mark.slow
 def test_attribution_caricatures(model, photos, programs):
     options = {"transforms": [], "redirect_steps": 0, "batch_size": 2} | QUICK
     result = recipes.attribution_caricature(model, photos, "logits:2", ["stem", LAYER], pools="average", **options)
@@ -245,6 +249,7 @@ ALONE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_a_picture_does_not_depend_on_its_neighbours(model, photos, name, programs):
     """Alone as in a batch, although targets and balances are measured; and other pictures are no

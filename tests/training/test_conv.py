@@ -26,6 +26,7 @@ def both(x, kernel, strides, padding, **options):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (1, 3))])
 @pytest.mark.parametrize(
     ("size", "strides"), [((3, 3), (1, 1)), ((5, 3), (2, 1)), ((1, 1), (1, 1)), ((2, 4), (3, 2)), ((1, 1), (2, 2))]

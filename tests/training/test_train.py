@@ -147,6 +147,7 @@ def batches(count=4, size=(12, 14), classes=3, seed=0):
     return made
 
 
+@pytest.mark.slow
 def test_the_same_start_gives_the_same_run_and_another_does_not():
     runs = [train_model(Tiny(seed=seed), batches(), batches(1), 2, progress=False) for seed in (0, 0, 1)]
     assert runs[0].train_loss == runs[1].train_loss and runs[0].val_loss == runs[1].val_loss
