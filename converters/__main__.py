@@ -39,4 +39,4 @@ def main(name: str, weights: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m converters")
+    main(prog_name=f"python -m {__package__}")
