@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -10,27 +10,37 @@ import numpy as np
 T = TypeVar("T")
 
 
-def field(*, static: bool = False, rank: int | None = None, **kwargs: Any) -> Any:
-    """A dataclass field that says how JAX should see it.
+def field(
+    *,
+    static: bool = False,
+    rank: int | None = None,
+    role: Literal["layer", "image"] | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Return a dataclass field that says how JAX should see it.
 
     Args:
-        static: part of the tree structure (names, shapes, flags, callables): hashable,
-            and a new value is a new program. Otherwise the field is a leaf or subtree.
-        rank: for array leaves, the number of axes of a single, unbatched value. It is
-            what lets a stack of objectives be told apart from one objective.
+        static: whether the field is part of the tree structure (names, shapes, flags, callables).
+            It must be hashable, and a new value is a new program. Other fields are leaves or
+            subtrees.
+        rank: for array leaves, the number of axes of a single, unbatched value. It tells a batch of
+            objectives from one objective.
+        role: what a static field of an objective holds. "layer": the name of a layer that the
+            objective reads, or a tuple of names. "image": the index of one of a task's images, or
+            None. A field with a role is static.
         **kwargs: passed to `dataclasses.field`.
     """
-    metadata = {"static": static, "rank": rank} | kwargs.pop("metadata", {})
-    return dataclasses.field(metadata=metadata, **kwargs)
+    metadata = {"static": static or role is not None, "rank": rank, "role": role}
+    return dataclasses.field(metadata=metadata | kwargs.pop("metadata", {}), **kwargs)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def pytree(cls: type[T]) -> type[T]:
-    """Makes a frozen, keyword-only dataclass and registers it as a pytree.
+    """Make a frozen, keyword-only dataclass and register it as a pytree.
 
-    Unflattening bypasses `__init__`, because JAX rebuilds trees with tracers, `None` and
-    shape structs in place of arrays; checks written in `__post_init__` therefore run at
-    construction only. `eq=False`, because `==` on arrays has no truth value.
+    Unflattening bypasses `__init__`, because JAX rebuilds trees with tracers, `None` and shape
+    structs in place of arrays. Checks in `__post_init__` therefore run at construction only.
+    `eq=False`, because `==` on arrays has no truth value.
     """
     cls = dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -64,7 +74,7 @@ def pytree(cls: type[T]) -> type[T]:
 
 
 def _check_static(cls: str, name: str, value: Any) -> None:
-    """Refuses what JAX accepts once and fails on later, when it compares two trees."""
+    """Refuse what JAX accepts once and fails on later, when it compares two trees."""
     if isinstance(value, jax.Array | np.ndarray):
         raise TypeError(f"{cls}.{name} is static but got an array of shape {value.shape}; use a leaf field or a tuple.")
     try:

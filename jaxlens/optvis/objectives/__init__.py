@@ -1,9 +1,14 @@
-"""What to maximise."""
+"""Objectives: what a render maximizes."""
 
 from jaxlens.optvis.objectives._attribution import attribution_compare as attribution_compare
-from jaxlens.optvis.objectives._average import style_ema as style_ema
 from jaxlens.optvis.objectives._base import Objective as Objective
 from jaxlens.optvis.objectives._base import stack as stack
+from jaxlens.optvis.objectives._channel import channel as channel
+from jaxlens.optvis.objectives._channel import deepdream as deepdream
+from jaxlens.optvis.objectives._channel import diversity as diversity
+from jaxlens.optvis.objectives._channel import neuron as neuron
+from jaxlens.optvis.objectives._classes import class_logit as class_logit
+from jaxlens.optvis.objectives._classes import class_probability as class_probability
 from jaxlens.optvis.objectives._compare import cossim_compare as cossim_compare
 from jaxlens.optvis.objectives._compare import dot_compare as dot_compare
 from jaxlens.optvis.objectives._compare import guide as guide
@@ -12,11 +17,15 @@ from jaxlens.optvis.objectives._compare import l2_compare as l2_compare
 from jaxlens.optvis.objectives._compare import pearson_compare as pearson_compare
 from jaxlens.optvis.objectives._compare import weighted_dot_compare as weighted_dot_compare
 from jaxlens.optvis.objectives._difference import activation_difference as activation_difference
-from jaxlens.optvis.objectives._difference import gram as gram
 from jaxlens.optvis.objectives._difference import input_diff as input_diff
 from jaxlens.optvis.objectives._difference import mean_L1 as mean_L1
 from jaxlens.optvis.objectives._difference import mean_L2 as mean_L2
-from jaxlens.optvis.objectives._difference import style as style
+from jaxlens.optvis.objectives._direction import angled_neuron_direction as angled_neuron_direction
+from jaxlens.optvis.objectives._direction import direction as direction
+from jaxlens.optvis.objectives._direction import direction_cossim as direction_cossim
+from jaxlens.optvis.objectives._direction import direction_neuron as direction_neuron
+from jaxlens.optvis.objectives._direction import spatial_channel as spatial_channel
+from jaxlens.optvis.objectives._direction import tensor_direction as tensor_direction
 from jaxlens.optvis.objectives._function import wrap_objective as wrap_objective
 from jaxlens.optvis.objectives._image import L1 as L1
 from jaxlens.optvis.objectives._image import L2 as L2
@@ -25,14 +34,6 @@ from jaxlens.optvis.objectives._image import blur_alpha_each_step as blur_alpha_
 from jaxlens.optvis.objectives._image import blur_input_each_step as blur_input_each_step
 from jaxlens.optvis.objectives._image import penalize_boundary_complexity as penalize_boundary_complexity
 from jaxlens.optvis.objectives._image import total_variation as total_variation
-from jaxlens.optvis.objectives._layer import channel as channel
-from jaxlens.optvis.objectives._layer import class_logit as class_logit
-from jaxlens.optvis.objectives._layer import class_probability as class_probability
-from jaxlens.optvis.objectives._layer import deepdream as deepdream
-from jaxlens.optvis.objectives._layer import direction as direction
-from jaxlens.optvis.objectives._layer import direction_neuron as direction_neuron
-from jaxlens.optvis.objectives._layer import diversity as diversity
-from jaxlens.optvis.objectives._layer import neuron as neuron
 from jaxlens.optvis.objectives._lucent import lucent as lucent
 from jaxlens.optvis.objectives._parse import as_objective as as_objective
 from jaxlens.optvis.objectives._schedule import decay as decay
@@ -40,10 +41,9 @@ from jaxlens.optvis.objectives._schedule import only_after as only_after
 from jaxlens.optvis.objectives._sets import alignment as alignment
 from jaxlens.optvis.objectives._sets import channel_interpolate as channel_interpolate
 from jaxlens.optvis.objectives._sets import combine as combine
-from jaxlens.optvis.objectives._weights import angled_neuron_direction as angled_neuron_direction
+from jaxlens.optvis.objectives._style import gram as gram
+from jaxlens.optvis.objectives._style import style as style
+from jaxlens.optvis.objectives._style import style_ema as style_ema
 from jaxlens.optvis.objectives._weights import channel_weight as channel_weight
-from jaxlens.optvis.objectives._weights import direction_cossim as direction_cossim
 from jaxlens.optvis.objectives._weights import localgroup_weight as localgroup_weight
 from jaxlens.optvis.objectives._weights import neuron_weight as neuron_weight
-from jaxlens.optvis.objectives._weights import spatial_channel as spatial_channel
-from jaxlens.optvis.objectives._weights import tensor_direction as tensor_direction

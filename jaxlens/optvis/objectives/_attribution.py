@@ -11,30 +11,31 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import check_int
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Whole
 from jaxlens.model.interceptors import perturb
-from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective, remembers
-from jaxlens.optvis.objectives._layer import check_range
+from jaxlens.optvis.objectives._base import NETWORK, Activations, Objective, check_image_numbers, remembers
 from jaxlens.optvis.objectives._parse import as_objective
+from jaxlens.optvis.objectives._types import Layers, ObjectiveLike
 from jaxlens.optvis.objectives._values import layer_names
 
-FLOOR = 1e-12  # below the largest attribution there is nothing to share out
+FLOOR = 1e-12  # of the largest attribution, which is divided by
 
 
 @pytree
 class AttributionCompare(Objective):
-    """See `attribution_compare`."""
+    """A layer's activations weighed by their attribution; see `attribution_compare`.
+
+    All layers in `through` must be there, but only the first one's values are used. The others are
+    asked for in passes of their own.
+    """
 
     toward: Objective
     rule: Any
-    through: tuple[str, ...] = field(static=True)
-    ruled: tuple[bool, ...] = field(static=True, default=())  # for which of these the rule applies to the pass that follows
-    batch: int = field(static=True)
-    comp_batch: int = field(static=True)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All that must be there; only the first one's values are used, the others are asked for in passes of their own."""
-        return tuple(dict.fromkeys([*self.through, *self.toward.layers]))
+    through: tuple[str, ...] = field(role="layer")
+    # For each of `through`, whether the rule applies to the pass that starts there.
+    ruled: tuple[bool, ...] = field(static=True, default=())
+    batch: int = field(role="image")
+    comp_batch: int = field(role="image")
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         first = activations[self.through[0]]
@@ -42,7 +43,7 @@ class AttributionCompare(Objective):
         return (first[self.comp_batch] * weights[0]).sum()
 
     def _weights(self, network: Any) -> Array:
-        """`attr` of the first layer for the reference image, from the last layer to it."""
+        """Return `attr` of the first layer for the reference image, from the last layer to it."""
         value: Callable[[Activations], Array] = self.toward
         wanted, share = self.toward.layers, jnp.zeros(())
         for layer, ruled in reversed(list(zip(self.through, self.ruled, strict=True))):
@@ -64,41 +65,59 @@ class AttributionCompare(Objective):
         late = [name for name in toward.layers if name != "input" and order.index(name) < order.index(through[-1])]
         if late:
             raise ValueError(f"toward reads {late[0]!r}, which is computed before layer {through[-1]!r} of layers.")
-        # The rule must know the whole way to the objective. A part of it that it does not accept has nothing to change.
+        # The rule must know the whole way to the objective. Where it does not accept a part of the
+        # way, it has nothing to change there.
         ruled = [self.rule is None or model.accepts_rule(self.rule, [layer]) for layer in through[1:]]
         return dataclasses.replace(self, through=through, ruled=(*ruled, True), toward=toward)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
-        check_range(self.batch, images, "batch", self.through[0])
-        check_range(self.comp_batch, images, "comp_batch", self.through[0])
-        self.toward.check(shapes, 1)  # it sees the one image
+        check_image_numbers(self, images)
+        self.toward.check(shapes, 1)  # the objective sees one image
 
     def describe(self, task: int = 0) -> str:
         return f"{self.toward.describe(task)} through {self.through[0]}"
 
 
 def _shared(layer: str, share: Array, found: Activations) -> Array:
-    """A layer's activations, each as much as its share."""
+    """Return the sum of a layer's activations, each weighed by its share."""
     return (found[layer] * share).sum()
 
 
 def attribution_compare(
-    layers: Any, toward: Any, batch: Any = 1, comp_batch: Any = 0, *, gradient_rule: Any = None
+    layers: Layers,
+    toward: ObjectiveLike,
+    batch: Whole = 1,
+    comp_batch: Whole = 0,
+    *,
+    gradient_rule: Any = None,
 ) -> Objective:
-    """What a layer sees in an image, as far as it matters to an objective: an activation caricature through attribution.
+    """Caricature of what matters to an objective: activations weighed by their attribution.
 
-    `sum A[comp_batch] attr`, where `attr = A d toward / dA / max |A d toward / dA|` at the first of the layers, for image
-    `batch`. With several layers the attribution is passed on from the last to the first: at each layer the objective becomes
-    `sum A attr` with the attribution of the one after, held fixed. The image drawn has more of what made the other one count.
+    `sum A[comp_batch] attr`, where `attr = A d toward / dA / max |A d toward / dA|` at the first of
+    the layers, for image `batch`. With several layers the attribution is passed on from the last to
+    the first: at each layer the objective becomes `sum A attr`, with the attribution of the layer
+    after held fixed. The drawn image gets more of what made the other image count.
+
+    From Lucid's notebook on attribution caricatures, where the gradient of max-pools is relaxed for
+    both. Differs from it in the division by the largest absolute value (Lucid: the largest value,
+    which may be 0 or negative).
 
     Args:
-        layers: one name or several, in any order; the drawn image is caricatured at the first to be computed.
+        layers: one name or several, in any order. The drawn image is caricatured at the first to be
+            computed.
         toward: an objective, or a string such as "logits:3", on what comes after the layers.
-        batch, comp_batch: the image whose attribution is taken, and the one drawn; both see the same transforms.
-        gradient_rule: a rule for the attribution, such as `rules.standard(pools="l2")`; by default the true gradient.
+        batch, comp_batch: the image whose attribution is taken, and the image that is drawn. Both
+            see the same transforms.
+        gradient_rule: a rule for the attribution, such as `rules.standard(pools="l2")`. None is the
+            true gradient.
 
-    Lucid's notebook on attribution caricatures, where the gradient of max-pools is relaxed for both. Differs from it in the
-    division by the largest absolute value (Lucid: the largest, which may be 0 or negative).
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> objective = objectives.attribution_compare(["mixed3a", "mixed4a"], "logits:3")
+        >>> objective.describe()
+        'logits:3 through mixed3a'
+        >>> objective.layers
+        ('mixed3a', 'mixed4a', 'logits')
     """
     names = layer_names(layers)
     batch, comp_batch = check_int(batch, "batch", low=0), check_int(comp_batch, "comp_batch", low=0)

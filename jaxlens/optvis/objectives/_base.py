@@ -1,7 +1,7 @@
-"""What an objective is: a pytree that maps activations to a scalar to be maximised, and its algebra."""
+"""`Objective`, a pytree that maps activations to a score to maximize, and its algebra."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,72 +12,91 @@ from jaxtyping import Array, Float
 
 from jaxlens._checks import check_int, shortened
 from jaxlens._pytree import field, pytree
-from jaxlens.optvis.objectives._values import check_layer, numbers
+from jaxlens.optvis.objectives._types import Objectives
+from jaxlens.optvis.objectives._values import Leaf, check_layer, numbers
 
 Activations = Mapping[str, Any]  # by layer, and what stands under the names below
 
 # What an objective finds beside the activations of its layers.
-STEP = "step"  # the number of the step: a render counts from 0, and `evaluate` is after every step
+STEP = "step"  # the number of the step: a render counts from 0, and in `evaluate` it is infinite
 MEMORY = "memory"  # what `remember` returned at the step before; zeros at the first
-NETWORK = "network"  # `(layers, interceptors, batch, rule) -> activations`: another pass, of one of the images
+# A function `(layers, interceptors, batch, rule) -> activations`: another pass, of one image.
+NETWORK = "network"
 
 
 class Objective:
-    """Maps activations to a scalar that rendering *maximises*.
-
-    An objective is a pytree. Channel numbers, vectors and weights are leaves, so that sweeping them never
-    recompiles; layer names are structure. A leaf with one axis more than it needs makes a *batch of tasks*:
-    `channel("mixed4a", range(512))` is 512 objectives.
+    """A score to *maximize*, as a function of activations.
 
     Objectives combine with `+ - * / **` and numbers, or with each other. Penalties carry a negative
-    weight where they are used: `channel("mixed4a", 3) - 1e-3 * total_variation()`. This reads as in Lucid and
-    Lucent; unlike Lucent, whose objectives are losses inside, a score here is the quantity itself.
+    weight where they are used: `channel("mixed4a", 3) - 1e-3 * total_variation()`. This reads as in
+    Lucid and Lucent. Unlike in Lucent, whose objectives are losses inside, a score is the quantity
+    itself.
+
+    An objective is a pytree. Channel numbers, vectors and weights are leaves, so that a sweep over
+    them never recompiles. Layer names are structure. A leaf with one axis more than it needs makes
+    a *batch of tasks*: `channel("mixed4a", range(512))` is 512 objectives.
+
+    A class of objectives says at each field what it holds:
+
+    - `field(rank=1)`: a leaf, and the number of its axes for one task;
+    - `field(role="layer")`: the name of a layer that it reads, or a tuple of names. `layers` lists
+      them, and `bind` turns them into the model's own;
+    - `field(role="image")`: the index of one of a task's images, or None. `check` refuses an image
+      that is not there;
+    - a field that holds an `Objective`, or a tuple of them: its parts.
+
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> objective = objectives.channel("mixed4a", range(512)) - 0.5 * objectives.L2()
+        >>> objective.layers
+        ('mixed4a', 'input')
+        >>> objective.describe(task=3)
+        'mixed4a:3 - 0.5*L2(input, 0)'
     """
 
-    __array_ufunc__ = None  # so that `array * objective` comes here, and not to NumPy element by element
+    __array_ufunc__ = None  # so that `array * objective` comes here, not to NumPy element by element
 
     def __post_init__(self) -> None:
-        """Checks what objectives of every kind have; not when JAX rebuilds them."""
-        if hasattr(self, "layer"):
-            check_layer(getattr(self, "layer"))  # noqa: B009
-        for name in ("batch", "comp_batch"):
-            if getattr(self, name, None) is not None:
-                check_int(getattr(self, name), name, low=0)
+        """Check what objectives of every kind have; JAX does not call it when it rebuilds them."""
+        for name in _layers_read(self):
+            check_layer(name)
+        for name, image in _with_role(self, "image"):
+            if image is not None:
+                check_int(image, name, low=0)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers whose activations `__call__` reads, each once."""
-        own = (getattr(self, "layer"),) if hasattr(self, "layer") else ()  # noqa: B009
-        return tuple(dict.fromkeys([*own, *(name for child in children(self) for name in child.layers)]))
+        parts = (name for child in children(self) for name in child.layers)
+        return tuple(dict.fromkeys([*_layers_read(self), *parts]))
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        """The score, given `{layer: [B, H, W, C] or [B, C]}` for the B images of one task."""
+        """Return the score of one task's B images, given `{layer: [B, H, W, C] or [B, C]}`."""
         raise NotImplementedError
 
     def remember(self, activations: Activations) -> dict[str, Array]:
-        """What the next step should find under `activations[MEMORY]`, besides what the parts of this objective want."""
+        """Return what the next step finds under `activations[MEMORY]`, that of the parts aside."""
         return {}
 
     def describe(self, task: int = 0) -> str:
-        """A short name such as "mixed4a:3", of one task of a batch."""
+        """Return a short name such as "mixed4a:3", of one task of a batch."""
         raise NotImplementedError
 
     def bind(self, model: Any) -> "Objective":
-        """The same objective with the model's own layer names, and class names looked up."""
+        """Return the same objective with the model's layer names, and class numbers for labels."""
         return rebuild(self, lambda child: child.bind(model), lambda leaf, _: leaf, model.resolve)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
-        """Raises ValueError for what JAX would clamp silently: a channel, position or image that is not there.
+        """Raise for what JAX would clamp silently: a channel, position or image that is not there.
 
         Args:
             shapes: output shape of each layer for one image, at the size the network sees.
-            images: how many images one task has.
+            images: number of images of one task.
+
+        Raises:
+            ValueError: names the value and the legal range.
         """
-        batch = getattr(self, "batch", None)
-        if batch is not None and not 0 <= batch < images:
-            raise ValueError(
-                f"batch={batch} is outside 0..{images - 1}: a task has {images} image(s); see `param.image(batch=...)`."
-            )
+        check_image_numbers(self, images)
         for child in children(self):
             child.check(shapes, images)
 
@@ -108,7 +127,8 @@ class Objective:
         divisor = _number(other)
         if not isinstance(divisor, Tracer) and not np.asarray(divisor).all():
             raise ZeroDivisionError(f"objective / {other!r}: an objective cannot be divided by 0.")
-        return self * (1.0 / divisor)
+        with np.errstate(over="ignore"):  # the product refuses what is not finite
+            return self * (1.0 / divisor)
 
     def __rtruediv__(self, other: Any) -> "Objective":
         return (self**-1.0) * other
@@ -118,22 +138,24 @@ class Objective:
 
     @staticmethod
     def sum(objectives: Iterable["Objective"]) -> "Objective":
-        """The sum of many objectives, as one node."""
+        """Return the sum of many objectives, as one node."""
         terms = tuple(objectives)
         if not terms:
             raise ValueError("objectives is empty: a sum needs at least one objective.")
         return Sum(terms=terms)
 
 
-def _number(value: Any) -> Array:
+def _number(value: Any) -> Leaf:
     if not isinstance(value, int | float | np.number | np.ndarray | jax.Array):
         raise TypeError(
             f"An objective combines with numbers, arrays of one number per task, and objectives, not with {value!r}."
         )
-    return numbers(value, "The number beside an objective")  # strongly typed: a Python float would be another trace
+    # Strongly typed: a Python float would be another trace.
+    return numbers(value, "The number beside an objective")
 
 
 def as_term(value: Any) -> "Objective":
+    """Return an objective as it is, and a number as a `Constant`."""
     return value if isinstance(value, Objective) else Constant(value=_number(value))
 
 
@@ -141,10 +163,10 @@ def as_term(value: Any) -> "Objective":
 class Constant(Objective):
     """A number, so that `objective + 3` is an objective."""
 
-    value: Float[Array, ""] = field(rank=0)
+    value: Float[Leaf, ""] = field(rank=0)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        return self.value
+        return jnp.asarray(self.value)
 
     def describe(self, task: int = 0) -> str:
         return f"{pick(self.value, task, 0):.4g}"
@@ -181,7 +203,7 @@ class Scaled(Objective):
     """A number times an objective."""
 
     inner: Objective
-    weight: Float[Array, ""] = field(rank=0)
+    weight: Float[Leaf, ""] = field(rank=0)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         return self.weight * self.inner(activations)
@@ -197,7 +219,7 @@ class Power(Objective):
     """An objective to a power."""
 
     inner: Objective
-    power: Float[Array, ""] = field(rank=0)
+    power: Float[Leaf, ""] = field(rank=0)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         return self.inner(activations) ** self.power
@@ -207,20 +229,58 @@ class Power(Objective):
 
 
 def pick(leaf: Any, task: int, rank: int) -> Any:
-    """The value of a leaf for one task: leaves without a batch axis serve every task."""
+    """Return the value of a leaf for one task: a leaf without a batch axis serves every task."""
     value = np.asarray(leaf)
     return value[task] if value.ndim > rank else value
 
 
+def _with_role(objective: Objective, role: str) -> list[tuple[str, Any]]:
+    """List the fields that have a role, as pairs (name of the field, value)."""
+    fields = dataclasses.fields(objective)  # type: ignore[arg-type]
+    return [(f.name, getattr(objective, f.name)) for f in fields if f.metadata.get("role") == role]
+
+
+def _layers_read(objective: Objective) -> list[str]:
+    """List the layers that the objective reads, without those of its parts."""
+    held = [value for _, value in _with_role(objective, "layer")]
+    return [name for value in held for name in (value if isinstance(value, tuple) else (value,))]
+
+
+def check_image_numbers(objective: Objective, images: int) -> None:
+    """Raise ValueError where an objective, its parts aside, reads an image that is not there."""
+    for name, image in _with_role(objective, "image"):
+        if image is not None and not 0 <= image < images:
+            raise ValueError(
+                f"{name}={image} is outside 0..{images - 1}: a task has {images} image(s); see `param.image(batch=...)`."
+            )
+
+
+def _parts(value: Any) -> list[Objective]:
+    """List the objectives that a field holds."""
+    return [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Objective)]
+
+
 def children(objective: Objective) -> list[Objective]:
-    """The objectives directly inside one."""
-    values = [getattr(objective, f.name) for f in dataclasses.fields(objective)]  # type: ignore[arg-type]
-    flat = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
-    return [item for item in flat if isinstance(item, Objective)]
+    """List the objectives directly inside one."""
+    fields = dataclasses.fields(objective)  # type: ignore[arg-type]
+    return [part for f in fields for part in _parts(getattr(objective, f.name))]
+
+
+def leaves_with_rank(objective: Objective) -> Iterator[tuple[Objective, Any, int]]:
+    """Walk the array leaves of an objective and its parts.
+
+    Yields triples (the part that holds the leaf, the leaf, its number of axes for one task).
+    """
+    for f in dataclasses.fields(objective):  # type: ignore[arg-type]
+        value = getattr(objective, f.name)
+        if f.metadata.get("rank") is not None and value is not None:
+            yield objective, value, f.metadata["rank"]
+        for part in _parts(value):
+            yield from leaves_with_rank(part)
 
 
 def memories(objective: Objective, activations: Activations) -> dict[str, Array]:
-    """What an objective and all its parts remember."""
+    """Return what an objective and all its parts remember."""
     own = dict(objective.remember(activations))
     for child in children(objective):
         more = memories(child, activations)
@@ -241,44 +301,36 @@ def rebuild(
     on_leaf: Callable[[Any, int], Any],
     on_layer: Callable[[str], str] = lambda name: name,
 ) -> Any:
-    """A copy with children, array leaves (given with their unbatched rank) and layer names replaced."""
+    """Return a copy with other parts, leaves (given with their unbatched rank) and layer names."""
     changes: dict[str, Any] = {}
     for f in dataclasses.fields(objective):  # type: ignore[arg-type]
         value = getattr(objective, f.name)
-        if f.name == "layer":
-            changes[f.name] = on_layer(value)
+        if f.metadata.get("role") == "layer":
+            changes[f.name] = tuple(map(on_layer, value)) if isinstance(value, tuple) else on_layer(value)
         elif f.metadata.get("rank") is not None and value is not None:
             changes[f.name] = on_leaf(value, f.metadata["rank"])
         elif isinstance(value, Objective):
             changes[f.name] = on_child(value)
-        elif isinstance(value, tuple) and any(isinstance(item, Objective) for item in value):
+        elif _parts(value):
             changes[f.name] = tuple(on_child(item) for item in value)
     return dataclasses.replace(objective, **changes)  # type: ignore[type-var]
 
 
 def task_count(objective: Objective) -> int | None:
-    """How many tasks an objective holds, or None for a single one without a batch axis.
+    """Return how many tasks an objective holds, or None for a single one without a batch axis.
 
     Raises:
         ValueError: if its parts hold different numbers of tasks.
     """
     sizes: dict[int, str] = {}
-
-    def visit(node: Objective) -> Objective:
-        def leaf(value: Any, rank: int) -> Any:
-            ndim = jnp.ndim(value)
-            if ndim not in (rank, rank + 1):
-                raise ValueError(
-                    f"{type(node).__name__} got an array of shape {jnp.shape(value)}, but {rank} axes are needed, "
-                    f"or {rank + 1} for a batch of tasks."
-                )
-            if ndim == rank + 1:
-                sizes.setdefault(jnp.shape(value)[0], type(node).__name__)
-            return value
-
-        return rebuild(node, visit, leaf)
-
-    visit(objective)
+    for part, leaf, rank in leaves_with_rank(objective):
+        kind, shape = type(part).__name__, np.shape(leaf)
+        if len(shape) not in (rank, rank + 1):
+            raise ValueError(
+                f"{kind} got an array of shape {shape}, but {rank} axes are needed, or {rank + 1} for a batch of tasks."
+            )
+        if len(shape) == rank + 1:
+            sizes.setdefault(shape[0], kind)
     if len(sizes) > 1:
         raise ValueError(
             f"The parts of the objective are batches of different lengths: {sizes}. Use one length, or one value for all tasks."
@@ -289,7 +341,7 @@ def task_count(objective: Objective) -> int | None:
 
 
 def batched(objective: Objective, count: int) -> Any:
-    """The same objective with the task axis written out on every leaf, as NumPy arrays."""
+    """Return the same objective with the task axis written out on every leaf, as NumPy arrays."""
 
     def leaf(value: Any, rank: int) -> np.ndarray:
         array = np.asarray(value)
@@ -298,11 +350,21 @@ def batched(objective: Objective, count: int) -> Any:
     return rebuild(objective, lambda child: batched(child, count), leaf)
 
 
-def stack(objectives: Any) -> Any:
-    """Objectives of one structure as one batch of tasks.
+def stack(objectives: Objectives) -> Objective:
+    """Return objectives of one structure as one batch of tasks.
+
+    Args:
+        objectives: a list or tuple of objectives, each of one task or several.
 
     Raises:
         ValueError: if their structures (kinds, layers) differ; render a list of objectives instead.
+
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> single, pair = objectives.channel("mixed4a", 3), objectives.channel("mixed4a", [0, 1])
+        >>> tasks = objectives.stack([single, pair])
+        >>> [tasks.describe(task) for task in range(3)]
+        ['mixed4a:3', 'mixed4a:0', 'mixed4a:1']
     """
     if not isinstance(objectives, list | tuple) or not all(isinstance(each, Objective) for each in objectives):
         raise TypeError(f"objectives={shortened(objectives)} must be a list of objectives.")

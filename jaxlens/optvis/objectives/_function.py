@@ -5,7 +5,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,11 @@ from jaxlens._checks import shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._base import Activations, Objective
 
+P = ParamSpec("P")
+
 
 class Constantly:
-    """Builds the same function each time; equal when the function is the same."""
+    """A builder of one function, whatever it is called with; equal where the function is."""
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
@@ -35,23 +37,22 @@ class Constantly:
 
 @pytree
 class Function(Objective):
-    """See `wrap_objective`. `arguments` make two calls with equal arguments equal objectives."""
+    """A function of activations as an objective; see `wrap_objective`.
+
+    Two calls with equal `arguments` are equal objectives.
+    """
 
     build: Callable[..., Callable[[Callable[[str], Array]], Array]] = field(static=True)
     arguments: tuple[Any, ...] = field(static=True, default=())
-    names: tuple[str, ...] = field(static=True, default=())
+    names: tuple[str, ...] = field(role="layer", default=())
     label: str = field(static=True, default="objective")
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return self.names
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         args, kwargs = self.arguments or ((), ())
         return jnp.asarray(self.build(*args, **dict(kwargs))(lambda layer: activations[layer]))
 
     def bind(self, model: Any) -> Objective:
-        """Finds the layers it reads by calling it on shapes, and indices that are not there by calling it on zeros."""
+        """Find the layers it reads by a call on shapes, and bad indices by a call on zeros."""
         seen: dict[str, str] = {}
 
         def look(layer: str) -> Array:
@@ -83,7 +84,7 @@ def _number(value: Any, label: str) -> Array:
 
 
 def _refuse_losses(function: Any, label: str) -> None:
-    """Functions written for Lucent would run, and mean something else."""
+    """Raise for functions written for Lucent, which would run and mean something else."""
     if not callable(function):
         raise TypeError(f"{label} gives {function!r}, but a function T -> score is needed.")
     try:
@@ -99,7 +100,10 @@ def _refuse_losses(function: Any, label: str) -> None:
 
 
 def _refuse_indices(function: Callable[..., Any], label: str, model: Any) -> None:
-    """Where an index lies outside a layer, NumPy says so; JAX would read the last channel or position in its place."""
+    """Raise for an index outside a layer, by a call on NumPy arrays.
+
+    JAX would read the last channel or position in its place.
+    """
 
     def zeros(layer: str) -> np.ndarray:
         return np.zeros((1, *model.layers[model.resolve(layer)].shape), np.float32)
@@ -110,7 +114,7 @@ def _refuse_indices(function: Callable[..., Any], label: str, model: Any) -> Non
             function(zeros)
     except IndexError as error:
         found = re.search(r"index (-?\d+) is out of bounds for axis (\d+) with size (\d+)", str(error))
-        if found and found[2] != "0":  # that of images, of which a task may have several
+        if found and found[2] != "0":  # not the axis of images, of which a task may have several
             raise ValueError(
                 f"{label} reads index {found[1]} of an axis of {found[3]} (axis {found[2]}): nothing is there. "
                 f"Its indices are 0..{int(found[3]) - 1}."
@@ -120,7 +124,7 @@ def _refuse_indices(function: Callable[..., Any], label: str, model: Any) -> Non
 
 
 class _Translated:
-    """A builder whose objective reads layers under the user's names and gets them by the model's."""
+    """A builder whose function names layers as the user did, and reads those of the model."""
 
     def __init__(self, build: Callable[..., Any], names: tuple[tuple[str, str], ...]):
         self.build, self.names = build, names
@@ -136,19 +140,31 @@ class _Translated:
         return lambda read: inner(lambda layer: read(names[layer]))
 
 
+@overload
+def wrap_objective(function: None = None) -> Callable[[Callable[P, Any]], Callable[P, Objective]]: ...
+
+
+@overload
+def wrap_objective(function: Callable[P, Any]) -> Callable[P, Objective]: ...
+
+
 def wrap_objective(function: Any = None) -> Any:
     """Decorator for an objective of one's own, written as in Lucid and Lucent.
 
-    ```python
-    @objectives.wrap_objective()
-    def contrast(layer, first, second):
-        return lambda T: T(layer)[..., first].mean() - T(layer)[..., second].mean()
-    ```
+    The decorated function takes hashable arguments and returns `T -> score`, where `T(layer)` is
+    the activation `[B, H, W, C]` and `T("input")` the image before transforms. The score is
+    maximized. (Lucent's inner functions return losses of channels-first activations: see
+    `objectives.lucent`.) Calls with equal arguments share one compiled program; other arguments
+    compile anew. Write an `Objective` class to sweep numbers without that.
 
-    The decorated function takes hashable arguments and returns `T -> score`, where `T(layer)` is the activation
-    `[B, H, W, C]` and `T("input")` the image before transforms. The score is maximised (Lucent's inner functions return
-    losses of channels-first activations: see `objectives.lucent`). Calls with equal arguments share one compiled program;
-    other arguments compile anew. Write an `Objective` class where numbers are to be swept.
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> @objectives.wrap_objective()
+        ... def contrast(layer, first, second):
+        ...     return lambda T: T(layer)[..., first].mean() - T(layer)[..., second].mean()
+        >>> objective = contrast("mixed4a", 3, 7) - 1e-3 * objectives.total_variation()
+        >>> objective.describe()
+        'contrast(mixed4a, 3, 7) - 0.001*total_variation(input)'
     """
     if function is None:
         return wrap_objective

@@ -9,10 +9,11 @@ import numpy as np
 from jaxlens._checks import brief, check_function
 from jaxlens.optvis.objectives._base import Objective
 from jaxlens.optvis.objectives._function import Constantly, Function
+from jaxlens.optvis.objectives._types import Foreign
 
 
 class Loss:
-    """A function of Lucent's as one of jaxlens: activations turned to channels first, and the sign turned."""
+    """A function of Lucent's as a score: the channels come first, and the sign is turned."""
 
     def __init__(self, function: Callable[[Callable[[str], Any]], Any]):
         self.function = function
@@ -42,19 +43,29 @@ class Loss:
         return -loss
 
 
-def lucent(function: Any) -> Objective:
-    """An objective written for Lucent, as it is: `objectives.lucent(lambda model: -model("mixed4a")[:, 7].mean())`.
+def lucent(function: Foreign) -> Objective:
+    """Objective from a function or an objective written for Lucent.
 
-    Lucent's functions are losses, which it minimises, of activations with the channels first; jaxlens' are scores, which it
-    maximises, of activations `[B, H, W, C]`. The score of this one is minus the function's value.
+    Lucent's functions are losses, which it minimizes, of activations with the channels first. Those
+    of jaxlens are scores, which it maximizes, of activations `[B, H, W, C]`. The score of the
+    result is minus the function's value.
 
     Args:
-        function: `model -> loss`, where `model(layer)` gives activations `[B, C, H, W]` of a map, `[B, C]` of a vector and
-            `[B, T, C]` of tokens, and `model("input")` the images `[B, C, H, W]` before transforms; or an `Objective` of
-            Lucent's (`lucent.optvis.objectives.channel(...)`, and sums of them). Names of layers are those of either system.
-            It is called with JAX arrays: what only PyTorch's tensors do is an error.
+        function: `model -> loss`, where `model(layer)` gives activations `[B, C, H, W]` of a map,
+            `[B, C]` of a vector and `[B, T, C]` of tokens, and `model("input")` the images
+            `[B, C, H, W]` before transforms; or an `Objective` of Lucent's
+            (`lucent.optvis.objectives.channel(...)`, and sums of them). Names of layers are those
+            of either system. The function is called with JAX arrays: what only tensors of PyTorch
+            do is an error.
 
     Returns: an objective like any other: multiply and add it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.optvis import objectives
+        >>> objective = objectives.lucent(lambda model: -model("mixed4a")[:, 7].mean())
+        >>> float(objective({"mixed4a": jnp.zeros((1, 4, 4, 8)).at[..., 7].set(2.0)}))
+        2.0
     """
     if isinstance(function, Objective):
         raise TypeError(f"function={function!r} is an objective of jaxlens already: use it as it is.")

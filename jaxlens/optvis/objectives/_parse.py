@@ -1,25 +1,34 @@
-"""Everything that may stand for an objective: strings, functions, lists."""
+"""Objectives from strings, functions and lists."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from jaxlens.optvis.objectives._base import Objective
+from jaxlens.optvis.objectives._channel import channel
+from jaxlens.optvis.objectives._classes import class_logit
 from jaxlens.optvis.objectives._function import Constantly, Function
-from jaxlens.optvis.objectives._layer import channel, class_logit
 from jaxlens.optvis.objectives._lucent import lucent
+from jaxlens.optvis.objectives._types import ObjectiveLike
 
 SYNTAX = '"layer:3", "layer:3,7,12", "layer:0-15" (both ends included), "layer:all" or "logits:label"'
 
 
-def as_objective(value: Any, model: Any = None) -> Any:
-    """An `Objective` from any of its spellings.
+def as_objective(value: ObjectiveLike, model: Any = None) -> Any:
+    """Return an `Objective`, or a list of them, from any of its spellings.
 
     Args:
-        value: an objective; a string such as "mixed4a:3", "mixed4a:3,7,12", "mixed4a:0-15" (both ends included),
-            "mixed4a:all", "logits:tabby"; a list of those, which gives a list; a function `T -> score`, of activations
-            `[B, H, W, C]` and to be maximised; or an `Objective` of Lucent's, see `lucent`.
-        model: needed for "all" and for labels only.
+        value: an objective; a string such as "mixed4a:3", "mixed4a:3,7,12", "mixed4a:0-15" (both
+            ends included), "mixed4a:all", "logits:tabby"; a list of those, which gives a list; a
+            function `T -> score`, of activations `[B, H, W, C]` and to be maximized; or an
+            `Objective` of Lucent's, see `lucent`.
+        model: needed for "all" only; labels wait for `bind`.
+
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> objectives.as_objective("mixed4a:0-2,7").describe(task=3)
+        'mixed4a:7'
+        >>> bright = objectives.as_objective(lambda T: T("input").mean())
     """
     if isinstance(value, Objective):
         return value
@@ -41,7 +50,7 @@ def as_objective(value: Any, model: Any = None) -> Any:
 
 
 def parse(text: str, model: Any = None) -> Objective:
-    """An objective from a string; see `as_objective`."""
+    """Return an objective from a string; see `as_objective`."""
     layer, colon, rest = text.partition(":")
     layer, rest = layer.strip(), rest.strip()
     if not (colon and layer and rest):

@@ -1,28 +1,31 @@
-"""Objectives on a task's images as a set, and sets of objectives."""
+"""Objectives on all images of a task together, and sets of objectives."""
 
 import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxlens._pytree import field, pytree
+from jaxlens._types import Text
+from jaxlens.optvis.objectives._activations import check_range, maps, one_channel
 from jaxlens.optvis.objectives._base import Activations, Objective, pick, rebuild, task_count
-from jaxlens.optvis.objectives._layer import check_range, maps, one_channel
 from jaxlens.optvis.objectives._parse import as_objective
-from jaxlens.optvis.objectives._values import check_layer, indices, numbers
+from jaxlens.optvis.objectives._types import Numbers, ObjectiveLike, Wholes
+from jaxlens.optvis.objectives._values import Leaf, check_layer, indices, numbers
 
-NEIGHBOURS = 4  # how far apart images are aligned, in Lucid and captum
+NEIGHBORS = 4  # the largest distance between images that are aligned, as in Lucid and captum
 
 
 @pytree
 class Ramp(Objective):
-    """One end of `channel_interpolate`: images weigh 0 to 1, or 1 to 0 if `falling`."""
+    """One end of `channel_interpolate`: weights of images from 0 to 1, or 1 to 0 if `falling`."""
 
-    index: Int[Array, ""] = field(rank=0)
+    index: Int[Leaf, ""] = field(rank=0)
     falling: bool = field(static=True)
-    layer: str = field(static=True)
+    layer: str = field(role="layer")
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
         values = maps(activations, self.layer, None).mean((1, 2))
@@ -40,17 +43,14 @@ class Ramp(Objective):
 
 @pytree
 class Alignment(Objective):
-    """See `alignment`."""
+    """The negative distance of neighboring images; see `alignment`."""
 
-    decay_ratio: Float[Array, ""] = field(rank=0)
-    layer: str = field(static=True)
+    decay_ratio: Float[Leaf, ""] = field(rank=0)
+    layer: str = field(role="layer")
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        a = maps(activations, self.layer, None)
-        terms = [
-            jnp.square(a[:-d] - a[d:]).mean((1, 2, 3)).sum() / self.decay_ratio**d
-            for d in range(1, min(NEIGHBOURS + 1, a.shape[0]))
-        ]
+        a, ratio = maps(activations, self.layer, None), jnp.asarray(self.decay_ratio)
+        terms = [jnp.square(a[:-d] - a[d:]).mean((1, 2, 3)).sum() / ratio**d for d in range(1, min(NEIGHBORS + 1, a.shape[0]))]
         return -jnp.stack(terms).sum()
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], images: int) -> None:
@@ -66,14 +66,24 @@ def _check_several(images: int, name: str) -> None:
         raise ValueError(f"{name} compares a task's images, but there is 1; see `param.image(batch=...)`.")
 
 
-def channel_interpolate(layer1: Any, n_channel1: Any, layer2: Any, n_channel2: Any) -> Objective:
-    """From one channel to another along a task's images: `sum_n (1 - w_n) a1[n] + w_n a2[n]`, `w_n = n / (B - 1)`.
+def channel_interpolate(layer1: Text, n_channel1: Wholes, layer2: Text, n_channel2: Wholes) -> Objective:
+    """Way from one channel to another along a task's images.
+
+    `sum_n (1 - w_n) a1[n] + w_n a2[n]`, `w_n = n / (B - 1)`. Use it with
+    `param.image(..., batch=B)`, and with `alignment` or `param.aligned`, which make neighbors look
+    alike.
 
     Args:
         layer1, n_channel1: what the first image shows; channels as in `channel`.
-        layer2, n_channel2: what the last one shows.
+        layer2, n_channel2: what the last image shows.
 
-    Use it with `param.image(..., batch=B)`, and with `alignment` or `param.aligned` so that neighbours look alike.
+    Example:
+        >>> from jaxlens.optvis import objectives, param
+        >>> way = objectives.channel_interpolate("mixed4a", 3, "mixed4b", 7)
+        >>> way.layers
+        ('mixed4a', 'mixed4b')
+        >>> param.image(64, batch=6).shape  # six images from one to the other
+        (6, 64, 64, 3)
     """
     for name, layer in (("layer1", layer1), ("layer2", layer2)):
         check_layer(layer, name)
@@ -81,26 +91,40 @@ def channel_interpolate(layer1: Any, n_channel1: Any, layer2: Any, n_channel2: A
     return first + Ramp(index=indices(n_channel2, "n_channel2"), falling=False, layer=layer2)
 
 
-def alignment(layer: Any, decay_ratio: Any = 2.0) -> Objective:
-    """How alike neighbours among a task's images are; negative, so use a *positive* weight, as in Lucid and Lucent.
+def alignment(layer: Text, decay_ratio: Numbers = 2.0) -> Objective:
+    """Likeness of neighbors among a task's images; negative, so use a *positive* weight.
 
-    `- sum_{d=1..4} sum_i mean((a_i - a_{i+d})**2) / decay_ratio**d`.
+    `- sum_{d=1..4} sum_i mean((a_i - a_{i+d})**2) / decay_ratio**d`, as in Lucid and Lucent.
 
     Args:
         layer: name as in `model.layers`.
-        decay_ratio: how much less images count that are one step further apart.
+        decay_ratio: how much less two images count for each step more between them, above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxlens.optvis import objectives
+        >>> objective = objectives.alignment("mixed4a")
+        >>> two = jnp.stack([jnp.zeros((4, 4, 8)), jnp.full((4, 4, 8), 3.0)])
+        >>> float(objective({"mixed4a": two}))
+        -4.5
     """
     return Alignment(decay_ratio=numbers(decay_ratio, "decay_ratio", above=0), layer=layer)
 
 
-def combine(*groups: Any) -> list[Objective]:
-    """Sums of one objective from each group, for every combination: pictures of neurons together.
+def combine(*groups: ObjectiveLike) -> list[Objective]:
+    """List the sums of one objective from each group, for every combination.
 
-    `combine(channel("mixed4a", range(3)), channel("mixed4a", [7, 9]))` are 6 objectives, the last group counted fastest.
-    Names are joined by " + ". As xplique's sums of lists.
+    For pictures of neurons together. The last group counts fastest. Names are joined by " + ". As
+    xplique's sums of lists.
 
     Args:
         *groups: objectives with any number of tasks, strings, or lists of these.
+
+    Example:
+        >>> from jaxlens.optvis import objectives
+        >>> pairs = objectives.combine("mixed4a:0-1", ["mixed4b:7", "mixed4b:9"])
+        >>> [pair.describe() for pair in pairs][:3]
+        ['mixed4a:0 + mixed4b:7', 'mixed4a:0 + mixed4b:9', 'mixed4a:1 + mixed4b:7']
     """
     if not groups:
         raise ValueError("groups is empty: give at least one objective.")
@@ -116,4 +140,5 @@ def _tasks(group: Any) -> list[Objective]:
 
 
 def _task(objective: Objective, number: int) -> Objective:
-    return rebuild(objective, lambda child: _task(child, number), lambda leaf, rank: jnp.asarray(pick(leaf, number, rank)))
+    """Return one task of a batch, without the axis of tasks."""
+    return rebuild(objective, lambda child: _task(child, number), lambda leaf, rank: np.asarray(pick(leaf, number, rank)))

@@ -1,22 +1,31 @@
-"""What objectives are made of, checked where it is given: layer names, channel numbers, weights, vectors, maps."""
+"""What objectives are made of, checked where it is given: layers, channels, weights, vectors, maps.
+
+Leaves are NumPy arrays from here to the compiled step, which is the first to put them on a device.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from jaxlens._checks import as_array, shortened
+
+Leaf = jax.Array | np.ndarray  # of an objective: NumPy's, or traced within a program
 
 SHAPES = ("a number", "[C]", "[h, w]", "[h, w, C]")  # of one task's value, by its number of axes
 
 
 def numbers(
     value: Any, name: str, rank: int = 0, *, low: float = -np.inf, above: float = -np.inf, below: float = np.inf
-) -> Float[Array, "..."]:
-    """Finite real numbers as float32, with `rank` axes or one more for a batch of tasks, or an error with the name."""
+) -> Float[Leaf, "..."]:
+    """Return finite real numbers as float32, with `rank` axes or one more for a batch of tasks.
+
+    Errors name the argument.
+    """
     array = as_numbers(value, name, f"{SHAPES[rank]}, of real numbers")
     if array.ndim not in (rank, rank + 1) or array.size == 0:
         several = "[N]" if rank == 0 else SHAPES[rank].replace("[", "[N, ")
@@ -32,21 +41,24 @@ def numbers(
             raise ValueError(f"{name}={shortened(value)} must be in [{low:g}, {below:g}).")
         bound = f">= {low:g}" if np.isfinite(low) else f"above {above:g}"
         raise ValueError(f"{name}={shortened(value)} must be {bound}.")
-    return jnp.asarray(array)
+    return _constant(array)
 
 
-def indices(value: Any, name: str) -> Int[Array, "..."]:
-    """An integer, or integers for a batch of tasks."""
+def indices(value: Any, name: str) -> Int[Leaf, "..."]:
+    """Return an integer, or integers for a batch of tasks, as int32."""
     array = as_numbers(list(value) if isinstance(value, range) else value, name, "an integer")
     if not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim > 1 or array.size == 0:
         raise TypeError(f"{name}={shortened(value)} must be an integer, or integers for a batch of tasks.")
-    if not isinstance(array, Tracer) and (np.abs(np.asarray(array).astype(np.float64)) >= 2**31).any():
+    if isinstance(array, Tracer):
+        return array.astype(jnp.int32)
+    array = np.asarray(array)
+    if (np.abs(array.astype(np.float64)) >= 2**31).any():
         raise ValueError(f"{name}={shortened(value)} is no number of a channel or pixel: it does not fit in 32 bits.")
-    return jnp.asarray(array).astype(jnp.int32)
+    return _constant(array.astype(np.int32))
 
 
 def as_numbers(value: Any, name: str, legal: str) -> Any:
-    """An array of real numbers (traced ones stay so), or an error that names the argument."""
+    """Return an array of real numbers (a traced one as it is); errors name the argument."""
     legal = f"{legal}, or one more axis for a batch of tasks"
     array = as_array(value, name, legal)
     if array.dtype == bool and not array.ndim:  # masks are weights
@@ -54,8 +66,19 @@ def as_numbers(value: Any, name: str, legal: str) -> Any:
     return array
 
 
+def on_host(array: Any) -> Any:
+    """Return a computed array as a leaf: as NumPy's, unless it is traced."""
+    return array if isinstance(array, Tracer) else np.asarray(array)
+
+
+def _constant(array: np.ndarray) -> np.ndarray:
+    """Make an array read-only, as arrays of JAX are."""
+    array.setflags(write=False)
+    return array
+
+
 def check_layer(layer: Any, name: str = "layer") -> str:
-    """The name of one layer, or an error that says so."""
+    """Return the name of one layer, or raise an error that says what to give."""
     if isinstance(layer, str):
         return layer
     own = getattr(layer, "name", None)
@@ -69,7 +92,7 @@ def check_layer(layer: Any, name: str = "layer") -> str:
 
 
 def layer_names(layers: Any, name: str = "layers") -> tuple[str, ...]:
-    """One layer name or several, as a tuple."""
+    """Return one layer name or several as a tuple."""
     if isinstance(layers, str):
         return (layers,)
     if not isinstance(layers, Iterable) or isinstance(layers, bytes) or hasattr(layers, "dtype"):
