@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from jaxlens import _params
+from jaxlens._checks import one_line
 from jaxlens._package import optional
-from jaxlens._params import brief
 from jaxlens.errors import WeightsError
 
 from . import _pickles
@@ -96,20 +96,20 @@ def _datasets(path: Path, file: Any) -> list[tuple[str, Any]]:
     while groups:
         prefix, group = groups.pop()
         if group in seen:  # h5py compares groups by where they are stored
-            raise WeightsError(f"{path}: its group {brief(prefix, 100)!r} has another name too.")
+            raise WeightsError(f"{path}: its group {one_line(prefix, 100)!r} has another name too.")
         seen.add(group)
         for key in group:
             name = f"{prefix}{key}"
             if not isinstance(link := group.get(key, getlink=True), h5py.HardLink):
-                raise WeightsError(f"{path}: {brief(name, 100)!r} is a link ({type(link).__name__}), which is not followed.")
+                raise WeightsError(f"{path}: {one_line(name, 100)!r} is a link ({type(link).__name__}), which is not followed.")
             item = group[key]
             if isinstance(item, h5py.Group):
                 groups.append((f"{name}/", item))
             elif not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "biufV":
                 kind = getattr(item, "dtype", type(item).__name__)
-                raise WeightsError(f"{path}: {brief(name, 100)!r} holds no numbers ({brief(kind, 100)}).")
+                raise WeightsError(f"{path}: {one_line(name, 100)!r} holds no numbers ({one_line(kind, 100)}).")
             elif item.is_virtual or item.external:
-                raise WeightsError(f"{path}: the numbers of {brief(name, 100)!r} lie in another file, which is not read.")
+                raise WeightsError(f"{path}: the numbers of {one_line(name, 100)!r} lie in another file, which is not read.")
             else:
                 found.append((name, item))
     return found
@@ -135,11 +135,11 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         said = _plain_text(error)
         raise WeightsError(
             f"{path} is not a readable PyTorch state dict: it is cut short, damaged, or holds more than tensors. Nothing in it "
-            f"was executed. {_advice(path, said)} (torch: {brief(said, 2000)})"
+            f"was executed. {_advice(path, said)} (torch: {one_line(said, 2000)})"
         ) from error
     found = _inside(found, path)
     named = {name: isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()}
-    others = [f"{brief(repr(name), 50)} ({type(found[name]).__name__})" for name, good in named.items() if not good]
+    others = [f"{one_line(repr(name), 50)} ({type(found[name]).__name__})" for name, good in named.items() if not good]
     if others:
         listed = ", ".join(others[:5])
         raise WeightsError(f"{path} is not a state dict: {len(others)} of its {len(found)} entries are not tensors: {listed}.")
@@ -160,7 +160,7 @@ def _inside(found: Any, path: Path) -> Mapping[str, Any]:
         dicts = [name for name, value in found.items() if isinstance(value, Mapping) and _holds_tensors(value)]
         known = [name for name in _WRAPPERS if name in dicts]
         if not known and len(dicts) > 1:
-            listed = ", ".join(brief(repr(name), 50) for name in dicts[:5])
+            listed = ", ".join(one_line(repr(name), 50) for name in dicts[:5])
             raise WeightsError(
                 f"{path} holds several state dicts ({listed}): save the one you want alone, torch.save(c[KEY], path)."
             )
@@ -192,7 +192,7 @@ def _advice(path: Path, said: str) -> str:
     if named is None:
         return "Save the weights alone: torch.save(model.state_dict(), path)."
     return (
-        f"It holds {brief(named[1], 100)} beside weights. Where you trust the file, strip it: "
+        f"It holds {one_line(named[1], 100)} beside weights. Where you trust the file, strip it: "
         f"c = torch.load({path.name!r}, weights_only=False); print(c.keys()); torch.save(c['state_dict'], 'weights.pth'). "
         "Or save the weights alone: torch.save(model.state_dict(), path)."
     )
@@ -222,7 +222,7 @@ def _parsing(path: Path, kind: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error."""
-    return brief(str(error).strip().partition("\n")[0] or type(error).__name__)
+    return one_line(str(error).strip().partition("\n")[0] or type(error).__name__)
 
 
 def _unzipped(path: Path) -> int:
@@ -254,11 +254,13 @@ def _plain(array: Any, name: str, path: Path) -> np.ndarray:
     if dtype == np.dtype("V2"):  # NumPy's dtype for bfloat16 in a file
         array = array.view(ml_dtypes.bfloat16)
     elif dtype is None or (dtype.kind not in "biuf" and dtype != ml_dtypes.bfloat16):
-        raise WeightsError(f"{path}: {brief(name, 100)!r} holds no real numbers ({brief(dtype or type(array).__name__, 100)}).")
+        raise WeightsError(
+            f"{path}: {one_line(name, 100)!r} holds no real numbers ({one_line(dtype or type(array).__name__, 100)})."
+        )
     if array.dtype.kind in "biu":
         return array
     try:
         with np.errstate(over="raise", invalid="ignore"):
             return array.astype(np.float32, copy=False)
     except FloatingPointError as error:
-        raise WeightsError(f"{path}: {brief(name, 100)!r} has numbers that are too large for float32.") from error
+        raise WeightsError(f"{path}: {one_line(name, 100)!r} has numbers that are too large for float32.") from error

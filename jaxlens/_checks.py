@@ -252,6 +252,3 @@ def as_key(value: Any, name: str = "seed") -> Any:
             raise ValueError(f"{name} has shape {value.shape}, but one key is needed.")
         return value
     return jax.random.key(check_int(value, name, low=0, high=SEEDS - 1))
-
-
-brief, check_size = one_line, as_size  # their former names, until every user has the new ones

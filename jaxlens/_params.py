@@ -12,7 +12,6 @@ import numpy as np
 import safetensors.numpy
 
 from jaxlens._checks import as_key, one_line
-from jaxlens._checks import brief as brief
 from jaxlens._files import atomic
 from jaxlens._package import VERSION
 from jaxlens.errors import ConversionError, NonFiniteWarning, WeightsError

@@ -13,7 +13,8 @@ import jaxlens
 from jaxlens import modelzoo
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
-# Commands, the checkout's other name of `converters`, and what users reach by the name of a network or an operator.
+# Commands, the checkout's other name of `converters`, and what users reach by the name of a network
+# or an operator.
 SKIPPED = ("cli", "__main__", "converters", "modelzoo.", "graph.ops")
 ABOUT = f"""# Reference
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from tqdm import tqdm
 
-from jaxlens._checks import check_int
+from jaxlens._checks import check_int, is_known
 from jaxlens.attribution._entry import varying
 
 # Evaluations at a time by default. On a CPU more gain nothing; an accelerator needs many.
@@ -86,7 +85,7 @@ def accumulate(
         raise ValueError(f"{label} would take {count} evaluations, but 2**31 - 1 are the most: give fewer images at a time.")
     size = size_of_batches(batch_size, count)
     advance = functools.partial(_compiled if compiled else _advance, step, size, by_sample, query, work, samples)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((query, work, state))):
+    if not is_known(*jax.tree.leaves((query, work, state))):
         body = lambda i, state: advance(i * size, state)  # noqa: E731
         return jax.lax.fori_loop(0, -(-count // size), body, varying(state, (query, work, state)))
     starts = range(0, count, size)

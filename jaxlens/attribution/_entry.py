@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxlens._checks import check_flag, check_int
+from jaxlens._checks import check_flag, check_int, is_known
 from jaxlens.attribution._result import Attribution
 from jaxlens.errors import NonFiniteWarning
 from jaxlens.model._activations import check_model
@@ -95,7 +94,7 @@ def _warn(name: str, found: Any) -> None:
     """Warn of the images whose result is NaN or infinite; traced results are not looked at."""
     scores = getattr(found, "scores", None)
     parts = [found.values, scores] if isinstance(found, Attribution) else jax.tree.leaves(getattr(found, "per_image", found))
-    if any(isinstance(part, Tracer) for part in parts):
+    if not is_known(*parts):
         return
     finite = np.logical_and.reduce([np.asarray(_finite(part)) for part in parts])
     if finite.all():
@@ -125,4 +124,4 @@ def _named(images: Any, spec: PartitionSpec) -> Any:
     """Return a sharding: the spec alone where a mesh is set, else with the mesh of the images."""
     if not jax.sharding.get_abstract_mesh().empty:
         return spec
-    return NamedSharding((jax.typeof(images) if isinstance(images, Tracer) else images).sharding.mesh, spec)
+    return NamedSharding((images if is_known(images) else jax.typeof(images)).sharding.mesh, spec)

@@ -5,10 +5,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_choice, check_flag, check_size
+from jaxlens._checks import as_size, check_choice, check_flag, is_known
 from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._types import FloatsLike
@@ -33,7 +32,7 @@ def check_maps(values: Any, axes: str = "[B, ...]", rank: int | None = None, nam
         raise ValueError(f"{name} has shape {tuple(values.shape)}, but {axes} is needed.")
     if 0 in values.shape:
         raise ValueError(f"{name} has shape {tuple(values.shape)}: it is empty.")
-    if not isinstance(values, Tracer):
+    if is_known(values):
         finite = np.asarray(jnp.isfinite(values).all(tuple(range(1, values.ndim))))
         if not finite.all():
             which = ", ".join(map(str, np.flatnonzero(~finite)))
@@ -146,7 +145,7 @@ def resize(
         (2, 24, 32, 1)
     """
     check_choice(method, "method", ("bilinear", "nearest", "cubic"))
-    values, size = check_maps(values, "[B, h, w, C]", 4), check_size(size)
+    values, size = check_maps(values, "[B, h, w, C]", 4), as_size(size)
     check_channels_last(values, size)
     if method == "nearest":  # jax.image rounds centers, unlike PyTorch where sizes do not divide
         rows, columns = (jnp.arange(new) * old // new for new, old in zip(size, values.shape[1:3], strict=True))

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from jaxlens._checks import is_known
 from jaxlens.model import Model
 from jaxlens.optvis.objectives import Objective, as_objective, channel
 from jaxlens.optvis.objectives._base import rebuild, remembers, stack, task_count
@@ -102,7 +102,7 @@ def per_image(objective: Objective, count: int) -> Any:
 
 def check_target(objective: Objective, shapes: dict[str, tuple[int, ...]]) -> None:
     """Refuse channels and positions that do not exist; traced targets are not looked at."""
-    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(objective)):
+    if is_known(*jax.tree.leaves(objective)):
         objective.check(shapes, 1)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxlens
-from jaxlens._checks import as_key, brief, check_int, suggest
+from jaxlens._checks import as_key, check_int, one_line, suggest
 from jaxlens.attribution import Attribution, metrics
 from jaxlens.attribution._maps import sum_channels
 from jaxlens.attribution._registry import MEANINGS, METHODS, methods_of
@@ -120,7 +120,7 @@ def attribute(
         maps[column], signs[column] = found, _sign(name, view)
         notes[column] = _measure(network, pictures, found, targets, batch_size) if measured else [""] * len(images)
         for path, class_name, note in zip(images, names, notes[column], strict=True):
-            say("\t".join([brief(path.name), brief(class_name), brief(column), *note.splitlines()]))
+            say("\t".join([one_line(path.name), one_line(class_name), one_line(column), *note.splitlines()]))
     rows = [f"{path.stem}: {class_name}" for path, class_name in zip(images, names, strict=True)]
     title = f"{source.model}, {pictures.shape[1]} x {pictures.shape[2]} px{_legend(signs)}"
     save_picture(out, attributions(maps, pictures, rows, view=view, sign=signs, notes=notes, title=title), True)

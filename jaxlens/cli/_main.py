@@ -5,7 +5,7 @@ import functools
 import click
 
 from jaxlens import modelzoo
-from jaxlens._checks import brief
+from jaxlens._checks import one_line
 from jaxlens._package import DISTRIBUTION, VERSION
 from jaxlens.cli._attribute import attribute
 from jaxlens.cli._options import Source, network_command, network_options
@@ -61,7 +61,7 @@ def layers(source: Source, kind: str | None) -> None:
         raise click.ClickException(f"--kind {kind!r}: {source.model} has no such layer. Its kinds are {', '.join(kinds)}.")
     wide, kinds_wide = max(len(row.name) for row in rows), max(len(row.kind) for row in rows)
     for row in rows:
-        say(f"{brief(row.name):<{wide}}  {brief(row.kind):<{kinds_wide}}  {' x '.join(map(str, row.shape))}")
+        say(f"{one_line(row.name):<{wide}}  {one_line(row.kind):<{kinds_wide}}  {' x '.join(map(str, row.shape))}")
 
 
 for command in (layers, render, attribute, *COMMANDS):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxlens import microscope, modelzoo
-from jaxlens._checks import brief
+from jaxlens._checks import one_line
 from jaxlens._jobs import _manifest as manifest
 from jaxlens.cli._options import (
     DEFAULT_MODEL,
@@ -137,7 +137,7 @@ def render(
     title = f"{network.name}, {' x '.join(map(str, dict.fromkeys(sides)))} px, {steps} steps, seed {seed}"
     sheet = write(network, result, labels, out, settings, title)
     for name, label, score in zip(result.names, labels, result.final_scores(), strict=True):
-        say(f"{brief(name)}{f' {brief(label)}' if label else ''}\t{score:.3f}")
+        say(f"{one_line(name)}{f' {one_line(label)}' if label else ''}\t{score:.3f}")
     say(f"{len(result.names)} neurons in {seconds():.1f} s -> {sheet}")
     if not result.finished:
         raise interrupted("Neurons without a finished picture are shown as they were; finished pictures stay.")

@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from PIL import Image
 
-from jaxlens._checks import brief, check_flag, check_images, check_number, check_path
+from jaxlens._checks import check_flag, check_images, check_number, check_path, one_line
 from jaxlens._files import atomic
 from jaxlens._package import optional
 from jaxlens._types import Images, Number
@@ -73,7 +73,7 @@ def save_animation(path: str | Path, frames: Frames, fps: Number = 20, loop: boo
     path = check_path(path, "path")
     suffix = animation_format(path, fps)
     if isinstance(frames, str | bytes | dict) or not isinstance(frames, Iterable | np.ndarray | jax.Array):
-        raise TypeError(f"frames={brief(repr(frames), 60)} must be an array [N, H, W, 3], or an iterable of [H, W, 3].")
+        raise TypeError(f"frames={one_line(repr(frames), 60)} must be an array [N, H, W, 3], or an iterable of [H, W, 3].")
     shape = getattr(frames, "shape", None)
     if shape is not None and len(shape) != 4:
         hint = " Add the first axis: frames[None]." if len(shape) == 3 else ""

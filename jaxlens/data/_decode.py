@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxlens._checks import brief, check_path
+from jaxlens._checks import check_path, one_line
 from jaxlens.errors import ImageFileError
 
 # Pillow reads more. Some of those need other programs (EPS: Ghostscript) or are no pictures.
@@ -46,12 +46,12 @@ def open_picture(path: str | Path) -> Image.Image:
     except (ImageFileError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = brief(error).partition(", could be")[0]
+        reason = one_line(error).partition(", could be")[0]
         raise ImageFileError(f"{path} is too large ({reason}). Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS.") from error
     except Image.UnidentifiedImageError as error:
         raise ImageFileError(f"{path} is not a readable image. Legal are {', '.join(readable())}.") from error
     except Exception as error:  # a decoder of an untrusted file may fail in any way
-        raise ImageFileError(f"{path} is not a readable image: it is damaged or cut short ({brief(error)}).") from error
+        raise ImageFileError(f"{path} is not a readable image: it is damaged or cut short ({one_line(error)}).") from error
 
 
 def check_pixels(height: int, width: int, what: str) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-from jaxlens._checks import brief, check_images, check_int, check_path
+from jaxlens._checks import check_images, check_int, check_path, one_line
 from jaxlens._files import atomic
 from jaxlens._types import Images, Size
 from jaxlens.data._decode import open_picture, pixels
@@ -97,7 +97,7 @@ def save_image(path: str | Path, image: Images, metadata: Mapping[str, str] | No
             if isinstance(error, OSError) and error.errno:
                 raise type(error)(f"{path} cannot be written: {error.strerror}.") from error
             shape = " x ".join(map(str, array.shape))
-            raise ValueError(f"path={str(path)!r}: {kind} cannot hold a picture of {shape} ({brief(error)}).") from error
+            raise ValueError(f"path={str(path)!r}: {kind} cannot hold a picture of {shape} ({one_line(error)}).") from error
     return path
 
 
@@ -183,7 +183,7 @@ def _texts(path: Path, kind: str, metadata: Mapping[str, str]) -> PngImagePlugin
     if kind != "PNG":
         raise ValueError(f"path={str(path)!r} cannot keep metadata: use .png.")
     if not (isinstance(metadata, Mapping) and all(isinstance(text, str) for pair in metadata.items() for text in pair)):
-        raise TypeError(f"metadata={brief(repr(metadata))} must be texts by name.")
+        raise TypeError(f"metadata={one_line(repr(metadata))} must be texts by name.")
     info = PngImagePlugin.PngInfo()
     for name, text in metadata.items():
         info.add_itxt(name, text)

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 from jaxlens import _params
-from jaxlens._checks import brief
+from jaxlens._checks import one_line
 from jaxlens._files import cache_dir
 from jaxlens.errors import WeightsError
 from jaxlens.model import Model
@@ -44,7 +44,7 @@ def read_entry(network: Network, source: Weights, template: Model, entry: Path) 
         arrays, metadata = _params.read(entry)
         says = {key: metadata.get(key, "") for key in ("model", "weights", "digest")}
         if (says["model"], says["weights"]) != (network.name, source.name) or not says["digest"].startswith(source.digest):
-            raise WeightsError(f"{entry} says that it holds something else: {brief(says)}.")
+            raise WeightsError(f"{entry} says that it holds something else: {one_line(says)}.")
         return template.replace(params=_params.fill(template.params, arrays, template.name, str(entry)))
     except WeightsError as error:
         warnings.warn(f"Removed a damaged cache entry and fetching it anew: {error}", RuntimeWarning, stacklevel=4)
@@ -52,7 +52,7 @@ def read_entry(network: Network, source: Weights, template: Model, entry: Path) 
     except FileNotFoundError:  # another process removed it just now
         pass
     except OSError as error:
-        raise type(error)(f"The cache entry {entry} cannot be read ({brief(error)}). {CACHE_ADVICE}") from error
+        raise type(error)(f"The cache entry {entry} cannot be read ({one_line(error)}). {CACHE_ADVICE}") from error
     return None
 
 
@@ -61,5 +61,5 @@ def _remove(entry: Path) -> None:
         entry.unlink(missing_ok=True)
     except OSError as error:
         raise type(error)(
-            f"The cache entry {entry} is damaged and cannot be removed ({brief(error)}). {CACHE_ADVICE}"
+            f"The cache entry {entry} is damaged and cannot be removed ({one_line(error)}). {CACHE_ADVICE}"
         ) from error

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxlens import _params
-from jaxlens._params import brief
+from jaxlens._checks import one_line
 from jaxlens.errors import WeightsError
 from jaxlens.graph import Graph, GraphForward
 from jaxlens.graph._ir import Op
@@ -38,7 +38,7 @@ def metadata(model: Model) -> dict[str, str]:
         if len(model.forward.graph.inputs) == 1:
             _run(model, model.forward)
     except Exception as error:
-        reason = brief(str(error).partition("\n")[0])
+        reason = one_line(str(error).partition("\n")[0])
         raise ValueError(f"{model.name} is beyond what modelzoo.load accepts from a file ({reason}).") from error
     about = {"output": model.forward.output, **described(model)}
     return {"graph": graph, "about": json.dumps(about)}
@@ -74,9 +74,9 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     try:
         graph = Graph.from_json(metadata["graph"])
     except WeightsError as error:
-        raise WeightsError(f"{path}: {brief(error)}") from error
+        raise WeightsError(f"{path}: {one_line(error)}") from error
     if missing := sorted({op.op for _, op in graph.walk()} - OPS.keys()):
-        raise WeightsError(f"{path} needs operators that this jaxlens does not have: {brief(', '.join(missing))}.")
+        raise WeightsError(f"{path} needs operators that this jaxlens does not have: {one_line(', '.join(missing))}.")
     if (count := sum(1 for _ in graph.walk())) > _NODES:
         raise WeightsError(f"{path} has a graph of {count:,} operators; up to {_NODES:,} are read.")
     if not graph.inputs:
@@ -84,13 +84,13 @@ def model(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     try:
         options = _options(graph, json.loads(metadata["about"]))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({brief(error)}).") from error
+        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({one_line(error)}).") from error
     expected = {name: arrays[name].shape if name in arrays else () for name in graph.parameters()}
     _params.account(expected, {key: tuple(array.shape) for key, array in arrays.items()}, name, str(path))
     _params.warn_of_non_finite(arrays, str(path), infinite=False)
     for key, order in graph.orders:
         if key not in arrays or len(order) != arrays[key].ndim:
-            raise WeightsError(f"{path} is damaged: its graph gives {brief(repr(key), 100)} an order of {len(order)} axes.")
+            raise WeightsError(f"{path} is damaged: its graph gives {one_line(repr(key), 100)} an order of {len(order)} axes.")
     _params.warn_of_non_finite(arrays, str(path), infinite=False)  # masks hold infinities
     loaded = Model(params={key: jax.device_put(array) for key, array in arrays.items()}, name=name, **options)
     if len(graph.inputs) == 1:
@@ -134,7 +134,7 @@ def _try(model: Model, forward: GraphForward, path: Path) -> None:
     try:
         _run(model, forward)
     except Exception as error:  # an operator may fail in any way on untrusted arguments
-        reason = brief(str(error).partition("\n")[0] or type(error).__name__)
+        reason = one_line(str(error).partition("\n")[0] or type(error).__name__)
         raise WeightsError(f"{path} is damaged: its graph does not run with its weights ({reason}).") from error
 
 

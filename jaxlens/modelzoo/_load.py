@@ -14,7 +14,7 @@ from typing import Any
 from flax import nnx
 
 from jaxlens import _download, _params
-from jaxlens._checks import brief, check_int, check_path
+from jaxlens._checks import check_int, check_path, one_line
 from jaxlens._package import install_hint
 from jaxlens.errors import WeightsError
 from jaxlens.model import IMAGENET, Model, check_model
@@ -138,7 +138,7 @@ def save(model: Any, path: Any, **metadata: Any) -> Path:
     if path.suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must end in .safetensors.")
     if wrong := [key for key, text in metadata.items() if not isinstance(text, str)]:
-        raise TypeError(f"{wrong[0]}={brief(repr(metadata[wrong[0]]), 60)} must be a string.")
+        raise TypeError(f"{wrong[0]}={one_line(repr(metadata[wrong[0]]), 60)} must be a string.")
     about = _imported.metadata(model) or _zoo_metadata(model)
     _params.write(path, model.params, {"model": model.name, **about, **metadata})
     return path
@@ -165,7 +165,7 @@ def _zoo_metadata(model: Model) -> dict[str, str]:
             return {"about": json.dumps(_imported.described(model))}
     raise ValueError(
         f"model={model.name!r} has other tensors than the zoo's network of that name, so modelzoo.load could not read it: "
-        f"{brief(', '.join(sorted(ours ^ theirs)))}. Keep model.params, for instance with orbax."
+        f"{one_line(', '.join(sorted(ours ^ theirs)))}. Keep model.params, for instance with orbax."
     )
 
 
@@ -255,7 +255,7 @@ def _checked(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"{network.name} has no option {', '.join(unknown)}. It takes: {', '.join(sorted(known)) or 'none'}.")
     for name, value in options.items():
         if isinstance(known[name], bool) and not isinstance(value, bool):
-            raise TypeError(f"{name}={brief(repr(value), 60)} must be True or False.")
+            raise TypeError(f"{name}={one_line(repr(value), 60)} must be True or False.")
         if isinstance(known[name], int) and not isinstance(known[name], bool):
             checked[name] = check_int(value, name, low=1, high=_MAX_SIZE)
     return checked
@@ -325,7 +325,7 @@ def _described(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     try:
         return _imported.description(json.loads(metadata["about"])) if "about" in metadata else {}
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({brief(error)}).") from error
+        raise WeightsError(f"{path} is damaged: what it says of the model cannot be read ({one_line(error)}).") from error
 
 
 def _require_torch(reason: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flax import nnx
 
-from jaxlens._checks import brief, check_path, suggest
+from jaxlens._checks import check_path, one_line, suggest
 from jaxlens.model import IMAGENET, Preprocess
 
 
@@ -98,7 +98,7 @@ class Network:
         if isinstance(weights, os.PathLike):
             return check_path(weights, "weights")
         if not isinstance(weights, str) or not weights or "\0" in weights:
-            raise TypeError(f"weights={brief(repr(weights), 60)} must be a name ({_listed(self.weights)}), a path, or None.")
+            raise TypeError(f"weights={one_line(repr(weights), 60)} must be a name ({_listed(self.weights)}), a path, or None.")
         if weights == "DEFAULT" and not self.weights:
             raise LookupError(
                 f"weights={weights!r}: no weights of {self.name} are published. Pass a path, or None for random ones."

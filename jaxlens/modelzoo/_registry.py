@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxlens._checks import brief, suggest
+from jaxlens._checks import one_line, suggest
 from jaxlens.model import IMAGENET, Preprocess
 from jaxlens.modelzoo._network import Network, Weights
 
@@ -61,7 +61,7 @@ def networks() -> Mapping[str, Network]:
 def find(name: Any) -> Network:
     """Return the network of that name, or raise an error that names the closest."""
     if not isinstance(name, str):
-        raise TypeError(f"name={brief(repr(name), 60)} must be one of `modelzoo.names()`, such as 'resnet50', or a path.")
+        raise TypeError(f"name={one_line(repr(name), 60)} must be one of `modelzoo.names()`, such as 'resnet50', or a path.")
     if name not in networks():
         closest, how = suggest(name, networks()), f"`modelzoo.names()` (or `jaxlens models`) lists all {len(networks())}"
         raise LookupError(f"name={name!r} is not in the model zoo. Closest: {closest}. {how}.")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import check_images, check_size
+from jaxlens._checks import as_size, check_images
 from jaxlens.model import Model, activations, check_model
 from jaxlens.optvis import objectives, param
 from jaxlens.optvis.objectives._base import Objective
@@ -18,7 +18,7 @@ from jaxlens.optvis.transform import resize
 
 def pictures(model: Any, images: Any, name: str = "images") -> np.ndarray:
     """Return one picture or several for a model as float32 `[N, H, W, C]`."""
-    given = check_images(images, name=name, channels=check_model(model).channels, batched=getattr(images, "ndim", 0) == 4)
+    given = check_images(images, name=name, channels=check_model(model).channels, batched=None)
     if not given.size:
         raise ValueError(f"{name} has shape {given.shape}: it is empty.")
     array = np.asarray(given, np.float32)
@@ -50,7 +50,7 @@ def canvas(model: Any, given: Any, size: Any, batch: int = 1, **how: Any) -> Any
     check_model(model)
     if given is not None:
         return given
-    height, width = check_size(size, "size")
+    height, width = as_size(size, "size")
     channels = None if model.channels == 3 else model.channels
     return param.image(width, height, batch, channels=channels, **how)
 

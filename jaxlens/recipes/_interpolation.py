@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from jaxlens._checks import check_int, check_number, check_size
+from jaxlens._checks import as_size, check_int, check_number
 from jaxlens._types import Number, Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param
@@ -53,7 +53,7 @@ def interpolate(
         objective = objective + weight * objectives.alignment(start[0], 5.0)
     own = options.pop("param", None)
     if own is None:
-        height, width = check_size(size, "size")
+        height, width = as_size(size, "size")
         own = param.aligned(width, height, count, channels=check_model(model).channels)
     return render(model, objective, steps=steps, **merged(options, param=own))
 

@@ -4,7 +4,7 @@ from typing import Any, Unpack
 
 import optax
 
-from jaxlens._checks import check_int, check_number, check_size
+from jaxlens._checks import as_size, check_int, check_number
 from jaxlens._types import Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import param, transform
@@ -59,7 +59,7 @@ def maco(
         >>> result.images.shape
         (1, 1, 24, 32, 3)
     """
-    height, width, crops = *check_size(size, "size"), check_int(crops, "crops", low=1)
+    height, width, crops = *as_size(size, "size"), check_int(crops, "crops", low=1)
     refuse_param(options, "MACO is one; give `size` and `magnitude`")
     model = check_model(model)
     shown = (model.input_size[0], model.input_size[1])

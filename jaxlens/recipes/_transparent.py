@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from jaxlens._checks import check_number, check_size
+from jaxlens._checks import as_size, check_number
 from jaxlens._types import Number, Size, Whole
 from jaxlens.model import check_model
 from jaxlens.optvis import objectives, param, transform
@@ -55,7 +55,7 @@ def transparent(
         raise ValueError(f"{model.name} takes {model.channels} channels: opacity is for colours.")
     own = options.pop("param", None)
     if own is None:
-        height, width = check_size(size, "size")
+        height, width = as_size(size, "size")
         own = param.image(width, height, alpha=True)
     opacity = objectives.channel("input", 3)
     tasks = tasks_of(model, objective)

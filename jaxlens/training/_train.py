@@ -13,7 +13,7 @@ import optax
 from flax import nnx
 from tqdm import tqdm
 
-from jaxlens._checks import brief, check_flag, check_images, check_int, check_number
+from jaxlens._checks import check_flag, check_images, check_int, check_number, one_line
 from jaxlens._types import Flag, Number, Whole
 from jaxlens.model import IMAGENET
 from jaxlens.training._checkpoint import Checkpoints
@@ -130,9 +130,9 @@ def train_model(
         raise ValueError(f"epochs={epochs} would never end: give at most {_EPOCHS}.")
     steps = _length(train)
     if val is not None and not isinstance(val, Iterable):
-        raise TypeError(f"val={brief(repr(val), 60)} must be batches (images, labels), or None.")
+        raise TypeError(f"val={one_line(repr(val), 60)} must be batches (images, labels), or None.")
     if not (optimizer is None or (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)))):
-        raise TypeError(f"optimizer={brief(repr(optimizer), 60)} must be an optax transformation, such as optax.adam(1e-3).")
+        raise TypeError(f"optimizer={one_line(repr(optimizer), 60)} must be an optax transformation, such as optax.adam(1e-3).")
     if optimizer is None:
         warm = max(1, epochs * steps // 20)
         optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(epochs * steps, warm + 1)))
@@ -195,7 +195,7 @@ def evaluate(model: Module, batches: Batches, preprocess: Preprocessing = IMAGEN
     _require_module(model)
     _require_function(preprocess)
     if not isinstance(batches, Iterable):
-        raise TypeError(f"batches={brief(repr(batches), 60)} must be batches (images, labels).")
+        raise TypeError(f"batches={one_line(repr(batches), 60)} must be batches (images, labels).")
     copy = nnx.merge(*nnx.split(model))
     copy.eval()
     graphdef, state = nnx.split(copy)
@@ -278,7 +278,7 @@ def _require_module(model: Any) -> None:
 
 def _require_function(preprocess: Any) -> None:
     if not callable(preprocess):
-        raise TypeError(f"preprocess={brief(repr(preprocess), 60)} must be a function of images.")
+        raise TypeError(f"preprocess={one_line(repr(preprocess), 60)} must be a function of images.")
 
 
 def _checked(batch: Any) -> tuple[jax.Array, np.ndarray]:

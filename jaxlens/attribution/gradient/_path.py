@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar
+from jaxlens._checks import as_array, as_key, check_choice, check_finite, check_images, check_number, check_scalar, is_known
 from jaxlens._numerics import over
 from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
@@ -108,7 +107,7 @@ def integrated_gradients(
     values = _integrate(query, steps, quadrature, batch_size, progress)
     scores, start = ends(query, batch_size)
     delta = total(values) - (scores - start)
-    if tolerance is not None and not isinstance(delta, Tracer):
+    if tolerance is not None and is_known(delta):
         _warn(query, delta, scores - start, tolerance, steps, quadrature, batch_size)
     return Attribution(
         values=values, scores=scores, delta=delta, baseline_scores=start, method="integrated_gradients", layer=query.layer

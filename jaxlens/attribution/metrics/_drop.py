@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from jaxlens._checks import is_known
 from jaxlens._numerics import ratio
 from jaxlens._types import Images
 from jaxlens.attribution._entry import entry
@@ -128,7 +128,7 @@ def _scores(
     mask = normalize(jnp.abs(map_of(values, query)))[..., None]
     before, after = scores_of(query, query.values, batch_size), scores_of(query, blend(query, mask), batch_size)
     for scores in (before, after):
-        if not isinstance(scores, Tracer) and not ((scores >= 0) & (scores <= 1 + 1e-5)).all():
+        if is_known(scores) and not ((scores >= 0) & (scores <= 1 + 1e-5)).all():
             worst = float(np.asarray(scores)[np.argmax(np.abs(np.asarray(scores) - 0.5))])
             raise ValueError(f"target has the score {worst:.4g}, but a probability is needed: pass a class.")
     return before, after

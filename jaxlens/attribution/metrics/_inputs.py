@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_choice, check_images, check_size, shortened
+from jaxlens._checks import as_size, check_choice, check_images, is_known, shortened
 from jaxlens._pytree import pytree
 from jaxlens._types import Images
 from jaxlens.attribution._maps import check_channels_last, check_maps, resize
@@ -82,7 +81,7 @@ def check_values(values: Any, count: int | None = None, name: str = "values") ->
     if isinstance(array, jax.Array | np.ndarray) and (array.ndim < 2 or (count is not None and array.shape[0] != count)):
         raise ValueError(f"{name} has shape {tuple(array.shape)}, but one map per image is needed: [{count or 'B'}, h, w, C].")
     array = check_maps(array, "[B, h, w, C], or an Attribution", name=name)
-    if not isinstance(array, Tracer) and float(jnp.abs(array).max()) > MAX_VALUE:
+    if is_known(array) and float(jnp.abs(array).max()) > MAX_VALUE:
         raise ValueError(f"{name} has numbers above {MAX_VALUE:g}, whose squares are infinite: divide them by the largest.")
     return array
 
@@ -95,7 +94,7 @@ def pixel_map(values: Any, count: int | None = None, size: tuple[int, int] | Non
             f"values has shape {tuple(array.shape)}, but maps [B, h, w, C] are needed. Tokens become a map by leaving out what "
             "is no patch and reshaping the rest to the grid."
         )
-    size = (array.shape[1], array.shape[2]) if size is None else check_size(size)
+    size = (array.shape[1], array.shape[2]) if size is None else as_size(size)
     if not isinstance(values, Attribution):
         check_channels_last(array, size)
     return _summed(array, size)

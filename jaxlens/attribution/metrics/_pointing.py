@@ -5,10 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from jaxlens._checks import as_array, check_finite, check_number
+from jaxlens._checks import as_array, check_finite, check_number, is_known
 from jaxlens._numerics import ratio
 from jaxlens.attribution._entry import entry
 from jaxlens.attribution._types import BoxesLike, ValuesLike
@@ -96,7 +95,7 @@ def _boxes(boxes: Any, count: int) -> Float[Array, "b n 4"]:
             f"boxes make an array of shape {array.shape}, but [4], [{count}, 4], [{count}, N, 4] or a list of {count} arrays "
             "[n, 4] is needed."
         )
-    if not isinstance(array, Tracer):
+    if is_known(array):
         left, top, right, bottom = np.moveaxis(np.asarray(array), -1, 0)
         if not ((right > left) & (bottom > top)).any(1).all():
             raise ValueError(

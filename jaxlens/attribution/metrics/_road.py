@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from jaxlens._checks import as_array, as_key, check_choice, check_images, check_scalar
+from jaxlens._checks import as_array, as_key, check_choice, check_images, check_scalar, is_known
 from jaxlens._pytree import pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import accumulate
@@ -58,7 +57,7 @@ def noisy_linear_imputation(images: Images, keep: MaskLike, *, noise: float = 0.
     if given.shape not in (images.shape[:3], images.shape[1:3]):
         raise ValueError(f"keep has shape {given.shape}, but {images.shape[1:3]} or {images.shape[:3]} is needed.")
     given = jnp.broadcast_to(given.astype(bool), images.shape[:3])
-    if not isinstance(given, Tracer) and not bool(given.any((1, 2)).all()):
+    if is_known(given) and not bool(given.any((1, 2)).all()):
         raise ValueError("keep is false everywhere in some image: there is nothing to fill it from.")
     noise = check_scalar(noise, "noise", low=0, high=MAX_NOISE)
     draw = noise * jax.random.normal(as_key(seed), images.shape[1:], images.dtype)

@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_int, check_size, shortened
+from jaxlens._checks import as_size, check_int, is_known, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Size
 from jaxlens.attribution._query import Query
@@ -60,7 +59,7 @@ def grid_features(size: Size, cells: int | tuple[int, int]) -> np.ndarray:
         >>> attribution.grid_features((2, 6), (2, 3)).tolist()
         [[0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5]]
     """
-    height, width = check_size(size)
+    height, width = as_size(size)
     rows, columns = cells_of(cells, (height, width))
     row, column = (np.arange(n) * many // n for n, many in ((height, rows), (width, columns)))
     return (row[:, None] * columns + column[None]).astype(np.int32)
@@ -92,7 +91,7 @@ def as_features(features: Any, query: Query, most: int = MAX_OWN) -> Features:
     axes = query.values.shape[1:]
     if features is None:
         return _own(axes, most)
-    if isinstance(features, Tracer):
+    if not is_known(features):
         raise TypeError("features is traced, but how many there are shapes the program: keep it out of the arguments of jit.")
     try:
         numbers = np.asarray(features)

@@ -6,11 +6,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
-from jaxlens._checks import as_key, check_choice, check_int
+from jaxlens._checks import as_key, check_choice, check_int, is_known
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
 from jaxlens.attribution._batches import PATIENCE, accumulate, size_of_batches
@@ -128,7 +127,7 @@ def _grid(query: Query, windows: Windows) -> WindowGrid | None:
 
     It is None for other windows, and where values are traced.
     """
-    if query.values.ndim != 4 or not windows.together or any(isinstance(x, Tracer) for x in jax.tree.leaves(query)):
+    if query.values.ndim != 4 or not windows.together or not is_known(*jax.tree.leaves(query)):
         return None
     axes = zip(query.values.shape[1:3], windows.size[:2], windows.stride[:2], windows.counts[:2], strict=True)
     return WindowGrid(*zip(*(tuple(map(int, axis)) for axis in axes), strict=True))

@@ -4,10 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import as_key, check_scalar
+from jaxlens._checks import as_key, check_scalar, is_known
 from jaxlens._numerics import over
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Images, Seed
@@ -95,7 +94,7 @@ def rise(
         (2, 24, 32, 1)
     """
     samples, p = check_samples(samples), check_scalar(p, "p", low=0, high=1)
-    if not isinstance(p, Tracer) and not 1e-3 <= p <= 1 - 1e-3:
+    if is_known(p) and not 1e-3 <= p <= 1 - 1e-3:
         raise ValueError(f"p={p!r} must be in 0.001..0.999: nearly every mask would be the same.")
     query = ask(model, images, target, layer=layer, baseline=baseline)
     height, width = map_size(query, "rise")

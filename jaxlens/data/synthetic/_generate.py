@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxlens._checks import as_key, brief, check_int, suggest
+from jaxlens._checks import as_key, check_int, one_line, suggest
 from jaxlens._pytree import pytree
 from jaxlens._types import Seed, Size, Text
 from jaxlens.data.synthetic import _scene
@@ -78,7 +78,7 @@ def generate(seed: Seed, labels: Labels, size: Size = SIDE) -> Pictures:
         ((2, 32, 48, 3), ['bar-0', 'bar-90'])
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Sequence | np.ndarray | jax.Array) or np.ndim(labels) != 1:
-        raise TypeError(f"labels={brief(repr(labels), 60)} must be a list of classes, one for each picture.")
+        raise TypeError(f"labels={one_line(repr(labels), 60)} must be a list of classes, one for each picture.")
     if not len(labels):
         raise ValueError("labels is empty: give the class of one picture at least.")
     places, key = np.array([_place(label) for label in labels], np.int32), as_key(seed)
@@ -138,7 +138,7 @@ def stimuli(
     """
     if not isinstance(family, str) or family not in FAMILIES:
         raise LookupError(
-            f"family={brief(repr(family), 60)} is not known. Closest: {suggest(family, FAMILIES)}. "
+            f"family={one_line(repr(family), 60)} is not known. Closest: {suggest(family, FAMILIES)}. "
             f"There are: {', '.join(FAMILIES)}."
         )
     height, width = _size(size)
@@ -187,10 +187,10 @@ def _place(label: Any) -> int:
 def _size(size: Any) -> tuple[int, int]:
     pair = size if isinstance(size, tuple | list) else (size, size)
     if len(pair) != 2:
-        raise ValueError(f"size={brief(repr(size), 60)} must be an integer or (height, width).")
+        raise ValueError(f"size={one_line(repr(size), 60)} must be an integer or (height, width).")
     height, width = check_int(pair[0], "size", low=16), check_int(pair[1], "size", low=16)
     if max(height, width) > _SIDE:
-        raise ValueError(f"size={brief(repr(size), 60)} must be of at most {_SIDE} pixels a side.")
+        raise ValueError(f"size={one_line(repr(size), 60)} must be of at most {_SIDE} pixels a side.")
     return height, width
 
 
@@ -200,14 +200,14 @@ def _numbers(value: Any, name: str) -> np.ndarray:
     lengths = name in LENGTHS - {"x", "y"}
     if array.ndim > 1 or not array.size or not (np.abs(array) <= _MOST).all() or (lengths and not (array > 0).all()):
         legal = f"of at most {_MOST:g}{', above 0' if lengths else ''}"
-        raise ValueError(f"{name}={brief(repr(value), 60)} must be finite numbers {legal}, or an array [N] of them.")
+        raise ValueError(f"{name}={one_line(repr(value), 60)} must be finite numbers {legal}, or an array [N] of them.")
     return np.atleast_1d(array)
 
 
 def _colour(rgb: Any, name: str) -> jax.Array:
     array = _real(rgb, name, "must be three numbers in [0, 1]")
     if array.shape != (3,) or not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(f"{name}={brief(repr(rgb), 60)} must be three numbers in [0, 1].")
+        raise ValueError(f"{name}={one_line(repr(rgb), 60)} must be three numbers in [0, 1].")
     return jnp.asarray(array)
 
 
@@ -215,7 +215,7 @@ def _real(value: Any, name: str, legal: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except Exception as error:  # ragged lists, what is traced
-        raise TypeError(f"{name}={brief(repr(value), 60)} {legal}.") from error
+        raise TypeError(f"{name}={one_line(repr(value), 60)} {legal}.") from error
     if not (np.issubdtype(array.dtype, np.integer) or jnp.issubdtype(array.dtype, jnp.floating)):
-        raise TypeError(f"{name}={brief(repr(value), 60)} {legal}.")
+        raise TypeError(f"{name}={one_line(repr(value), 60)} {legal}.")
     return array.astype(np.float32)

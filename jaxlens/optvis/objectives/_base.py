@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import check_int, shortened
+from jaxlens._checks import check_int, is_known, shortened
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.objectives._types import Objectives
 from jaxlens.optvis.objectives._values import Leaf, check_layer, numbers
@@ -125,7 +124,7 @@ class Objective:
         if isinstance(other, Objective):
             return Product(factors=(self, other**-1.0))
         divisor = _number(other)
-        if not isinstance(divisor, Tracer) and not np.asarray(divisor).all():
+        if is_known(divisor) and not np.asarray(divisor).all():
             raise ZeroDivisionError(f"objective / {other!r}: an objective cannot be divided by 0.")
         with np.errstate(over="ignore"):  # the product refuses what is not finite
             return self * (1.0 / divisor)

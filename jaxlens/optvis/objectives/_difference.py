@@ -177,7 +177,7 @@ def input_diff(orig_img: Values) -> Objective:
         >>> (objectives.channel("mixed4a", 3) - 10 * away).layers
         ('mixed4a', 'input')
     """
-    target = check_images(orig_img, name="orig_img", channels=None, batched=getattr(orig_img, "ndim", 0) == 4)
+    target = check_images(orig_img, name="orig_img", channels=None, batched=None)
     if 0 in target.shape:
         raise ValueError(f"orig_img has shape {target.shape}: it is empty.")
     return activation_difference("input", mean_L2, None, {"input": target})

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlens._checks import brief, check_function
+from jaxlens._checks import check_function, one_line
 from jaxlens.optvis.objectives._base import Objective
 from jaxlens.optvis.objectives._function import Constantly, Function
 from jaxlens.optvis.objectives._types import Foreign
@@ -36,8 +36,8 @@ class Loss:
             loss = jnp.asarray(loss)
         except (TypeError, AttributeError) as error:
             raise TypeError(
-                f"function={brief(repr(self.function), 80)} asks of activations what JAX arrays do not do: "
-                f"{brief(error, 200)}. Write that part with "
+                f"function={one_line(repr(self.function), 80)} asks of activations what JAX arrays do not do: "
+                f"{one_line(error, 200)}. Write that part with "
                 "jax.numpy, or take the objective of jaxlens: `direction_cossim`, for one, is Lucent's `direction`."
             ) from error
         return -loss

@@ -9,10 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Float, Int
 
-from jaxlens._checks import as_array, shortened
+from jaxlens._checks import as_array, is_known, shortened
 
 Leaf = jax.Array | np.ndarray  # of an objective: NumPy's, or traced within a program
 
@@ -30,7 +29,7 @@ def numbers(
     if array.ndim not in (rank, rank + 1) or array.size == 0:
         several = "[N]" if rank == 0 else SHAPES[rank].replace("[", "[N, ")
         raise ValueError(f"{name} has shape {array.shape}, but {SHAPES[rank]} is needed, or {several} for N tasks.")
-    if isinstance(array, Tracer):
+    if not is_known(array):
         return jnp.asarray(array, jnp.float32)
     with np.errstate(over="ignore"):
         array = np.asarray(array).astype(np.float32)
@@ -49,7 +48,7 @@ def indices(value: Any, name: str) -> Int[Leaf, "..."]:
     array = as_numbers(list(value) if isinstance(value, range) else value, name, "an integer")
     if not jnp.issubdtype(array.dtype, jnp.integer) or array.ndim > 1 or array.size == 0:
         raise TypeError(f"{name}={shortened(value)} must be an integer, or integers for a batch of tasks.")
-    if isinstance(array, Tracer):
+    if not is_known(array):
         return array.astype(jnp.int32)
     array = np.asarray(array)
     if (np.abs(array.astype(np.float64)) >= 2**31).any():
@@ -68,7 +67,7 @@ def as_numbers(value: Any, name: str, legal: str) -> Any:
 
 def on_host(array: Any) -> Any:
     """Return a computed array as a leaf: as NumPy's, unless it is traced."""
-    return array if isinstance(array, Tracer) else np.asarray(array)
+    return array if not is_known(array) else np.asarray(array)
 
 
 def _constant(array: np.ndarray) -> np.ndarray:

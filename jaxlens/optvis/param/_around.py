@@ -154,4 +154,4 @@ def grayscale(inner: Param) -> Gray:
 
 def given_images(images: Any, channels: int | None) -> jax.Array:
     """Return images from the user, one or a batch, or raise."""
-    return check_some(check_images(images, channels=channels, batched=getattr(images, "ndim", 0) == 4))
+    return check_some(check_images(images, channels=channels, batched=None))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import brief, check_function
+from jaxlens._checks import check_function, one_line
 from jaxlens._pytree import field, pytree
 from jaxlens.optvis.param._types import Init, ToImage
 
@@ -93,7 +93,7 @@ class Wrapper(NotAPair):
 def check_inner(param: Any, name: str = "inner") -> tuple[int, ...]:
     """Return the shape of a parameterization's images, or raise; `each` must be the outermost."""
     if isinstance(param, type) or not isinstance(param, Parameterization):
-        raise TypeError(f"{name}={brief(repr(param), 80)} must be a parameterization, such as param.image(128).")
+        raise TypeError(f"{name}={one_line(repr(param), 80)} must be a parameterization, such as param.image(128).")
     if hasattr(param, "take"):
         raise TypeError(f"{name} is a param.each, which comes last: param.each([f(p) for p in ...]) of what it is made of.")
     return tuple(param.shape)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlens._checks import brief
+from jaxlens._checks import one_line
 from jaxlens._pytree import pytree
 from jaxlens.optvis.param._base import Parameterization, Wrapper, check_inner
 from jaxlens.optvis.param._types import Params
@@ -53,7 +53,7 @@ def each(params: Params) -> Each:
         2
     """
     if not isinstance(params, Iterable) or isinstance(params, str | bytes | Wrapper):
-        raise TypeError(f"params={brief(repr(params), 80)} must be a list of parameterizations.")
+        raise TypeError(f"params={one_line(repr(params), 80)} must be a list of parameterizations.")
     members = list(params)
     for member in members:
         check_inner(member, "params")

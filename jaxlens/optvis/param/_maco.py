@@ -137,7 +137,7 @@ def fourier_phase(
     batch = check_int(batch, "batch", low=1)
     sides = {"w": w, "h": h}
     w, h = (None if n is None else check_int(n, name, low=1) for name, n in sides.items())
-    images = check_images(init, name="init", channels=None, batched=getattr(init, "ndim", 0) == 4)
+    images = check_images(init, name="init", channels=None, batched=None)
     images = jnp.asarray(images if images.ndim == 4 else images[None], jnp.float32)
     if (w or images.shape[2], h or images.shape[1]) != (images.shape[2], images.shape[1]):
         raise ValueError(f"init has shape {images.shape}, but w={w}, h={h}. Leave them out, or resize init first.")

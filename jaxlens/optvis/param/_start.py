@@ -61,7 +61,7 @@ def starting_at(param: Param, images: Images, steps: Whole = 1000, rate: Number 
         True
     """
     shape = check_inner(param, "param")
-    given = check_images(images, name="images", channels=shape[-1], batched=getattr(images, "ndim", 0) == 4)
+    given = check_images(images, name="images", channels=shape[-1], batched=None)
     batch = jnp.asarray(given, jnp.float32)
     batch = batch if batch.ndim == 4 else batch[None]
     steps, rate = check_int(steps, "steps", low=0, high=10**7), check_number(rate, "rate", above=0)

@@ -10,10 +10,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxlens._checks import brief, check_images, check_reals
+from jaxlens._checks import check_images, check_reals, is_known, one_line
 from jaxlens.optvis.param._types import Batches, Decorrelate, Matrix
 
 # The square root of the covariance of ImageNet colors: column j is decorrelated axis j in RGB.
@@ -76,7 +75,7 @@ def _checked(matrix: Any) -> Array:
     array = check_reals(matrix, "matrix")
     if array.shape != (3, 3):
         raise ValueError(f"matrix has shape {array.shape}, but 3x3 is needed.")
-    if not isinstance(array, Tracer) and abs(np.linalg.det(np.asarray(array))) <= 1e-9 * float(np.abs(array).max()) ** 3:
+    if is_known(array) and abs(np.linalg.det(np.asarray(array))) <= 1e-9 * float(np.abs(array).max()) ** 3:
         raise ValueError(f"matrix={np.asarray(array).tolist()} has no inverse.")
     return array
 
@@ -86,7 +85,7 @@ def as_batches(images: Any) -> Iterable[Any]:
     if hasattr(images, "ndim"):
         return [images]
     if not isinstance(images, Iterable) or isinstance(images, str | bytes):
-        raise TypeError(f"images={brief(repr(images), 80)} must be an array [B, H, W, C] in [0, 1], or an iterable of such.")
+        raise TypeError(f"images={one_line(repr(images), 80)} must be an array [B, H, W, C] in [0, 1], or an iterable of such.")
     return images
 
 

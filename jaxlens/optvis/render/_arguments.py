@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.core import Tracer
 from jaxtyping import Array
 
-from jaxlens._checks import SEEDS, as_key, brief, check_int, check_size
+from jaxlens._checks import SEEDS, as_key, as_size, check_int, is_known, one_line
 from jaxlens.model import Model
 from jaxlens.optvis.param import image as default_image
 
@@ -20,11 +19,11 @@ STEPS, DRAWS = 10**7, 10**5  # more would take forever
 def parameterization(param: Any, size: Any, model: Model) -> Any:
     """Return the parameterization given, or images of the size and of the model's channels."""
     if param is None:
-        height, width = check_size(size, "size")
+        height, width = as_size(size, "size")
         return default_image(width, height, channels=None if model.channels == 3 else model.channels)
     if isinstance(param, type) or not all(hasattr(param, name) for name in ("init", "to_image", "shape")):
         hint = " Call what makes one: param.image(128)." if callable(param) else ""
-        raise TypeError(f"param={brief(repr(param), 100)} must be a parameterization, such as param.image(128).{hint}")
+        raise TypeError(f"param={one_line(repr(param), 100)} must be a parameterization, such as param.image(128).{hint}")
     return param
 
 
@@ -49,7 +48,7 @@ def _one_per_task(values: Any, name: str, count: int, besides: str = "") -> np.n
     fits = numbers.shape == (count,) and np.issubdtype(numbers.dtype, np.integer)
     if not fits or not ((numbers >= 0) & (numbers < SEEDS)).all():
         raise ValueError(
-            f"{name}={brief(repr(values), 100)} must be {besides}{count} integers in 0..{SEEDS - 1}, one per task."
+            f"{name}={one_line(repr(values), 100)} must be {besides}{count} integers in 0..{SEEDS - 1}, one per task."
         )
     return numbers
 
@@ -77,7 +76,7 @@ def check_optimizer(optimizer: Any) -> None:
             " What Lucent writes as `lambda params: torch.optim.Adam(params, lr=0.05)` is optax.adam(0.05): the parameters are "
             "the render's own."
         )
-    raise TypeError(f"optimizer={brief(repr(optimizer), 100)} must be an optax optimizer, such as optax.adam(0.05).{hint}")
+    raise TypeError(f"optimizer={one_line(repr(optimizer), 100)} must be an optax optimizer, such as optax.adam(0.05).{hint}")
 
 
 def check_thresholds(thresholds: Any, steps: int) -> tuple[int, ...]:
@@ -96,7 +95,7 @@ def device_list(devices: Any) -> list[Any]:
     """Return the devices as a list, or raise."""
     found = list(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else []
     if not found or not all(isinstance(device, jax.Device) for device in found):
-        raise TypeError(f"devices={brief(repr(devices), 100)} must be a list of devices, such as jax.devices()[:1].")
+        raise TypeError(f"devices={one_line(repr(devices), 100)} must be a list of devices, such as jax.devices()[:1].")
     return found
 
 
@@ -112,7 +111,7 @@ def own_devices(model: Model) -> list[Any]:
 def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int, int] | None:
     """Return the size at which the network sees the images, or None for the size they have."""
     if fixed is not None:
-        return check_size(fixed, "fixed_image_size")
+        return as_size(fixed, "fixed_image_size")
     height, width = shape[1:3]
     if model.fixed_size:  # transforms may change the size
         return model.input_size[0], model.input_size[1]
@@ -122,7 +121,7 @@ def network_size(model: Model, shape: tuple[int, ...], fixed: Any) -> tuple[int,
 
 def refuse_traced(what: str, *values: Any) -> None:
     """Raise inside `jax.jit`, `vmap` and `grad`, where no value is known."""
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((values, jnp.zeros(())))):
+    if not is_known(*jax.tree.leaves((values, jnp.zeros(())))):
         raise TypeError(
             f"{what} was called inside jax.jit, vmap or grad, but it looks at the values of its arguments, and compiles a "
             "program of its own: call it outside. Many objectives are one program: give it a list, or channels as a range."

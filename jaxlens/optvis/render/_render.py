@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from jaxlens._checks import brief, check_flag, check_function, check_int
+from jaxlens._checks import check_flag, check_function, check_int, one_line
 from jaxlens._interrupt import deferred_interrupt
 from jaxlens._progress import Bar, check_progress, progress_bar
 from jaxlens._types import Flag, Images, Size, Whole
@@ -251,7 +251,9 @@ def evaluate(model: ModelLike, objective: ObjectiveLike, images: Images, *, fixe
 def _finished(model: Model, images: Any) -> Array:
     """Check images to be scored; return them as float32 `[N, B, H, W, C]`."""
     if not isinstance(images, np.ndarray | jax.Array) or not jnp.issubdtype(images.dtype, jnp.floating):
-        raise TypeError(f"images must be floats [N, B, H, W, C], as in RenderResult.images, but got {brief(repr(images), 80)}.")
+        raise TypeError(
+            f"images must be floats [N, B, H, W, C], as in RenderResult.images, but got {one_line(repr(images), 80)}."
+        )
     if images.ndim != 5 or 0 in images.shape:
         raise ValueError(f"images has shape {images.shape}, but [N, B, H, W, C] is needed, as in RenderResult.images.")
     if images.shape[-1] != model.channels:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlens._checks import check_int, check_size
+from jaxlens._checks import as_size, check_int
 from jaxlens._pytree import field, pytree
 from jaxlens._types import Number, Size, Whole
 from jaxlens.optvis.transform._base import check_call, check_finite
@@ -109,7 +109,7 @@ def random_boxes(
         raise ValueError(f"box={box} must be two fractions of the image in ascending order, such as (0.2, 0.25).")
     if center_sd is not None and check_finite([center_sd], "center_sd")[0] < 0:
         raise ValueError(f"center_sd={center_sd} must not be negative.")
-    height, width = check_size(size, "size")
+    height, width = as_size(size, "size")
     return RandomBoxes(
         count=check_int(count, "count", low=1, high=10**6),
         size=(height, width),
