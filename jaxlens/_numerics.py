@@ -1,4 +1,4 @@
-"""Functions whose gradient in JAX is not the one that this field expects."""
+"""Numerics that several packages share, some with gradients that are not JAX's."""
 
 from typing import Any
 

@@ -47,9 +47,10 @@ FACADES = tuple(
 )
 # Results, roles and protocols: what users get, not what they call.
 RECORDS = """
-Attribution Curve Randomization RenderResult RenderOptions Progress Task Layer Site Info Pictures RenderJob Tile History
-Interceptor Objective Parameterization Transform GradientRule Loader Model blur_alpha_each_step check_matrix names cache_dir Any Array Float combine
-IMAGENET INCEPTION as_batches identity
+Attribution Curve Randomization RenderResult RenderOptions Progress Task Layer Site Info Pictures
+RenderJob Tile History Interceptor Objective Parameterization Transform GradientRule Loader Model
+blur_alpha_each_step check_matrix names cache_dir Any Array Float combine IMAGENET INCEPTION
+as_batches identity
 """
 
 # Of each value by itself: nothing gives nothing.

@@ -16,7 +16,9 @@ SIZE = (40, 48)
 
 
 def mostly_slow(cases, quick):
-    """Return the cases of a parametrized test, of which those not in `quick` are of the slow tier."""
+    """Return the cases of a parametrized test, of which those not in `quick` are of the slow
+    tier.
+    """
     unknown = set(quick) - set(cases)
     assert not unknown, unknown
     return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]
@@ -72,7 +74,9 @@ def relative_error(a, b):
 
 
 def open_to_all(folder):
-    """Lets other users into a test's folder: pytest's own, which lie around it, are root's alone."""
+    """Lets other users into a test's folder: pytest's own, which lie around it, are root's
+    alone.
+    """
     temporary = Path(tempfile.gettempdir()).resolve()
     for above in (folder, *folder.resolve().parents):
         if above != temporary and above.is_relative_to(temporary):

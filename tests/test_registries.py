@@ -1,4 +1,6 @@
-"""One file and one line: what is added is found in the lists of the command line and of the docs."""
+"""One file and one line: what is added is found in the lists of the command line and of the
+docs.
+"""
 
 import importlib
 import subprocess

@@ -1,4 +1,6 @@
-"""What an editor sees of the public signatures: a type checker on a user's scripts, in strict mode."""
+"""What an editor sees of the public signatures: a type checker on a user's scripts, in strict
+mode.
+"""
 
 import json
 import os

@@ -143,7 +143,9 @@ def test_smooth_grad_given_the_same_noise(both):
 def test_conductance(both):
     """captum takes the gradient at the left of each step, and by default steps between Gauss-
     Legendre points, which do not reach the
-    ends: its numbers add up to less than the difference in score. On points that reach them the two agree."""
+    ends: its numbers add up to less than the difference in score. On points
+    that reach them the two agree.
+    """
     net, model, images, x, black = both
     method = captum.LayerConductance(net, net.features[9])
     theirs = nhwc(method.attribute(x, black, target=TARGETS, n_steps=20, method="riemann_trapezoid"))

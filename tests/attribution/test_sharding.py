@@ -158,7 +158,9 @@ def test_each_image_has_its_own_values_on_any_mesh(told):
 
 
 def test_every_public_function_runs_on_explicit_meshes():
-    """The decorator is on all that read images or maps, so that a few of them above stand for all."""
+    """The decorator is on all that read images or maps, so that a few of them above stand for
+    all.
+    """
     simple = {"normalize", "relu", "sum_channels", "grid_features", "UnsupportedError", "Attribution", "IncompleteWarning"}
     for module, left in ((attribution, simple), (metrics, {"Curve", "Randomization"})):
         public = {name: fn for name, fn in vars(module).items() if callable(fn) and not name.startswith("_")}

@@ -1,6 +1,4 @@
-"""Any PyTorch module: as people write them, timm's, generators; what is refused; what a saved
-import is without torch.
-"""
+"""Any PyTorch module: as people write them, timm's, generators, refused ones, saved imports."""
 
 import contextlib
 import functools

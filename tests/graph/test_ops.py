@@ -23,7 +23,9 @@ MAPS, WIDE = (2, 6, 5, 7), (2, 3, 8, 11)
 def call(target, *args, smooth=True, **kwargs):
     """One case: PyTorch's function, ATen operator or method (by name), and what it is called with.
     A shape stands for a
-    tensor of random numbers. `smooth=False` where gradients follow another convention, or are none."""
+    tensor of random numbers. `smooth=False` where gradients
+    follow another convention, or are none.
+    """
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     shown = ",".join([*map(_shown, args), *(f"{key}={_shown(value)}" for key, value in kwargs.items())])
     return pytest.param(target, args, kwargs, smooth, id=f"{name}({shown})".replace(" ", "")[:110])

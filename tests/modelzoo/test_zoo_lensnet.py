@@ -129,7 +129,9 @@ def quick_start(monkeypatch):
 
 @pytest.mark.slow
 def test_folding_changes_nothing(quick_start):
-    """Random kernels, and batch norms with statistics of their own, against one convolution each."""
+    """Random kernels, and batch norms with statistics of their own, against one convolution
+    each.
+    """
     rng, lows = np.random.default_rng(0), {"mean": -0.2, "var": 0.5, "scale": 0.5, "bias": -0.2}
 
     def filled(path, leaf):

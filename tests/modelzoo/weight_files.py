@@ -1,4 +1,6 @@
-"""Weights files of every kind that `modelzoo.load` accepts: written, loaded, and refused in words."""
+"""Weights files of every kind that `modelzoo.load` accepts: written, loaded, and refused in
+words.
+"""
 
 import h5py
 import numpy as np

@@ -1,4 +1,6 @@
-"""Code written for Lucent: a published notebook, with only its imports and its model line changed."""
+"""Code written for Lucent: a published notebook, with only its imports and its model line
+changed.
+"""
 
 import re
 import warnings

@@ -91,7 +91,9 @@ def test_a_picture_does_not_depend_on_its_neighbours(model):
 
 @pytest.mark.slow
 def test_the_same_on_four_devices(model, tmp_path):
-    """Over 4 virtual CPU devices, in a process of its own; and nothing is exchanged between them."""
+    """Over 4 virtual CPU devices, in a process of its own; and nothing is exchanged between
+    them.
+    """
     want = render.render(model, channels(range(6)), **QUICK | {"steps": 8}).images
     code = (
         "import jax, numpy as np\n"

@@ -43,7 +43,9 @@ def close(seen, wanted):
 
 
 def half(colors):
-    """The colour in the middle between white and full, from the list of colours at equal distances."""
+    """The colour in the middle between white and full, from the list of colours at equal
+    distances.
+    """
     return np.asarray(colors[len(colors) // 2])
 
 

@@ -1,4 +1,6 @@
-"""Recipes that draw anew do what they promise: classes, grids, signs, tiles, transparent pictures."""
+"""Recipes that draw anew do what they promise: classes, grids, signs, tiles, transparent
+pictures.
+"""
 
 import jax
 import jax.numpy as jnp
