@@ -22,6 +22,7 @@ import torchvision
 from benchmarks import harness
 from converters import convert
 from jaxlens import attribution, modelzoo
+from jaxlens.attribution import _batches
 from jaxlens.attribution._query import ask
 from jaxlens.attribution.gradient import _sums
 from jaxlens.attribution.gradient._noise import Noisy
@@ -90,9 +91,9 @@ def memory(model: Any, images: np.ndarray, batch_size: int) -> dict[int, int]:
     for samples in (4, 64, 1024):
         sigma = jax.numpy.float32(0.1)
         noise = Noisy(key=jax.random.key(0), sigma=sigma, samples=jax.numpy.asarray(samples), relative=False, most=2)
-        context = _sums._Context(query=query, sampler=noise, quantity="gradient")
-        index = jax.numpy.arange(batch_size)
-        found[samples] = _sums._add.lower(context, state, index, index >= 0).compile().memory_analysis().temp_size_in_bytes
+        step = _sums._STEPS["gradient"]
+        lowered = _batches._compiled.lower(step, batch_size, True, query, noise, samples, 0, state)
+        found[samples] = lowered.compile().memory_analysis().temp_size_in_bytes
     return found
 
 

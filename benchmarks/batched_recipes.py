@@ -16,21 +16,21 @@ import numpy as np
 from benchmarks import harness
 from jaxlens import modelzoo, recipes
 from jaxlens.optvis import objectives, render
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 
 LAYER = "features.9"
 
 
 @contextlib.contextmanager
 def traced() -> Iterator[list[int]]:
-    """Return a list that grows by one for every trace of a step."""
-    count, plain = [], _program.score
-    _program.step.clear_cache()
-    _program.score = lambda *args: (count.append(1), plain(*args))[1]
+    """A list that grows by one for every trace of a step."""
+    count, plain = [], _step.score
+    _step.step.clear_cache()
+    _step.score = lambda *args: (count.append(1), plain(*args))[1]
     try:
         yield count
     finally:
-        _program.score = plain
+        _step.score = plain
 
 
 def measured(name: str, tasks: int, together: Callable[[], Any], alone: Callable[[], Any], repeats: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxlens._program import trace
 from jaxlens.model import Model
 from jaxlens.model._run import run
-from jaxlens.optvis.render import _program
+from jaxlens.optvis.render import _step
 
 
 def needed(model: Model, layer: str, size: tuple[int, int]) -> float:
@@ -50,7 +50,7 @@ class _Caught(BaseException):
 
 def lowered(call: Callable[[], Any]) -> Any:
     """Return the step that a call of `render` would run, as a `jax.stages.Lowered`."""
-    plain = _program.step
+    plain = _step.step
 
     class Catch:
         lower = plain.lower
@@ -58,7 +58,7 @@ def lowered(call: Callable[[], Any]) -> Any:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             raise _Caught(plain.lower(*args, **kwargs))
 
-    with mock.patch.object(_program, "step", Catch()):
+    with mock.patch.object(_step, "step", Catch()):
         try:
             call()
         except _Caught as caught:

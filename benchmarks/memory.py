@@ -22,12 +22,12 @@ import json, resource, sys
 import jax
 from jaxlens import modelzoo
 from jaxlens.optvis import objectives, render
-from jaxlens.optvis.render import _program, _tasks
+from jaxlens.optvis.render import _step, _tasks
 
 network, layer, batch, steps, limit = sys.argv[1], sys.argv[2], *map(float, sys.argv[3:6])
 model = modelzoo.load(network, weights=None, progress=False)
 sizes, needs = [], []
-run, memory = _tasks.run_batch, _program.memory
+run, memory = _tasks.run_batch, _step.memory
 def first(*args):
     if sizes and limit:  # one batch is enough
         raise KeyboardInterrupt
@@ -35,7 +35,7 @@ def first(*args):
     return run(*args)
 
 _tasks.run_batch = first
-_program.memory = lambda *args: (needs.append(memory(*args)), needs[-1])[1]
+_step.memory = lambda *args: (needs.append(memory(*args)), needs[-1])[1]
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,6 +1,5 @@
 """`jaxlens render`: a PNG for each neuron, and a contact sheet with labels."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +31,11 @@ from jaxlens.microscope._settings import settings_of
 from jaxlens.microscope._tile import picture, tile_path, write_tile
 from jaxlens.optvis.render import RenderResult
 from jaxlens.optvis.render import render as render_objectives
+from jaxlens.optvis.render._task import class_layers
 
 LAYERS, CHANNELS = 4, 4  # rendered when no layer is named
 SIZE = 128
 SHEET = "contact-sheet.png"
-
-# Kinds of layers that work on each channel alone. Their channels are the same classes as those of
-# the layer before.
-_PER_CHANNEL = re.compile(
-    "((ReLU|Dropout|(Adaptive)?(Avg|Max)Pool)([123]d)?|Flatten|(Log)?Softmax|Sigmoid|Identity|Sequential|Output)"
-)
 
 
 @network_command(DEFAULT_MODEL)
@@ -132,7 +126,7 @@ def render(
         return
     wanted: Any = list(neurons) or _known(network) or default_neurons(network)
     result = render_objectives(network, wanted, **settings, **limits)
-    labels = [label_of(*_neuron(name), network.labels, class_layers(network)) for name in result.names]
+    labels = [task.label or "" for task in result.tasks]
     settings |= {"compute_dtype": compute_dtype}
     title = f"{network.name}, {' x '.join(map(str, dict.fromkeys(sides)))} px, {steps} steps, seed {seed}"
     sheet = write(network, result, labels, out, settings, title)
@@ -186,22 +180,6 @@ def default_neurons(network: Any) -> list[str]:
     return [f"{layer}:0-{min(CHANNELS, network.layers[layer].channels) - 1}" for layer in default_layers(network)]
 
 
-def class_layers(network: Any) -> tuple[str, ...]:
-    """Return the layers whose channels are the classes.
-
-    They are the logits, the layer that computes them, and layers in between that work on each
-    channel alone.
-    """
-    found: list[str] = []
-    for layer in reversed(list(network.layers.values())):
-        if layer.name == "input" or layer.channels != len(network.labels or ()):
-            break
-        found.append(layer.name)
-        if not _PER_CHANNEL.fullmatch(layer.kind):
-            break
-    return tuple(found)
-
-
 def label_of(layer: str, channel: int, labels: tuple[str, ...] | None, layers: tuple[str, ...] = ("logits",)) -> str:
     """Return the label of a channel, such as `letter-A`; "" if `layer` is not in `layers`."""
     return labels[channel] if labels and layer in layers else ""
@@ -220,13 +198,13 @@ def write(network: Any, result: RenderResult, labels: list[str], out: Path, sett
     """
     known = manifest.hash_of(settings_of(network, **settings))
     tiles: dict[str, Tile] = {}
-    for name, images, score, failed in zip(result.names, result.images, result.final_scores(), result.failed_at, strict=True):
-        path, (layer, channel) = picture_path(out, name), _neuron(name)
-        pixels = picture(images, network.channels)
-        tile = Tile(layer, channel, float(score), settings["seed"], known, int(failed), result.finished, pixels)
+    for task, images, score, failed in zip(result.tasks, result.images, result.final_scores(), result.failed_at, strict=True):
+        assert task.layer is not None and task.channel is not None  # LAYER:CHANNELS names nothing else
+        path, pixels = picture_path(out, task.name), picture(images, network.channels)
+        tile = Tile(task.layer, task.channel, float(score), settings["seed"], known, int(failed), result.finished, pixels)
         if tile.finished or finished_tile(path) is None:
             write_tile(path, tile)
-        tiles[name] = tile
+        tiles[task.name] = tile
     names = {name: label or name for name, label in zip(result.names, labels, strict=True)}
     before = read_sheet(out / SHEET)
     if before is not None and before.settings == known and before.finished and result.finished:

@@ -13,7 +13,8 @@ from PIL import Image
 from jaxlens import microscope, modelzoo
 from jaxlens.cli import _render, main
 from jaxlens.data import load_image
-from jaxlens.optvis.render import RenderResult
+from jaxlens.optvis.render import RenderResult, Task
+from jaxlens.optvis.render._task import class_layers
 from tests.cli.saved import LABELS, here  # noqa: F401
 
 MODEL = "any.safetensors"
@@ -49,10 +50,18 @@ def drawn(monkeypatch):
         height, width = size if isinstance(size, tuple) else (size, size)
         images = np.full((len(names), 1, height, width, 3), state["grey"], np.float32)
         scores = np.full((len(names), steps), 0.5, np.float32)
-        return RenderResult(images, scores, tuple(names), {}, np.full(len(names), -1), state["finished"], 0.0)
+        tasks = tuple(_task(network, name) for name in names)
+        failed = np.full(len(names), -1)
+        return RenderResult(images, scores, tuple(names), {}, failed, state["finished"], 0.0, tasks=tasks)
 
     monkeypatch.setattr(_render, "render_objectives", render)
     return state
+
+
+def _task(network, name):
+    layer, _, number = name.rpartition(":")
+    label = network.labels[int(number)] if layer in class_layers(network) else None
+    return Task(name, layer, int(number), label)
 
 
 def spread(text):

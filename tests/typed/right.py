@@ -46,4 +46,6 @@ axes = param.image(8, decorrelate=param.color.i1i2i3)
 slow = transform.anneal(transform.random_boxes(2, 8), transform.random_boxes(2, (8, 8), (0.1, 0.2)), 8)
 turn = transform.random_rotate(range(-10, 11)), transform.blur(transform.uniform(0.5, 1)), transform.gamma(0.5)
 shown = render.render(model, "mixed4a:3", param=fitted, transforms=[darken, several, slow])
-print(starts.count, wrapped.shape, own.shape, colors.shape, axes.shape, turn, shown.names, transform.preset("lucid", 64), q.shape)
+print(
+    starts.count, wrapped.shape, own.shape, colors.shape, axes.shape, turn, shown.names, transform.preset("lucid", 64), q.shape
+)

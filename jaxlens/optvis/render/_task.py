@@ -44,7 +44,7 @@ def tasks_of(objective: Any, count: int, model: Model) -> list[Task]:
     """Return what each of the `count` tasks of a bound objective with a leading axis shows."""
     layer, index = getattr(objective, "layer", None), getattr(objective, "index", None)
     labels = model.labels if layer in class_layers(model) else None
-    numbered = isinstance(index, np.ndarray) and index.ndim == 1 and np.issubdtype(index.dtype, np.integer)
+    numbered = index is not None and np.ndim(index) == 1 and np.issubdtype(np.asarray(index).dtype, np.integer)
     found = []
     for row in range(count):
         name = objective.describe(row)
