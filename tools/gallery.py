@@ -125,7 +125,8 @@ def deepdream(studio: Studio) -> Picture:
 
 @picture
 def diversity(studio: Studio) -> Picture:
-    unit, options = "features.9:5", {"steps": studio.steps, "seed": 1}
+    unit = "features.9:5"
+    options: dict[str, Any] = {"steps": studio.steps, "seed": 1}
     apart = recipes.diversity(studio.model, unit, "features.9", count=4, weight=30.0, **options)
     alone = render.render(studio.model, unit, param=param.image(128, batch=4), **options)
     similar, active = (
@@ -248,7 +249,7 @@ def accentuation(studio: Studio) -> Picture:
     drawn = [recipes.accentuate(studio.model, photo, "features.9:5", layer=MIDDLE, strength=s, **options) for s in (0.1, 1.0)]
     seen = plot.maco_display(drawn[0].images[0, 0], np.asarray(drawn[0].importance)[0, 0], sigma=2.0)
     scores = [float(studio.see(x, "features.9")[..., 5].mean()) for x in (photo, *(d.images[0, 0] for d in drawn))]
-    figures = dict(zip(("activation of the photograph", "strength 0.1", "strength 1"), scores, strict=True))
+    figures: dict[str, float] = dict(zip(("activation of the photograph", "strength 0.1", "strength 1"), scores, strict=True))
     return (
         row(photo, *(d.images[0, 0] for d in drawn), seen[..., :3] * seen[..., 3:] + 1 - seen[..., 3:]),
         figures,

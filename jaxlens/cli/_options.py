@@ -105,7 +105,7 @@ def network_command(default: str | None = None, **settings: Any) -> Callable[[Ca
         default: The network without MODEL. None: MODEL must be given.
         **settings: As `click.command` takes them.
     """
-    model = click.argument("model", required=default is None, **({} if default is None else {"default": default}))
+    model = click.argument("model") if default is None else click.argument("model", default=default)
     return lambda function: click.command(cls=Command, **settings)(model(function))
 
 

@@ -167,7 +167,7 @@ def _channels(channels: Any) -> jax.Array:
     if found.dtype == bool:
         return jnp.asarray(found)
     if not is_known(found):
-        return found.astype(jnp.int32)
+        return jnp.asarray(found).astype(jnp.int32)
     numbers = [int(each) for each in np.asarray(found)]
     if far := [each for each in numbers if not -(2**31) <= each < 2**31]:
         raise ValueError(f"channels={far} are no numbers of channels.")

@@ -85,7 +85,7 @@ def attribution_map(
     """
     look = Look(view=view, sign=sign, outliers=outliers, cmap=cmap, alpha=alpha, colorbar=colorbar)
     zoom, scale = _check_zoom(zoom), _check_scale(scale)
-    images = _images(image, "image", batched=np.ndim(image) != 3)
+    images = _images(image, "image", batched=np.ndim(image) != 3)  # type: ignore[arg-type]
     maps = _maps(values, "values", images)
     panels = [look.panel(v, x, scale or look.top(v), zoom) for v, x in zip(maps, images, strict=True)]
     panel = np.concatenate(_aligned(panels), axis=1)

@@ -123,7 +123,8 @@ def interaction_grid(result: RenderResult, rows: Names, columns: Names, *, title
     n, m = _count(rows, "rows"), _count(columns, "columns")
     if n * m != len(_check_result(result).names):
         raise ValueError(f"result has {len(result.names)} tasks, but {n} rows times {m} columns make {n * m}.")
-    left, above = rows, columns
+    left: Any = rows
+    above: Any = columns
     if isinstance(rows, int) or isinstance(columns, int):
         found = _parts(result.names, n, m)
         left, above = (own if isinstance(given, int) else given for own, given in zip(found, (rows, columns), strict=True))

@@ -139,15 +139,15 @@ def group_attribution(
         (2, 3)
     """
     query = _ask_map(model, images, target, layer, "group_attribution")
-    spatial, channels = check_reals(spatial, "spatial"), check_reals(channels, "channels")
-    count, groups = query.values.shape[:-1], channels.shape[0] if channels.ndim == 2 else "G"
-    if spatial.shape != (*count, groups) or channels.shape != (groups, query.values.shape[-1]):
+    s, c = check_reals(spatial, "spatial"), check_reals(channels, "channels")
+    count, groups = query.values.shape[:-1], c.shape[0] if c.ndim == 2 else "G"
+    if s.shape != (*count, groups) or c.shape != (groups, query.values.shape[-1]):
         raise ValueError(
-            f"spatial {spatial.shape} and channels {channels.shape} must be {(*count, 'G')} and "
+            f"spatial {s.shape} and channels {c.shape} must be {(*count, 'G')} and "
             f"{('G', query.values.shape[-1])} for layer {query.layer!r}."
         )
     gradient = _gradient(query, steps, batch_size, progress)
-    values = jnp.einsum("bhwg,gc,bhwc->bg", spatial, channels, gradient, precision=jax.lax.Precision.HIGHEST)
+    values = jnp.einsum("bhwg,gc,bhwc->bg", s, c, gradient, precision=jax.lax.Precision.HIGHEST)
     scores = scores_of(query, query.values, batch_size)
     delta = values.sum(-1) - total(query.values * gradient)
     return Attribution(values=values, scores=scores, delta=delta, method="group_attribution", layer=query.layer)

@@ -144,7 +144,7 @@ def stimuli(
     height, width = _size(size)
     unit = min(height, width) / SIDE
     middle = {name: (low + high) / 2 for name, (low, high) in FAMILIES[family].ranges.items()} | {"x": 0.0, "y": 0.0}
-    values = {name: value * (unit if name in LENGTHS else 1) for name, value in middle.items()}
+    values: dict[str, Any] = {name: value * (unit if name in LENGTHS else 1) for name, value in middle.items()}
     for name, value in params.items():
         if name not in values:
             raise TypeError(f"{family!r} has no parameter {name!r}; it has {', '.join(values)}.")

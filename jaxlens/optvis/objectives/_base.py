@@ -205,7 +205,7 @@ class Scaled(Objective):
     weight: Float[Leaf, ""] = field(rank=0)
 
     def __call__(self, activations: Activations) -> Float[Array, ""]:
-        return self.weight * self.inner(activations)
+        return self.inner(activations) * self.weight
 
     def describe(self, task: int = 0) -> str:
         weight, inner = pick(self.weight, task, 0), self.inner.describe(task)
@@ -311,7 +311,7 @@ def rebuild(
         elif isinstance(value, Objective):
             changes[f.name] = on_child(value)
         elif _parts(value):
-            changes[f.name] = tuple(on_child(item) for item in value)
+            changes[f.name] = tuple(on_child(item) for item in _parts(value))
     return dataclasses.replace(objective, **changes)  # type: ignore[type-var]
 
 

@@ -35,10 +35,10 @@ def gram(a: Values) -> Float[Array, "b c c"]:
         >>> objectives.gram(a)[0].tolist()
         [[9.0, 0.0], [0.0, 0.0]]
     """
-    a = check_reals(a, "a")
-    if a.ndim != 4 or a.size == 0:
-        raise ValueError(f"a has shape {a.shape}, but activations [B, h, w, C] are needed.")
-    flat = a.reshape(a.shape[0], -1, a.shape[-1])
+    x = check_reals(a, "a")
+    if x.ndim != 4 or x.size == 0:
+        raise ValueError(f"a has shape {x.shape}, but activations [B, h, w, C] are needed.")
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])
     return jnp.einsum("bpc,bpd->bcd", flat, flat, precision="highest") / flat.shape[1]
 
 

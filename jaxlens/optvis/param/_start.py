@@ -77,7 +77,8 @@ def is_invertible(param: Any) -> TypeGuard[Invertible]:
     """Whether `from_image` works; that of a wrapper needs the inner parameterization's."""
     if type(param) is Total:  # a pyramid needs none
         return is_invertible(param.parts[0])
-    return isinstance(param, Invertible) and (not hasattr(param, "inner") or is_invertible(param.inner))
+    inner = getattr(param, "inner", None)
+    return isinstance(param, Invertible) and (inner is None or is_invertible(inner))
 
 
 @functools.partial(jax.jit, static_argnames=("steps",))

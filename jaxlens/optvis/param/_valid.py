@@ -119,7 +119,8 @@ def to_valid_rgb(t: Param | Colors, decorrelate: Decorrelate = False, sigmoid: F
     if isinstance(t, Parameterization):
         channels = t.shape[-1]
     elif isinstance(t, jax.Array | np.ndarray) and t.ndim:
-        t, channels = check_reals(t, "t").astype(jnp.float32), t.shape[-1]
+        channels = t.shape[-1]
+        check_reals(t, "t")
     else:
         raise TypeError(f"t={t!r} must be an array or a parameterization. jaxlens has no closures as Lucent's image_f.")
     sigmoid = check_flag(sigmoid, "sigmoid")
@@ -128,7 +129,7 @@ def to_valid_rgb(t: Param | Colors, decorrelate: Decorrelate = False, sigmoid: F
         raise ValueError(f"decorrelate=True needs 3 colour channels, but t has {channels}; use decorrelate=False.")
     if isinstance(t, Parameterization):
         return Valid(inner=t, decorrelate=mixes, sigmoid=sigmoid, matrix=matrix)
-    return _squash(t, mixes, sigmoid, matrix)
+    return _squash(jnp.asarray(t, jnp.float32), mixes, sigmoid, matrix)
 
 
 def _squash(t: Float[Array, "*axes c"], decorrelate: bool, sigmoid: bool, matrix: Any = None) -> Float[Array, "*axes c"]:

@@ -44,11 +44,12 @@ def tasks_of(objective: Any, count: int, model: Model) -> list[Task]:
     """Return what each of the `count` tasks of a bound objective with a leading axis shows."""
     layer, index = getattr(objective, "layer", None), getattr(objective, "index", None)
     labels = model.labels if layer in class_layers(model) else None
-    numbered = index is not None and np.ndim(index) == 1 and np.issubdtype(np.asarray(index).dtype, np.integer)
+    numbers = np.asarray([] if index is None else index)
+    numbered = numbers.ndim == 1 and np.issubdtype(numbers.dtype, np.integer)
     found = []
     for row in range(count):
         name = objective.describe(row)
-        number = int(index[row]) if numbered else None
+        number = int(numbers[row]) if numbered else None
         channel = number if name == f"{layer}:{number}" else None  # a neuron and a probability have an index too
         label = None if labels is None or channel is None else labels[channel]
         found.append(Task(name, layer, channel, label))
