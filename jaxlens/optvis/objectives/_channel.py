@@ -99,8 +99,9 @@ def channel(layer: Text, n_channel: Wholes, batch: Whole | None = None) -> Objec
 
     Example:
         >>> from jaxlens import Model, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import objectives, render
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> objective = objectives.channel("conv1", range(2))
         >>> result = render.render(model, objective, size=(24, 32), steps=2, progress=False)
         >>> result.names, result.images.shape

@@ -124,8 +124,9 @@ def activation_difference(
     Example:
         >>> import jax
         >>> from jaxlens import Model, activations, modelzoo
+        >>> from jaxlens.model import IMAGENET
         >>> from jaxlens.optvis import objectives
-        >>> model = Model.from_nnx(modelzoo.simple_cnn(), input_size=(24, 32))
+        >>> model = Model.from_nnx(modelzoo.simple_cnn(), preprocess=IMAGENET, input_size=(24, 32))
         >>> photo = jax.random.uniform(jax.random.key(0), (1, 24, 32, 3))
         >>> seen = activations(model, photo, ["conv2"])
         >>> distance = objectives.activation_difference("conv2", difference_to=seen)
