@@ -38,7 +38,7 @@ class BeyondRounding(Objective):
     """
 
     inner: Objective
-    layer: str = field(static=True)
+    layer: str = field(role="layer")
 
     def __call__(self, activations: Activations) -> Any:
         first, second = activations[self.layer][0], activations[self.layer][1]

@@ -158,7 +158,7 @@ class PositionNorm(Objective):
     """The length of a layer's vector at one position, counted row by row."""
 
     index: Int[Array, ""] = field(rank=0)
-    layer: str = field(static=True)
+    layer: str = field(role="layer")
 
     def __call__(self, activations: Any) -> Float[Array, ""]:
         flat = activations[self.layer].reshape(-1, activations[self.layer].shape[-1])
@@ -174,7 +174,7 @@ class ChannelSum(Objective):
     """A channel's sum over positions."""
 
     index: Int[Array, ""] = field(rank=0)
-    layer: str = field(static=True)
+    layer: str = field(role="layer")
 
     def __call__(self, activations: Any) -> Float[Array, ""]:
         return jnp.take(activations[self.layer], self.index, axis=-1).sum()

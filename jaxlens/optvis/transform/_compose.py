@@ -3,7 +3,7 @@
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -149,4 +149,4 @@ def _as_stage(stage: Any, name: str) -> Transform:
                 f"{name}={stage!r} takes {signature}, but a transform takes (key, images). Wrap a function "
                 "of images alone as `lambda key, images: function(images)`, and call factories: transform.jitter(8)."
             ) from error
-    return FromFunction(function=stage) if jax.tree_util.all_leaves([stage]) else stage
+    return FromFunction(function=stage) if jax.tree_util.all_leaves([stage]) else cast(Transform, stage)
