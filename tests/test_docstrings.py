@@ -6,6 +6,7 @@ import inspect
 import jax
 import pytest
 
+from tests.helpers import mostly_slow
 from tests.test_public_api import NAMES
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -39,7 +40,7 @@ def _run(test):
     return "".join(said)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", mostly_slow(PUBLIC, [name for name in PUBLIC if not name.startswith("recipes.")]))
 def test_the_example_runs(name, tmp_path, monkeypatch):
     docstring = inspect.getdoc(PUBLIC[name]) or ""
     test = _examples(docstring, name)
