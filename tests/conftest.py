@@ -26,7 +26,11 @@ def pytest_configure(config):
 
 def _keep_compiled_programs(config):
     """Let the workers, the processes they start and later runs share what they compiled."""
-    folder = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("compiled")))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        if not hasattr(config, "cache"):  # with -p no:cacheprovider
+            return
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("compiled"))
+    folder = os.environ["JAX_COMPILATION_CACHE_DIR"]
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
     jax.config.update("jax_compilation_cache_dir", folder)  # JAX has read the environment before

@@ -123,7 +123,7 @@ def test_metrics_and_resize_refuse_maps_with_channels_first():
         lambda maps: metrics.mu_fidelity(model, x, maps, 1, grid=3, samples=4, progress=False),
         lambda maps: metrics.road(model, x, maps, 1, progress=False),
         lambda maps: metrics.average_drop(model, x, maps, 1),
-        lambda maps: metrics.pointing_vector_model(maps, [[2, 2, 4, 4]] * 2, size=x.shape[1:3]),
+        lambda maps: metrics.pointing_game(maps, [[2, 2, 4, 4]] * 2, size=x.shape[1:3]),
         lambda maps: attribution.resize(maps, x.shape[1:3]),
     ):
         call(values)

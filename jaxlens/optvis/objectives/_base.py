@@ -239,8 +239,8 @@ def _with_role(objective: Objective, role: str) -> list[tuple[str, Any]]:
     return [(f.name, getattr(objective, f.name)) for f in fields if f.metadata.get("role") == role]
 
 
-def _layers_read(objective: Objective) -> list[str]:
-    """List the layers that the objective reads, without those of its parts."""
+def _layers_read(objective: Objective) -> list[Any]:
+    """List the layers that the objective reads, without those of its parts; not yet checked."""
     held = [value for _, value in _with_role(objective, "layer")]
     return [name for value in held for name in (value if isinstance(value, tuple) else (value,))]
 
