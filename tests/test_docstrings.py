@@ -25,6 +25,7 @@ def _public():
 
 
 PUBLIC = _public()
+QUICK = [name for name in PUBLIC if not name.startswith(("recipes.", "attribution.", "plot."))]
 
 
 def _examples(docstring, name="example"):
@@ -40,7 +41,7 @@ def _run(test):
     return "".join(said)
 
 
-@pytest.mark.parametrize("name", mostly_slow(PUBLIC, [name for name in PUBLIC if not name.startswith("recipes.")]))
+@pytest.mark.parametrize("name", mostly_slow(PUBLIC, QUICK))
 def test_the_example_runs(name, tmp_path, monkeypatch):
     docstring = inspect.getdoc(PUBLIC[name]) or ""
     test = _examples(docstring, name)

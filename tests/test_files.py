@@ -100,6 +100,7 @@ with _files.atomic(pathlib.Path(sys.argv[1])) as part:
 """
 
 
+@pytest.mark.slow
 def test_temporary_files_go_when_their_process_is_dead_and_not_by_the_clock(tmp_path, monkeypatch):
     now = time.time()
     monkeypatch.setattr(_files.time, "time", lambda: now + 3 * 24 * 3600)

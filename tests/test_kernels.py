@@ -60,6 +60,7 @@ def test_max_pool(pool, size):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("include", [True, False])
 @pytest.mark.parametrize("pool", FLOOR + CEIL)
 def test_avg_pool(pool, include):

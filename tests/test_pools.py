@@ -22,6 +22,7 @@ POOLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS.values(), ids=POOLS)
 def test_forward_mode_is_reverse_mode(pool):
     x, t = jnp.asarray(images(SHAPE)), jnp.asarray(images(SHAPE, seed=1))
@@ -49,6 +50,7 @@ def dilated(x):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [POOLS["dilated"], dilated], ids=["ours", "XLA's"])
 def test_methods_pass_dilated_pools(pool):
     """JAX has no gradient of XLA's. A ReLU and a sum of maxima: input x gradient counts how often a

@@ -70,6 +70,7 @@ def test_everything_public_is_documented(module):
         assert name.isupper() or isinstance(value, list) or value.__doc__, name
 
 
+@pytest.mark.slow
 def test_sub_packages_load_when_they_are_touched():
     script = (
         "import sys, jaxlens; assert not {'jaxlens.optvis', 'jaxlens.attribution', 'torch'} & {*sys.modules}; "

@@ -85,6 +85,7 @@ def test_it_is_in_the_reference(written, text, facade):
     assert "- `throwaway`: Return the" in reference.page().split(f"## {facade.__name__}\n")[1].split("\n## ")[0]
 
 
+@pytest.mark.slow
 def test_a_method_is_in_the_command_line(written):
     folder = written(METHOD, attribution)
     assert "throwaway" in attribution.METHODS

@@ -27,6 +27,7 @@ def broken():
     return net().replace(params=jax.tree.map(lambda x: x * jnp.nan, net().params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["saliency", "grad_cam", "deep_lift", "sobol", "integrated_gradients", "eigen_cam"])
 def test_nan_of_the_network_is_told_with_the_images(name):
     options = {"sobol": {"cells": 2, "designs": 2}, "integrated_gradients": {"steps": 2}}.get(name, {})
@@ -37,6 +38,7 @@ def test_nan_of_the_network_is_told_with_the_images(name):
     assert np.isnan(np.asarray(found.values)).all()
 
 
+@pytest.mark.slow
 def test_a_network_of_nan_gets_no_good_mark():
     model, x, values = broken(), pictures(), pictures(seed=1)
     with pytest.warns(NonFiniteWarning):
@@ -65,6 +67,7 @@ def test_normalize_keeps_nan_under_jit_and_refuses_it_outside():
         attribution.normalize(values)
 
 
+@pytest.mark.slow
 def test_everything_runs_under_strict_promotion():
     x = jax.ShapeDtypeStruct((2, *test_sharding.SIZE, 3), jnp.float32)
     with jax.numpy_dtype_promotion("strict"):

@@ -64,6 +64,7 @@ def test_between_layers(linear):
     assert_allclose(positions[0, 1, 2, 1, 2], 0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_path_adds_up_and_one_gradient_does_not(model):
     x = images(2)
     for method in (attribution.spatial_attribution, attribution.channel_attribution):

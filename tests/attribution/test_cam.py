@@ -116,6 +116,7 @@ def test_pool_and_linear():
     assert (y < 0).any() and (y > 0).any()  # so that the division by |y| is seen
 
 
+@pytest.mark.slow
 def test_score_cam_by_hand():
     model, _, _ = pooled()
     x, classes = images(2, SIZE), [0, 3]

@@ -88,6 +88,7 @@ def test_layer_gradient_x_activation(both):
     close(attribution.input_x_gradient(model, images, TARGETS, layer=LAYER).values, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "method"), [("gausslegendre", "gausslegendre"), ("middle", "riemann_middle"), ("left", "riemann_left")]
 )
@@ -130,6 +131,7 @@ def test_guided_backprop_and_deconvnet(both):
         close(ours(model, images, TARGETS).values, found)
 
 
+@pytest.mark.slow
 def test_smooth_grad_given_the_same_noise(both):
     """The two draw different noise; without any they are equal, and with it our statistics are
     those of our own draws.
@@ -140,6 +142,7 @@ def test_smooth_grad_given_the_same_noise(both):
     close(attribution.smooth_grad_squared(model, images, TARGETS, samples=2, sigma=0.0).values, theirs)
 
 
+@pytest.mark.slow
 def test_conductance(both):
     """captum takes the gradient at the left of each step, and by default steps between Gauss-
     Legendre points, which do not reach the
@@ -155,6 +158,7 @@ def test_conductance(both):
     assert float(np.abs(middle.delta).sum()) < float(np.abs(ours.delta).sum())  # why the middle is the default
 
 
+@pytest.mark.slow
 def test_neuron_conductance_and_internal_influence(both):
     net, model, images, x, black = both
     place = (5, 1, 2)  # captum's order: channel, row, column
@@ -211,6 +215,7 @@ def test_deep_lift_of_the_image(both):
     close(ours.values, nhwc(captums_deep_lift(apart, x, black)[0]))
 
 
+@pytest.mark.slow
 def test_lrp():
     """Of an importer's model, with captum's rules on every module."""
     from captum.attr._utils import lrp_rules

@@ -27,6 +27,7 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fn", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_a_function_of_one_value_hands_on_its_rise(fn):
     model = vector_model(lambda x: (fn(x) * WEIGHTS).sum(-1), 6, scale=8.0, shift=-4.0)
@@ -81,6 +82,7 @@ def test_what_is_not_finite_is_told():
         attribution.deep_lift(model, image(X, 8.0, -4.0), 0, baseline=image(X0, 8.0, -4.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_half_precision_and_strict_promotion(dtype):
     weights = jnp.asarray([[0.5, -1], [1, 0.25], [-0.5, 1], [2, 1], [1, -1], [0.5, 0.5]], dtype)

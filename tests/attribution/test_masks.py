@@ -226,6 +226,7 @@ def test_errors_say_what_to_do(call, message):
         call(net(), pictures())
 
 
+@pytest.mark.slow
 def test_cells_are_those_of_the_grid():
     """A cell of Sobol and HSIC is the same pixels as the feature of that number."""
     grid = grid_features((5, 7), (2, 3))

@@ -120,6 +120,7 @@ def test_sensitivity_is_0_where_the_network_is_linear():
     assert (m.sensitivity_max(saliency, toy(squares, weights), x) > 0.005).all()
 
 
+@pytest.mark.slow
 def test_sensitivity_and_stability_equal_captum_and_numpy():
     weights = np.asarray(draw(H * W, 2, seed=3), np.float64)
     model, x, near = toy(squares, weights), 0.2 + 0.6 * draw(2, H, W, 1), []

@@ -31,6 +31,7 @@ def flat(attribution):
     return np.asarray(attribution.values[:, 0, :, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BOTH)
 @pytest.mark.parametrize(
     "x, options, expected",

@@ -356,6 +356,7 @@ def test_an_imported_torchvision_transformer():
 # what is refused
 
 
+@pytest.mark.slow
 def test_networks_without_such_attention():
     with pytest.raises(ValueError, match="small has no layer of attention weights"):
         attention_rollout(small_model(), images(1))

@@ -169,6 +169,7 @@ def test_a_sheet_that_is_not_ours_stays(there, drawn):
     assert (there / "o" / "contact-sheet.png").read_bytes() == (there / "wide.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_smaller_job_keeps_the_layers_sheet(there):
     options = ("--layer", "1", "--steps", 1, "--size", 8, "--out", "o")
     assert run("render", MODEL, *options, "--all-channels").exit_code == 0

@@ -47,6 +47,7 @@ def test_several_pictures_are_a_sheet(pictures, tmp_path):
     assert load_image(out).shape[1] > 40 and "2 pictures" in result.output
 
 
+@pytest.mark.slow
 def test_maco_has_opacity(tmp_path):
     out = tmp_path / "maco.png"
     result = run("maco", "lensnet", "conv2d1:3", "--crops", 2, *QUICK, "--out", out)

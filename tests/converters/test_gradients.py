@@ -195,6 +195,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_gradients_are_refused_by_name_and_place(name):
     net, words = REFUSED[name]

@@ -40,6 +40,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.filterwarnings("ignore:from_torch.Several. assumes that the first")
 def test_outputs_of_any_names_in_any_order(name):

@@ -122,6 +122,7 @@ def test_inceptionv1_agrees_with_lucents(lucent):
     assert set(layers) - {row.name for row in rows} == {"input", "logits"} | own
 
 
+@pytest.mark.slow
 def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
     images = jax.random.uniform(jax.random.key(0), (1, 64, 96, 3))
     with parity_table._pooling_any_size():
@@ -135,6 +136,7 @@ def test_inceptionv1_has_tensorflows_constants_unless_told_otherwise(lucent):
     assert errors[0] > 1e-2 and errors[1] < 1e-5
 
 
+@pytest.mark.slow
 def test_the_head_of_inceptionv1_as_lucent_runs_it(lucent):
     """On 7x7 maps, for which Lucent's average pool is made; `parity_table.report` replaces it at
     other sizes.

@@ -170,11 +170,13 @@ def test_another_network_of_the_same_name_and_weights_is_refused(model, folder):
             run(network, folder)
 
 
+@pytest.mark.slow
 def test_options_of_a_network_are_settings():
     one, two = (modelzoo.load("googlenet", weights=None, transform_input=on) for on in (True, False))
     assert computation(one) != computation(two)
 
 
+@pytest.mark.slow
 def test_a_cppn_is_a_setting(model, tmp_path):
     small = param.cppn(12, 8, num_hidden_channels=4, num_layers=1)
     assert run(model, tmp_path, channels=[0], param=small).finished

@@ -191,6 +191,7 @@ class Image(eqx.Module):
         return self.head(self.drop(jax.nn.relu(x).mean((1, 2))))
 
 
+@pytest.mark.slow
 def test_equinox_modules_are_mapped_over_images_and_their_maps_are_channels_last():
     net = Image(jax.random.key(0))
     plain = eqx.nn.inference_mode(net)
@@ -250,6 +251,7 @@ def attended(_, x):
     return jax.nn.dot_product_attention(tokens, tokens, tokens).mean((1, 2))
 
 
+@pytest.mark.slow
 def test_attention_weights_of_flax_and_jax_are_sites():
     small, net, linen_net = X[:, :4, :5], Tokens(nnx.Rngs(0)), LinenTokens()
     variables = linen_net.init(jax.random.key(0), small)

@@ -76,6 +76,7 @@ def guided_by_hand(x, unit):
     return back_one(jnp.where((one > 0) & (g > 0), g, 0))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nnx", "linen", "function"])
 def test_guided_backprop_equals_a_hand_written_one(kind):
     x, network = images(2, SIZE), model(kind)

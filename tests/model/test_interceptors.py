@@ -36,6 +36,7 @@ def test_replacing_a_layer_by_itself_changes_nothing_and_by_another_patches():
     assert relative_error(swapped["logits"], theirs["logits"]) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [None, rules.guided(allow=("blocks.0", "norm"))], ids=["plain", "ruled"])
 def test_gradient_at_a_layer_is_that_of_a_zero_perturbation(rule):
     model, x = small_model().with_gradient_rule(rule), images(3)

@@ -173,6 +173,7 @@ def test_output_that_is_not_logits():
         model(images())
 
 
+@pytest.mark.slow
 def test_import_touches_no_device_and_no_torch():
     code = (
         "import sys, jaxlens, jaxlens.optvis, jaxlens.modelzoo, jaxlens.cli, jax\n"

@@ -41,6 +41,7 @@ def network(inner):
     return jaxlens.Model.from_function(lambda _, x: jaxlens.site("b", jnp.tanh)(inner(x)).mean((1, 2)), {}, **OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRANSFORMED)
 def test_a_site_inside_is_read_and_changed_and_the_function_is_unharmed(kind):
     inner = TRANSFORMED[kind]
@@ -56,6 +57,7 @@ def test_a_site_inside_is_read_and_changed_and_the_function_is_unharmed(kind):
     assert relative_error(model(X), np.tanh(right).mean((1, 2))) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jit", "checkpoint", "vmap of jit"])
 def test_gradients_and_rules_at_a_site_inside_are_those_of_the_plain_function(kind):
     inside, plain = network(TRANSFORMED[kind]), network(block)
@@ -182,6 +184,7 @@ class LinenLifted(linen.Module):
         return linen.Dense(3)(linen.relu(conv(4, (3, 3), name="c")(x)).mean((1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [linen.remat, linen.jit, functools.partial(linen.checkpoint, prevent_cse=False)])
 def test_flax_linen_lifted_transforms(wrap):
     variables = LinenLifted().init(jax.random.key(0), X)

@@ -108,6 +108,7 @@ def test_xplique_toys():
     assert jnp.array_equal(jax.grad(lambda x: scaled(x).sum())(x), jnp.array([10.0, 0, 0, 10]))  # untouched
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Setting .*hooks:UserWarning")  # captum says so on every use
 @pytest.mark.parametrize(("rule", "method"), [(guided(), "GuidedBackprop"), (deconvnet(), "Deconvolution")])
 def test_captum(rule, method):

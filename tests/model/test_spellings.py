@@ -95,6 +95,7 @@ def test_a_maximum_is_a_maximum_however_it_is_written(pool, method):
         np.testing.assert_allclose(got.delta, 0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pool", CHAINS.values(), ids=CHAINS)
 def test_chains_of_maxima_are_maxima(pool, method):

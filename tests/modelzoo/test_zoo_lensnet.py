@@ -153,6 +153,7 @@ def test_folding_changes_nothing(quick_start):
     np.testing.assert_allclose(folded(images), want, rtol=2e-4, atol=2e-4 * float(jnp.abs(want).max()))
 
 
+@pytest.mark.slow
 def test_the_stream_is_balanced_fresh_and_reproducible(monkeypatch):
     monkeypatch.setattr(train_lensnet, "PER_CLASS", 2)
     stream = train_lensnet.Stream(4, chunks=2, size=16)
@@ -168,6 +169,7 @@ def test_the_stream_is_balanced_fresh_and_reproducible(monkeypatch):
     assert len(means) == 8 * 71  # no picture twice
 
 
+@pytest.mark.slow
 def test_the_command_trains_measures_and_writes(tmp_path, monkeypatch, quick_start):
     trained = []
 

@@ -151,6 +151,7 @@ def test_random_weights_are_seeded_and_alive(squeezenet):
     assert 0.1 < float(deep["features.12"].std()) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "inceptionv1", "resnet18", "squeezenet1_1", "vgg11_bn"])
 def test_gradient_rules_know_every_nonlinearity(name):
     assert jaxlens.Model.from_nnx(modelzoo.architecture(name), preprocess=IMAGENET, input_size=(224, 224)).accepts_rule(

@@ -135,6 +135,7 @@ def test_half_precision_is_close(name, layer):
     assert 1e-4 < distance < 0.06
 
 
+@pytest.mark.slow
 def test_half_precision_render(model):
     wanted = objectives.channel(LAYER, range(2))
     exact, half = (render(model, wanted, **QUICK, compute_dtype=dtype) for dtype in (None, "bfloat16"))

@@ -335,6 +335,7 @@ def _keys_of(seed, objective):
     return jax.random.fold_in(jax.random.key(seed), jnp.uint32(_task_id(group, 0)))
 
 
+@pytest.mark.slow
 def test_transparency_adds_up_what_each_pixel_did(model):
     images = param.image(28, 24, sd=0.2)
     options = {"param": images, "transforms": [], "progress": False, "redirect_steps": 0, "fixed_image_size": (24, 28)}

@@ -109,6 +109,7 @@ def test_a_size_that_does_not_fit_names_the_argument_that_helps(model):
         render.render(model, "logits:0", fixed_image_size=(24, 28), **QUICK)
 
 
+@pytest.mark.slow
 def test_memory_does_not_depend_on_weights_that_the_layer_does_not_need(model, monkeypatch):
     needs = []
     plain = _step.memory

@@ -7,6 +7,7 @@ import pytest
 
 from jaxlens.optvis import transform
 from jaxlens.optvis.transform import _preset
+from tests.helpers import mostly_slow
 from tests.optvis.transform_cases import H, W, apply, numbers, quick_jit
 
 
@@ -63,7 +64,7 @@ def sum_and_gradient(t, key, images, weights):
 # --- the contract ---
 
 
-@every_transform
+@pytest.mark.parametrize("name", mostly_slow(EVERY, [*EVERY][::3]))
 def test_repeats_itself_and_is_the_same_compiled(name, images, key):
     compiled = apply(EVERY[name](), key, images)
     assert np.isfinite(compiled).all()
@@ -72,6 +73,7 @@ def test_repeats_itself_and_is_the_same_compiled(name, images, key):
         np.testing.assert_allclose(EVERY[name]()(key, images), compiled, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_transform
 def test_keeps_dtype(name, images, key):
     t, x = EVERY[name](), images.astype(jnp.bfloat16)
@@ -81,6 +83,7 @@ def test_keeps_dtype(name, images, key):
     np.testing.assert_allclose(np.float32(half), full, atol=2e-2)
 
 
+@pytest.mark.slow
 @every_transform
 def test_vmap_over_tasks_is_a_loop(name, key):
     t = EVERY[name]()

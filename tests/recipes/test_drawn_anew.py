@@ -15,6 +15,7 @@ from tests.helpers import SIZE
 from tests.recipes.measures import LAYER, QUICK, H, W, activation, photo, rendered
 
 
+@pytest.mark.slow
 def test_diversity_makes_images_differ(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W), "seed": 3}
     apart = recipes.diversity(model, f"{LAYER}:1", LAYER, count=3, weight=1.0, **options)
@@ -25,6 +26,7 @@ def test_diversity_makes_images_differ(model):
         recipes.diversity(model, f"{LAYER}:1", LAYER, count=1)
 
 
+@pytest.mark.slow
 def test_interpolation_goes_from_one_channel_to_the_other(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0, "size": (H, W)}
     result = recipes.interpolate(model, (LAYER, 1), (LAYER, 4), count=4, **options)
@@ -44,12 +46,14 @@ def test_grids_and_signs(model):
     assert signs.names == (f"{LAYER}:2", f"-{LAYER}:2", f"{LAYER}:5", f"-{LAYER}:5")
 
 
+@pytest.mark.slow
 def test_maco(model):
     result = recipes.maco(model, f"{LAYER}:1", size=(50, 60), steps=20, crops=4, box=(0.9, 0.3), progress=False)
     assert result.images.shape == (1, 1, 50, 60, 3)
     assert result.scores[0, -5:].mean() > result.scores[0, :5].mean()
 
 
+@pytest.mark.slow
 def test_classes(model):
     options = QUICK | {"transforms": [], "redirect_steps": 0}
     grey = param.image(init=np.full((H, W, 3), 0.5, np.float32))
@@ -60,6 +64,7 @@ def test_classes(model):
     assert drawn[0, 0] > start[0] and drawn[1, 3] > start[3]
 
 
+@pytest.mark.slow
 def test_methods_side_by_side(model):
     found = recipes.compare_methods(model, f"{LAYER}:1-2", size=(H, W), steps=8, progress=False)
     assert list(found) == ["pixels", "pixels, penalties", "pixels, transforms", "Fourier", "Fourier, transforms"]
@@ -74,6 +79,7 @@ def seam(image):
     return across / (np.abs(np.diff(image, axis=0)).mean() + np.abs(np.diff(image, axis=1)).mean())
 
 
+@pytest.mark.slow
 def test_tiles_have_no_seams(model):
     options = {"steps": 60, "progress": False, "redirect_steps": 0, "optimizer": optax.adam(0.2)}
     tile = recipes.tileable(model, f"{LAYER}:1", size=(H, W), **options).images[0, 0]
@@ -87,6 +93,7 @@ def test_tiles_have_no_seams(model):
         recipes.tileable(model, f"{LAYER}:1", angles=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(32, 128), (16, 128), (64, 32)])
 @pytest.mark.parametrize(("scales", "angles"), [((0.5, 0.6), 10), ((0.7, 1.2), 90), ((1, 1), 0)])
 def test_a_window_of_the_tiling_shows_nothing_else(model, monkeypatch, size, scales, angles):
@@ -154,6 +161,7 @@ def test_networks_of_one_channel():
     assert recipes.diversity(net, "maps:0", "maps", count=2, size=(16, 20), **quick).images.shape == (1, 2, 16, 20, 1)
 
 
+@pytest.mark.slow
 def test_class_names_are_tasks_of_their_own(model):
     named = model.replace(labels=("cat", "dog", "emu", "fox", "gnu"))
     both = recipes.both_signs(named, objectives.class_logit("logits", ["cat", "dog"]), size=(H, W), steps=1, progress=False)

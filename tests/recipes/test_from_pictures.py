@@ -112,6 +112,7 @@ def test_deepdream_adds_what_layers_see(model, photos):
     assert activation(model, one.images[:, 0])[..., 3].mean() > activation(model, photos[:1])[..., 3].mean()
 
 
+@pytest.mark.slow
 def test_tiles_are_dreamt_as_much_as_the_whole(model):
     large = (photo(80, 96) * 0.5 + 0.25).astype(np.float32)
     options = {"octaves": 1, "steps": 6, "rate": 0.004, "jitter": 4, "progress": False}
@@ -151,6 +152,7 @@ def test_accentuation_stays_near(model, photos, layer):
     assert scores[2] > scores[0] and moved[0] < 0.5 * moved[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["L2", "Linf"])
 def test_adversarial_examples_stay_in_the_ball(model, photos, norm):
     radius = 0.03 if norm == "Linf" else 1.0
@@ -200,6 +202,7 @@ def _flat(params, images):
     return first.mean((1, 2))
 
 
+@pytest.mark.slow
 def test_zoom(model, photos, programs):
     frames = recipes.zoom(model, photos[0], LAYER, frames=3, octaves=1, steps=2, jitter=4, progress=False)
     assert frames.shape == (4, H, W, 3) and frames.min() >= 0 and frames.max() <= 1 and len(programs) == 1
@@ -213,6 +216,7 @@ def test_zoom(model, photos, programs):
         recipes.zoom(model, photos[0], LAYER, factor=3)
 
 
+@pytest.mark.slow
 def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
     options = {"progress": False, "steps": 10, "transforms": [], "redirect_steps": 0, "strength": 0.1}
     result = recipes.accentuate(model, photos, f"{LAYER}:1", layer="stem", keep_magnitude=True, importance=True, **options)
@@ -226,6 +230,7 @@ def test_accentuation_with_the_pictures_own_magnitudes(model, photos):
         assert np.abs(drawn - photograph).mean() > 1e-3
 
 
+@pytest.mark.slow
 def test_styles_in_a_batch(model, photos, programs):
     """Two contents with one style, and one content with two, are each alone."""
     style = np.asarray(jax.random.uniform(jax.random.key(1), (2, H + 8, W + 4, 3)))
@@ -263,6 +268,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(model, photos, name, progra
     np.testing.assert_allclose(ALONE[name](model, three[2:]).images[0], together.images[2], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_balance_is_the_ratio_of_gradients(model, photos, monkeypatch):
     """The weight of the distance, against gradients taken here."""
     accentuated = lambda: recipes.accentuate(model, photos[:1], f"{LAYER}:1", layer="stem", strength=2.0)  # noqa: E731
@@ -281,6 +287,7 @@ def test_the_balance_is_the_ratio_of_gradients(model, photos, monkeypatch):
     assert any(abs(weight / (2 * sizes[0] / sizes[1]) - 1) < 0.02 for weight in weights), (weights, sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [16])
 def test_many_tasks_are_one_program(model, count, programs):
     """Directions, inversions and caricatures in batches: traced once, and as each alone."""

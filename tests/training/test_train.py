@@ -154,6 +154,7 @@ def test_the_same_start_gives_the_same_run_and_another_does_not():
     assert runs[0].train_loss != runs[2].train_loss
 
 
+@pytest.mark.slow
 def test_the_schedule_is_a_warm_up_and_a_cosine():
     """The same training with optax alone, step by step."""
     data, network, by_hand = batches(6), Tiny(), Tiny()
