@@ -32,7 +32,7 @@ OPTIONS = {
     "hsic": {"cells": 2, "samples": 8},
 }
 MORE = {
-    "conductance": functools.partial(attribution.conductance, layer="conv2", steps=5),
+    "conductance": functools.partial(attribution.conductance, layer="conv2", steps=15),
     "neuron_conductance": functools.partial(attribution.neuron_conductance, layer="conv2", neuron=1, steps=5),
     "internal_influence": functools.partial(attribution.internal_influence, layer="conv2", steps=5),
     "expected_gradients": functools.partial(attribution.expected_gradients, baselines=jnp.full((2, *SIZE, 3), 0.4), samples=5),
